@@ -1,0 +1,288 @@
+"""The environment: one episode of tool orchestration as pure state transitions.
+
+Everything that an agent can do is one row of an action table, and what a row does follows from its columns,
+so the step has no branches and every number of it can be traced, vmapped and swept.
+
+Shapes are written for one episode: ``[d]`` is one entry a coordinate of the task, ``[A]`` one a row of the
+table. Batches come from ``jax.vmap``; besides, every function here takes episodes stacked along *trailing*
+axes (state ``[d, B]``, actions ``[B]``, costs ``[5, B]``), which is what the library itself uses: with the
+episode axis last, the short axes stay outside and CPUs vectorise over episodes.
+
+References: Bamigbade and Oni (2026), sections 3 and 4; the numbered steps in `transition` are those of the
+transition f(S, A, ξ).
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+COMPONENTS = ("latency", "money", "violation", "failure", "divergence")
+"""The five cost components C_k, in the order of every array that has a component axis."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class ActionTable:
+    """What each of A actions costs and does, one array a column."""
+
+    latency: jax.Array
+    """Seconds that the action takes, failed or not. ``[A]``"""
+    money: jax.Array
+    """Dollars that it costs, failed or not. ``[A]``"""
+    failure: jax.Array
+    """Probability that it fails. ``[A]``"""
+    retry_failure: jax.Array
+    """Probability that it fails when the step before was this same action and failed. ``[A]``"""
+    gain: jax.Array
+    """Factor on each coordinate of the task when it succeeds. ``[A, d]``"""
+    shift: jax.Array
+    """What success adds to each coordinate. ``[A, d]``"""
+    noise: jax.Array
+    """Standard deviation of what success adds besides, the same for every coordinate. ``[A]``"""
+    ends: jax.Array
+    """Success ends the episode (hand over, stop). Boolean ``[A]``"""
+    resolves: jax.Array
+    """Ending by this row leaves nothing wrong with the task (a supervisor solves it). Boolean ``[A]``"""
+    reveals: jax.Array
+    """Success clears the misreading of the task (asking the user). Boolean ``[A]``"""
+    allowed: jax.Array
+    """The row may be chosen; one that may not fails for certain. Boolean ``[A]``"""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class EnvParams:
+    """One environment. Every leaf is an array, traced by every function that takes it, and may be vmapped."""
+
+    actions: ActionTable
+    """The action table, A rows."""
+    drift: jax.Array
+    """What every step adds to the task, whatever is done. ``[d]``"""
+    start_low: jax.Array
+    """Lower corner of the box from which the task vector starts. ``[d]``"""
+    start_high: jax.Array
+    """Upper corner of that box. ``[d]``"""
+    misread: jax.Array
+    """Standard deviation of the agent's misreading of each coordinate. ``[d]``"""
+    tolerance: jax.Array
+    """How far from 0 each coordinate may end. ``[d]``"""
+    latency_budget: jax.Array
+    """Seconds after which more time is a violation; inf: none. Scalar"""
+    money_budget: jax.Array
+    """Dollars after which more money is a violation; inf: none. Scalar"""
+    horizon: jax.Array
+    """Steps H after which the episode ends. Integer scalar"""
+    weights: jax.Array
+    """λ, the weight of each of `COMPONENTS` in the total cost. ``[5]``"""
+    z_scale: jax.Array
+    """What the observation divides the task vector by. ``[d]``"""
+    latency_scale: jax.Array
+    """What the observation divides the latency by, seconds. Scalar"""
+    money_scale: jax.Array
+    """What the observation divides the money by, dollars. Scalar"""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class EnvState:
+    """Where one episode stands."""
+
+    z: jax.Array
+    """The task vector: what is still wrong with the task. ``[d]``"""
+    misread: jax.Array
+    """What the agent's view of the task adds to it. ``[d]``"""
+    latency: jax.Array
+    """Seconds taken so far. Scalar"""
+    money: jax.Array
+    """Dollars spent so far. Scalar"""
+    time: jax.Array
+    """Steps taken so far. Integer scalar"""
+    last_failed: jax.Array
+    """The row that failed in the step before, −1 if none did. Integer scalar"""
+    done: jax.Array
+    """The episode has ended. Boolean scalar"""
+
+
+class Luck(NamedTuple):
+    """ξ: all the chance of one step, drawn whichever action is taken, so that policies can share it."""
+
+    u: jax.Array
+    """Uniform on [0, 1): the action fails if it lies under the row's probability. Scalar"""
+    epsilon: jax.Array
+    """Standard normal, scaled by the row's noise. ``[d]``"""
+
+
+def num_actions(params: EnvParams) -> int:
+    """A, the rows of the action table."""
+    return params.actions.latency.shape[-1]
+
+
+def num_coordinates(params: EnvParams) -> int:
+    """d, the coordinates of the task."""
+    return params.drift.shape[-1]
+
+
+def observation_size(params: EnvParams) -> int:
+    """Length of `observe`'s vector: 2 d + A + 3."""
+    return 2 * num_coordinates(params) + num_actions(params) + 3
+
+
+def draw_luck(key: jax.Array, params: EnvParams, batch: tuple[int, ...] = ()) -> Luck:
+    """Draws ξ for one step, or for `batch` of them along trailing axes (u ``[*batch]``, ε ``[d, *batch]``)."""
+    u_key, epsilon_key = jax.random.split(key)
+    return Luck(
+        u=jax.random.uniform(u_key, batch),
+        epsilon=jax.random.normal(epsilon_key, (num_coordinates(params), *batch)),
+    )
+
+
+def reset(key: jax.Array, params: EnvParams, batch: tuple[int, ...] = ()) -> tuple[jax.Array, EnvState]:
+    """Starts an episode, or `batch` of them along trailing axes.
+
+    The task starts uniform in the box, its misreading normal; the start is never tested for success.
+
+    Args:
+      key: a PRNG key.
+      params: the environment.
+      batch: trailing axes; none for one episode.
+
+    Returns:
+      The observation ``[2 d + A + 3, *batch]`` and the state.
+    """
+    start_key, misread_key = jax.random.split(key)
+    shape = (num_coordinates(params), *batch)
+    low, high = _lift(params.start_low, len(batch)), _lift(params.start_high, len(batch))
+    state = EnvState(
+        z=low + (high - low) * jax.random.uniform(start_key, shape),
+        misread=_lift(params.misread, len(batch)) * jax.random.normal(misread_key, shape),
+        latency=jnp.zeros(batch),
+        money=jnp.zeros(batch),
+        time=jnp.zeros(batch, jnp.int32),
+        last_failed=jnp.full(batch, -1, jnp.int32),
+        done=jnp.zeros(batch, bool),
+    )
+    return observe(state, params), state
+
+
+def step(
+    key: jax.Array, state: EnvState, action: jax.Array, params: EnvParams
+) -> tuple[jax.Array, EnvState, jax.Array, jax.Array]:
+    """Draws the step's luck and plays one action.
+
+    Args:
+      key: a PRNG key.
+      state: where the episode stands.
+      action: the row played, an integer in [0, A).
+      params: the environment.
+
+    Returns:
+      The observation ``[2 d + A + 3]``, the next state, the five unweighted costs ``[5]`` in the order of
+      `COMPONENTS`, and whether the episode has ended.
+    """
+    state, costs = transition(state, action, draw_luck(key, params, jnp.shape(action)), params)
+    return observe(state, params), state, costs, state.done
+
+
+def transition(
+    state: EnvState, action: jax.Array, xi: tuple[jax.Array, jax.Array], params: EnvParams
+) -> tuple[EnvState, jax.Array]:
+    """f(S, A, ξ): the next state and the costs of one action, once its luck is drawn.
+
+    A finished episode stays as it is, at no cost, whatever is played. Differentiable nowhere that matters:
+    the learning uses score functions.
+
+    Args:
+      state: where the episode stands.
+      action: the row played, an integer in [0, A).
+      xi: (u, ε), see `Luck`; u a scalar, ε ``[d]``.
+      params: the environment.
+
+    Returns:
+      The next state and the unweighted costs ``[5]``, in the order of `COMPONENTS`.
+    """
+    u, epsilon = xi
+    action = jnp.asarray(action)
+    ndim = action.ndim
+    table = params.actions
+
+    def column(values: jax.Array) -> jax.Array:
+        """The chosen row's entry of a column: ``[A]`` to a scalar, ``[A, d]`` to ``[d]``."""
+        return jnp.take(values.T, action, axis=-1, mode="clip")
+
+    ends, resolves = column(table.ends), column(table.resolves)
+    latency_cost, money_cost = column(table.latency), column(table.money)
+    drift = _lift(params.drift, ndim)
+
+    # 1. Does it fail?
+    probability = jnp.where(state.last_failed == action, column(table.retry_failure), column(table.failure))
+    failed = (u < probability) | ~column(table.allowed)
+
+    # 2. Planned: the planner expects success and knows neither noise nor drift.
+    worked = column(table.gain) * state.z + column(table.shift)
+    planned = jnp.where(resolves, 0.0, jnp.where(ends, state.z, worked))
+
+    # 3. Realized.
+    closed = jnp.where(resolves, 0.0, state.z)
+    succeeded = jnp.where(ends, closed, worked + column(table.noise) * epsilon + drift)
+    z = jnp.where(failed, state.z + drift, succeeded)
+    misread = jnp.where(~failed & column(table.reveals), 0.0, state.misread)
+
+    # 4. Clocks and bills run on failures too.
+    latency, money = state.latency + latency_cost, state.money + money_cost
+    time = state.time + 1
+
+    # 5. Is it over? The violation is charged once, in the state in which the episode ends.
+    excess = violation(z, latency, money, params)
+    done = (excess == 0.0) | (ends & ~failed) | (time >= params.horizon)
+    costs = jnp.stack(
+        [
+            latency_cost,
+            money_cost,
+            jnp.where(done, excess, 0.0),
+            failed.astype(latency.dtype),
+            jnp.sqrt(jnp.sum((planned - z) ** 2, axis=0)),
+        ]
+    )
+    moved = EnvState(z, misread, latency, money, time, jnp.where(failed, action, -1).astype(jnp.int32), done)
+
+    # 6. A finished episode absorbs.
+    moved = jax.tree.map(lambda old, new: jnp.where(state.done, old, new), state, moved)
+    return moved, jnp.where(state.done, 0.0, costs)
+
+
+def violation(z: jax.Array, latency: jax.Array, money: jax.Array, params: EnvParams) -> jax.Array:
+    """g: by how much a task vector ``[d]`` and what was spent exceed tolerance and budgets. Scalar, 0: all met."""
+    tolerance = _lift(params.tolerance, z.ndim - 1)
+    return (
+        jnp.sum(jnp.maximum(0.0, jnp.abs(z) - tolerance), axis=0)
+        + jnp.maximum(0.0, latency / params.latency_budget - 1.0)
+        + jnp.maximum(0.0, money / params.money_budget - 1.0)
+    )
+
+
+def observe(state: EnvState, params: EnvParams) -> jax.Array:
+    """What the policy sees, ``[2 d + A + 3]``: the paper's section 4.3 (a) to (e), and the row that failed last.
+
+    In this order: the task as read over its scale [d]; latency and money over theirs; which coordinates read
+    as out of tolerance [d]; time over the horizon; one-hot of the row that failed in the step before [A].
+    """
+    ndim = state.time.ndim
+    seen = state.z + state.misread
+    rows = _lift(jnp.arange(num_actions(params), dtype=jnp.int32), ndim)
+    return jnp.concatenate(
+        [
+            seen / _lift(params.z_scale, ndim),
+            (state.latency / params.latency_scale)[None],
+            (state.money / params.money_scale)[None],
+            (jnp.abs(seen) > _lift(params.tolerance, ndim)).astype(seen.dtype),
+            (state.time / params.horizon).astype(seen.dtype)[None],
+            (rows == state.last_failed).astype(seen.dtype),
+        ]
+    )
+
+
+def _lift(values: jax.Array, ndim: int) -> jax.Array:
+    """Appends `ndim` axes of length 1, so that a parameter broadcasts over trailing batch axes."""
+    return values.reshape(values.shape + (1,) * ndim)

@@ -1,0 +1,102 @@
+"""Paired evaluation: every policy meets the same starts and the same luck (spec of the tables, section 5)."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from aljax import env
+from aljax.env import COMPONENTS, EnvParams
+from aljax.policy import Policy
+from aljax.rollout import Outcome, outcome, rollout
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What one policy's episodes came to, S seeds of B episodes each."""
+
+    outcome: Outcome
+    """Episode by episode; arrays with axes ``[S, ..., B]``, in the same order for every policy."""
+    plays: jax.Array
+    """Share of all B episodes that played each row at each step; what is missing to 1 had ended. ``[S, T, A]``"""
+
+
+def evaluate(
+    keys: jax.Array,
+    policies: Mapping[str, Policy],
+    params: EnvParams,
+    *,
+    trained: frozenset[str],
+    episodes: int,
+    steps: int,
+) -> dict[str, Evaluation]:
+    """Evaluates policies side by side. Jit it with the last three arguments static.
+
+    Args:
+      keys: one PRNG key a seed, ``[S]``; all the chance of that seed's episodes.
+      policies: by name. Those named in `trained` have a leading seed axis on every array and meet seed by seed.
+      params: the environment.
+      trained: which policies are a stack of S.
+      episodes: B, episodes a seed.
+      steps: length of an episode's scan, at least the largest horizon.
+
+    Returns:
+      An evaluation a policy, under its name.
+    """
+    play = functools.partial(_play, episodes=episodes, steps=steps)
+    return {
+        name: jax.vmap(play, in_axes=(0, 0 if name in trained else None, None))(keys, policy, params)
+        for name, policy in policies.items()
+    }
+
+
+def _play(key: jax.Array, policy: Policy, params: EnvParams, *, episodes: int, steps: int) -> Evaluation:
+    played = rollout(key, policy, params, episodes=episodes, steps=steps)
+    rows = jax.numpy.arange(env.num_actions(params)).reshape(-1, 1)
+    chosen = (played.action[:, None] == rows) & played.alive[:, None]
+    return Evaluation(outcome(played, params), chosen.mean(-1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """A figure over seeds."""
+
+    mean: float
+    std: float
+    """Over seeds, ddof 0."""
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4f} ± {self.std:.4f}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """One policy's row of the tables."""
+
+    cost: Spread
+    success: Spread
+    components: Mapping[str, Spread]
+    """By name, unweighted."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As in ``metrics.json``."""
+        return dataclasses.asdict(self)
+
+
+def summarise(evaluation: Evaluation) -> Summary:
+    """Means over episodes, then mean and standard deviation over seeds, in float64."""
+    result = evaluation.outcome
+    components = np.asarray(result.costs, np.float64).mean(-1)
+    return Summary(
+        cost=_spread(np.asarray(result.total, np.float64).mean(-1)),
+        success=_spread(np.asarray(result.success, np.float64).mean(-1)),
+        components={name: _spread(components[:, k]) for k, name in enumerate(COMPONENTS)},
+    )
+
+
+def _spread(by_seed: np.ndarray) -> Spread:
+    return Spread(float(by_seed.mean()), float(by_seed.std()))

@@ -1,0 +1,188 @@
+"""One experiment from options to figures: train every seed in one program, evaluate all policies on shared luck."""
+
+import dataclasses
+import functools
+import itertools
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aljax.errors import UserError
+from aljax.evaluate import Evaluation, Summary, evaluate, summarise
+from aljax.policy import Learned, Policy, heuristics
+from aljax.scenario import Scenario
+from aljax.train import Curve, Hyperparameters, TrainConfig, TrainState, advance, init, network_of
+
+_PIECES = 20  # a run is shown, and could be interrupted, this many times
+_TRAINING, _EVALUATION = 0, 1  # streams of keys
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How runs are seeded and evaluated."""
+
+    seeds: int = 5
+    """How many independent runs, and as many evaluations."""
+    seed: int = 0
+    """From which all of them are drawn: the same number gives the same results, bit for bit."""
+    evaluation_episodes: int = 1_000
+    """Episodes of evaluation a seed; every policy meets the same starts and the same luck."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What training S seeds gave."""
+
+    policy: Learned
+    """Greedy; every array has a leading seed axis."""
+    curve: Curve
+    """Learning curves, leading seed axis, as NumPy arrays."""
+    seconds: Mapping[str, float]
+    """``compile`` and ``train``."""
+
+    @property
+    def diverged(self) -> list[int]:
+        """Seeds whose weights are not finite."""
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(self.policy.variables)]
+        finite = np.all([np.isfinite(leaf).reshape(leaf.shape[0], -1).all(1) for leaf in leaves], axis=0)
+        return [int(seed) for seed in np.flatnonzero(~finite)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """What evaluating policies side by side gave."""
+
+    evaluations: Mapping[str, Evaluation]
+    summaries: Mapping[str, Summary]
+    seconds: Mapping[str, float]
+    """``compile`` and ``evaluate``."""
+
+
+def train_seeds(
+    scenario: Scenario,
+    config: TrainConfig,
+    hyperparameters: Hyperparameters,
+    protocol: Protocol,
+    on_progress: Callable[[int, Curve], None] | None = None,
+) -> Trained:
+    """Trains `protocol.seeds` policies at once.
+
+    Args:
+      scenario: where.
+      config: shape of the runs.
+      hyperparameters: their numbers.
+      protocol: how many, and from which seed.
+      on_progress: called now and then from the host with the updates done and the curves so far. Nothing calls
+        back from inside the compiled program, which runs in pieces.
+
+    Returns:
+      The policies and their curves.
+
+    Raises:
+      UserError: an option out of range.
+    """
+    check(config, hyperparameters, protocol)
+    static: dict[str, Any] = {"config": config, "steps": scenario.horizon}
+    keys = seed_keys(protocol, _TRAINING)
+    numbers = jax.tree.map(jnp.float32, hyperparameters)
+    begun = time.perf_counter()
+    start = jax.jit(jax.vmap(functools.partial(init, **static), in_axes=(0, None)))
+    state: TrainState = start(keys, scenario.params)
+    pieces = jax.jit(
+        jax.vmap(functools.partial(advance, **static), in_axes=(0, None, None, None, None)), donate_argnums=0
+    )
+    compiled = pieces.lower(state, jnp.int32(0), jnp.int32(0), numbers, scenario.params).compile()
+    compiling = time.perf_counter() - begun
+
+    begun = time.perf_counter()
+    stops = np.unique(np.linspace(0, config.updates, min(_PIECES, config.updates) + 1).astype(np.int32))
+    for low, high in itertools.pairwise(stops):
+        state = compiled(state, jnp.int32(low), jnp.int32(high), numbers, scenario.params)
+        if on_progress is not None:
+            on_progress(int(high), jax.tree.map(np.asarray, state.curve))
+    state = jax.block_until_ready(state)
+    seconds = {"compile": compiling, "train": time.perf_counter() - begun}
+    policy = Learned(state.variables, network_of(config, scenario.params))
+    return Trained(policy, jax.tree.map(np.asarray, state.curve), seconds)
+
+
+def compare(
+    scenario: Scenario, protocol: Protocol, learned: Learned | None = None, extra: Mapping[str, Policy] | None = None
+) -> Compared:
+    """Evaluates the learned policy, if there is one, beside the heuristics on shared starts and luck.
+
+    Args:
+      scenario: where; it need not be the one of training, but must have as many actions and coordinates.
+      protocol: seeds and episodes.
+      learned: with a leading seed axis of `protocol.seeds`.
+      extra: further policies, by name.
+
+    Returns:
+      Evaluations and their summaries, the learned policy first.
+    """
+    check_protocol(protocol)
+    policies: dict[str, Policy] = {} if learned is None else {learned.name: learned}
+    policies |= dict(extra or {}) | dict(heuristics(scenario))
+    keys = seed_keys(protocol, _EVALUATION)
+    run = jax.jit(
+        functools.partial(
+            evaluate,
+            trained=frozenset({Learned.name} if learned is not None else ()),
+            episodes=protocol.evaluation_episodes,
+            steps=scenario.horizon,
+        )
+    )
+    begun = time.perf_counter()
+    compiled = run.lower(keys, policies, scenario.params).compile()
+    compiling = time.perf_counter() - begun
+    begun = time.perf_counter()
+    evaluations = jax.device_get(compiled(keys, policies, scenario.params))
+    seconds = {"compile": compiling, "evaluate": time.perf_counter() - begun}
+    ordered = {name: evaluations[name] for name in policies}
+    return Compared(ordered, {name: summarise(result) for name, result in ordered.items()}, seconds)
+
+
+def seed_keys(protocol: Protocol, stream: int) -> jax.Array:
+    """A key a seed, ``[S]``, of one stream; a seed's key does not depend on how many there are."""
+    root = jax.random.fold_in(jax.random.key(protocol.seed), stream)
+    return jax.vmap(functools.partial(jax.random.fold_in, root))(jnp.arange(protocol.seeds))
+
+
+def check(config: TrainConfig, hyperparameters: Hyperparameters, protocol: Protocol) -> None:
+    """Refuses options out of range.
+
+    Raises:
+      UserError: one line naming the option.
+    """
+    _at_least(config, "episodes", 1)
+    _at_least(config, "batch", 1)
+    if config.batch > config.episodes:
+        raise UserError(f"batch: {config.batch} episodes an update, but only {config.episodes} episodes in all")
+    if any(units < 1 for units in config.hidden):
+        raise UserError(f"hidden: every layer needs at least one unit, got {config.hidden}")
+    for field in dataclasses.fields(hyperparameters):
+        value = float(getattr(hyperparameters, field.name))
+        if math.isnan(value) or value < 0 or (math.isinf(value) and field.name != "clip_norm"):
+            raise UserError(f"{field.name}: expected a number not below 0, got {value}")
+    if not hyperparameters.running_decay < 1:
+        raise UserError(f"running_decay: expected a number in [0, 1), got {hyperparameters.running_decay}")
+    check_protocol(protocol)
+
+
+def check_protocol(protocol: Protocol) -> None:
+    """See `check`."""
+    _at_least(protocol, "seeds", 1)
+    _at_least(protocol, "evaluation_episodes", 1)
+    if not 0 <= protocol.seed < 2**31:
+        raise UserError(f"seed: expected a whole number from 0 to 2^31 - 1, got {protocol.seed}")
+
+
+def _at_least(options: Any, name: str, least: int) -> None:
+    value = getattr(options, name)
+    if value < least:
+        raise UserError(f"{name}: expected a whole number of at least {least}, got {value}")

@@ -1,0 +1,170 @@
+"""Pictures of a run, drawn with matplotlib (the extra ``plot``)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from aljax import env
+from aljax.env import COMPONENTS, EnvState
+from aljax.errors import UserError
+from aljax.evaluate import Evaluation, Summary
+from aljax.policy import Policy
+from aljax.scenario import Scenario
+from aljax.train import Curve
+
+_GRID = 61  # points along each side of the picture of choices
+
+
+def _pyplot() -> Any:
+    """Imports matplotlib for drawing without a screen."""
+    try:
+        import matplotlib
+    except ModuleNotFoundError:
+        raise UserError("plots need matplotlib: pip install 'aljax[plot]', or leave them out with --no-plots") from None
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 120, "font.size": 9})
+    return plt
+
+
+def learning_curves(path: Path, curve: Curve, batch: int, summaries: Mapping[str, Summary], title: str) -> None:
+    """Cost, success, weighted-free components, entropy and gradient norm against episodes, spread over seeds.
+
+    Args:
+      path: the PNG file.
+      curve: leading seed axis, ``[S, updates, ...]``.
+      batch: episodes an update.
+      summaries: evaluated policies, drawn as levels in the first panel.
+      title: of the figure.
+    """
+    plt = _pyplot()
+    episodes = (1 + np.arange(curve.cost.shape[1])) * batch
+    panels: list[tuple[str, np.ndarray]] = [
+        ("total cost", np.asarray(curve.cost)),
+        ("success", np.asarray(curve.success)),
+    ]
+    panels += [(name, np.asarray(curve.components)[..., k]) for k, name in enumerate(COMPONENTS)]
+    panels += [("entropy, nats", np.asarray(curve.entropy)), ("gradient norm", np.asarray(curve.gradient_norm))]
+    figure, axes = plt.subplots(3, 3, figsize=(11, 8), sharex=True, layout="constrained")
+    for axis, (name, values) in zip(axes.flat, panels, strict=True):
+        low, middle, high = np.quantile(values, (0.0, 0.5, 1.0), axis=0)
+        axis.fill_between(episodes, low, high, alpha=0.25, linewidth=0, label="all seeds")
+        axis.plot(episodes, middle, linewidth=1.2, label="median")
+        axis.set_title(name, fontsize=9)
+    for (name, summary), colour in zip(summaries.items(), plt.cm.tab10.colors[1:], strict=False):
+        axes.flat[0].axhline(summary.cost.mean, linestyle="--", linewidth=1, color=colour, label=f"{name}, evaluated")
+    axes.flat[0].legend(fontsize=7)
+    axes.flat[-1].set_yscale("log")
+    for axis in axes[-1]:
+        axis.set_xlabel("episodes")
+    figure.suptitle(f"{title}: training, {curve.cost.shape[0]} seeds")
+    _save(figure, path, plt)
+
+
+def components(path: Path, scenario: Scenario, summaries: Mapping[str, Summary]) -> None:
+    """Weighted cost components of every policy side by side, stacked to the total cost."""
+    plt = _pyplot()
+    figure, axis = plt.subplots(figsize=(8, 0.6 * len(summaries) + 1.6), layout="constrained")
+    weights, names = np.asarray(scenario.params.weights), list(summaries)
+    left = np.zeros(len(names))
+    for k, component in enumerate(COMPONENTS):
+        values = np.array([weights[k] * summaries[name].components[component].mean for name in names])
+        axis.barh(names, values, left=left, label=component)
+        left += values
+    spread = [summaries[name].cost.std for name in names]
+    axis.errorbar(left, names, xerr=spread, fmt="none", color="black", capsize=3, linewidth=1)
+    for name, total in zip(names, left, strict=True):
+        axis.annotate(
+            f" {total:.2f}", (total, name), va="center", fontsize=8, xytext=(4, 0), textcoords="offset points"
+        )
+    axis.invert_yaxis()
+    axis.margins(x=0.1)
+    axis.set_xlabel("mean cost of an episode, λ-weighted")
+    axis.legend(ncols=len(COMPONENTS), fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
+    figure.suptitle(f"{scenario.name}: what each policy pays for")
+    _save(figure, path, plt)
+
+
+def choices(
+    path: Path, scenario: Scenario, evaluations: Mapping[str, Evaluation], policy: Policy | None = None
+) -> None:
+    """What the policies do: the share of episodes playing each action at each step, and a map of choices.
+
+    Args:
+      path: the PNG file.
+      scenario: where they play.
+      evaluations: one panel each.
+      policy: one of those evaluated, whose choice halfway through an episode is drawn over the two coordinates of
+        the task that start farthest out, the others resolved; none: no map.
+    """
+    plt = _pyplot()
+    colours = [*plt.cm.tab20.colors[::2], *plt.cm.tab20.colors[1::2]]
+    shown = len(scenario.coordinate_names) > 1 and policy is not None
+    count = len(evaluations) + shown
+    columns = min(count, 3)
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(3.7 * columns, 3 * rows + 0.6), squeeze=False, layout="constrained"
+    )
+    steps = 1 + np.arange(scenario.horizon)
+    for axis, (name, evaluation) in zip(axes.flat, evaluations.items(), strict=False):
+        shares = np.asarray(evaluation.plays).mean(0)
+        bottom = np.zeros(len(shares))
+        for row in range(shares.shape[1]):
+            axis.bar(steps, shares[:, row], 1.0, bottom=bottom, color=colours[row % 20], linewidth=0)
+            bottom += shares[:, row]
+        axis.set(title=name, xlabel="step", ylabel="share of episodes", ylim=(0, 1), xlim=(0.5, len(steps) + 0.5))
+    if shown and policy is not None:
+        plays = np.asarray(evaluations[policy.name].plays)
+        _map_of_choices(axes.flat[len(evaluations)], scenario, policy, plays, colours)
+    for axis in list(axes.flat)[count:]:
+        axis.set_axis_off()
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colours[row % 20]) for row in range(len(scenario.action_names))]
+    figure.legend(handles, scenario.action_names, ncols=min(6, len(handles)), fontsize=8, loc="outside lower center")
+    figure.suptitle(f"{scenario.name}: which action at which step (white: the episode has ended)")
+    _save(figure, path, plt)
+
+
+def _map_of_choices(axis: Any, scenario: Scenario, policy: Policy, plays: np.ndarray, colours: list[Any]) -> None:
+    """The likeliest row halfway through an episode over two coordinates of the task, the others resolved."""
+    params = scenario.params
+    low, high = np.asarray(params.start_low), np.asarray(params.start_high)
+    across, up = np.sort(np.argsort(-np.maximum(abs(low), abs(high)), kind="stable")[:2])
+    sides = [_side(low[i], high[i], float(params.tolerance[i])) for i in (across, up)]
+    z = np.zeros((len(low), _GRID * _GRID), np.float32)
+    z[across], z[up] = (side.ravel() for side in np.meshgrid(*sides))
+    time = scenario.horizon // 2
+    spent = plays.mean(0)[:time].sum(0) / max(plays.mean(0)[:time].sum(), 1e-9) * time  # times each row was played
+    batch = z.shape[1:]
+    state = EnvState(
+        z=jnp.asarray(z),
+        misread=jnp.zeros_like(jnp.asarray(z)),
+        latency=jnp.full(batch, spent @ np.asarray(params.actions.latency), jnp.float32),
+        money=jnp.full(batch, spent @ np.asarray(params.actions.money), jnp.float32),
+        time=jnp.full(batch, time, jnp.int32),
+        last_failed=jnp.full(batch, -1, jnp.int32),
+        done=jnp.zeros(batch, bool),
+    )
+    observation = env.observe(state, params)
+    choice = jnp.argmax(policy.logits(params, observation, policy.begin(params, observation)), axis=0)
+    picture = np.array(colours)[np.asarray(choice).reshape(_GRID, _GRID) % len(colours)]
+    extent = (sides[0][0], sides[0][-1], sides[1][0], sides[1][-1])
+    axis.imshow(picture, origin="lower", extent=extent, aspect="auto", interpolation="nearest")
+    names = scenario.coordinate_names
+    others = ", the rest resolved" if len(names) > 2 else ""
+    axis.set(xlabel=names[across], ylabel=names[up])
+    axis.set_title(f"{policy.name}: choice at step {time + 1} of {scenario.horizon}{others}", fontsize=9)
+
+
+def _side(low: float, high: float, tolerance: float) -> np.ndarray:
+    """Values of one coordinate worth showing: from resolved to the worst start."""
+    return np.linspace(min(low, -tolerance, 0.0), max(high, tolerance), _GRID)
+
+
+def _save(figure: Any, path: Path, plt: Any) -> None:
+    figure.savefig(path)
+    plt.close(figure)

@@ -1,0 +1,201 @@
+"""Policies: learned, heuristic or exact, all one kind of value.
+
+A `Policy` is a pytree whose leaves are traced (a network's weights, which rows are tools), so it passes through
+``jax.jit`` and ``jax.vmap`` like any array. It sees observations only. Whatever rolls out, evaluates or plots
+takes any of them: log-probabilities of the rows are all that it asks.
+
+As in `aljax.env`, shapes are written for one episode and every function takes trailing batch axes as well.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from aljax.env import EnvParams, num_actions, num_coordinates, observation_size
+from aljax.scenario import Scenario
+
+Variables = Any
+"""A Flax tree of weights."""
+
+
+class Policy:
+    """What chooses actions. Subclasses are frozen dataclasses registered as pytrees."""
+
+    name: ClassVar[str]
+    """The key under which tables and files show it."""
+
+    def begin(self, params: EnvParams, observation: jax.Array) -> Any:
+        """What the policy remembers at the start of an episode, given its first observation; nothing by default."""
+        del params, observation
+        return ()
+
+    def logits(self, params: EnvParams, observation: jax.Array, memory: Any) -> jax.Array:
+        """Unnormalised log-probabilities of the rows, −inf where a row is never chosen.
+
+        Args:
+          params: the environment.
+          observation: what the policy sees, ``[O]``.
+          memory: what it remembers.
+
+        Returns:
+          ``[A]``.
+        """
+        raise NotImplementedError
+
+    def remember(self, params: EnvParams, memory: Any, action: jax.Array, observation: jax.Array) -> Any:
+        """The memory after playing `action` and seeing the next `observation`."""
+        del params, action, observation
+        return memory
+
+
+def _policy(cls: type) -> type:
+    """Makes a class a frozen dataclass and a pytree."""
+    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
+
+
+def only(choice: jax.Array, actions: int) -> jax.Array:
+    """The logits ``[A]`` of a policy that surely plays `choice`."""
+    rows = jnp.arange(actions, dtype=choice.dtype).reshape((actions,) + (1,) * choice.ndim)
+    return jnp.where(rows == choice, 0.0, -jnp.inf)
+
+
+def masked(logits: jax.Array, params: EnvParams) -> jax.Array:
+    """Logits ``[A]`` with −inf at the rows that are not allowed."""
+    allowed = params.actions.allowed
+    return jnp.where(allowed.reshape(allowed.shape + (1,) * (logits.ndim - 1)), logits, -jnp.inf)
+
+
+def candidates(tools: jax.Array, params: EnvParams) -> jax.Array:
+    """The allowed tools, or, where a table has none, all allowed rows. Boolean ``[A]``"""
+    allowed = params.actions.allowed & tools
+    return jnp.where(jnp.any(allowed), allowed, params.actions.allowed)
+
+
+@_policy
+class Latency(Policy):
+    """The allowed tool of least latency; the first of several that are equal (paper, section 4.2).
+
+    After a failure the paper's rule retries the same tool at most once and then applies afresh. Latencies do not
+    change in an episode, so the rule applied afresh names that same tool, and no memory is needed.
+    """
+
+    tools: jax.Array
+    """Which rows are tools. Boolean ``[A]``"""
+    name: ClassVar[str] = "latency"
+
+    def logits(self, params: EnvParams, observation: jax.Array, memory: Any) -> jax.Array:
+        """See `Policy.logits`."""
+        del memory
+        latency = jnp.where(candidates(self.tools, params), params.actions.latency, jnp.inf)
+        return only(jnp.broadcast_to(jnp.argmin(latency), observation.shape[1:]), num_actions(params))
+
+
+@_policy
+class CostAware(Policy):
+    """The allowed tool of least expected immediate cost Σ λ_k E[C_k], the first of several that are equal.
+
+    Myopic: the violation, which is charged at the end, is left out. The divergence is taken in expectation over
+    failure: p ‖ẑ' − z − drift‖ + (1 − p) ‖(drift, noise)‖, where noise enters by its root mean square.
+    """
+
+    tools: jax.Array
+    """Which rows are tools. Boolean ``[A]``"""
+    name: ClassVar[str] = "cost_aware"
+
+    def logits(self, params: EnvParams, observation: jax.Array, memory: Any) -> jax.Array:
+        """See `Policy.logits`."""
+        del memory
+        cost = expected_immediate_cost(params, observation)
+        choosable = candidates(self.tools, params)
+        cost = jnp.where(choosable.reshape((-1,) + (1,) * (cost.ndim - 1)), cost, jnp.inf)
+        return only(jnp.argmin(cost, axis=0), num_actions(params))
+
+
+def expected_immediate_cost(params: EnvParams, observation: jax.Array) -> jax.Array:
+    """Σ λ_k E[C_k] of playing each row now, the violation left out; see `CostAware`. ``[A]``"""
+    table, d, actions = params.actions, num_coordinates(params), num_actions(params)
+    ndim = observation.ndim - 1
+
+    def lift(values: jax.Array) -> jax.Array:
+        return values.reshape(values.shape + (1,) * ndim)
+
+    z = observation[:d] * lift(params.z_scale)
+    last_failed = observation[-actions:] > 0.5
+    failure = jnp.where(last_failed, lift(table.retry_failure), lift(table.failure))
+    worked = lift(table.gain) * z + lift(table.shift)  # [A, d]
+    planned = jnp.where(lift(table.ends)[:, None], z, worked)
+    planned = jnp.where(lift(table.resolves)[:, None], 0.0, planned)
+    if_failed = jnp.linalg.norm(planned - z - lift(params.drift), axis=1)
+    scatter = jnp.sqrt(jnp.sum(params.drift**2) + d * table.noise**2)
+    if_worked = lift(jnp.where(table.ends, 0.0, scatter))
+    weights = params.weights
+    fixed = lift(weights[0] * table.latency + weights[1] * table.money)
+    return fixed + weights[3] * failure + weights[4] * (failure * if_failed + (1 - failure) * if_worked)
+
+
+@_policy
+class Random(Policy):
+    """Uniform over the allowed rows."""
+
+    name: ClassVar[str] = "random"
+
+    def logits(self, params: EnvParams, observation: jax.Array, memory: Any) -> jax.Array:
+        """See `Policy.logits`."""
+        del memory
+        return masked(jnp.zeros((num_actions(params), *observation.shape[1:])), params)
+
+
+class Network(nn.Module):
+    """A feed-forward network: tanh layers, and an output layer that starts near 0."""
+
+    hidden: tuple[int, ...]
+    """Units a hidden layer."""
+    outputs: int
+    """Numbers that it returns."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps ``[..., I]`` to ``[..., outputs]``."""
+        for units in self.hidden:
+            x = nn.tanh(nn.Dense(units, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
+        return nn.Dense(self.outputs, kernel_init=nn.initializers.orthogonal(0.01))(x)
+
+
+@_policy
+class Learned(Policy):
+    """A Flax network from the observation to a categorical distribution over the rows."""
+
+    variables: Variables
+    """The network's weights."""
+    network: Network = dataclasses.field(metadata={"static": True})
+    """Its shape; two that are equal share one compilation."""
+    greedy: bool = dataclasses.field(default=True, metadata={"static": True})
+    """Play the likeliest row (evaluation) or sample (training)."""
+    name: ClassVar[str] = "learned"
+
+    def logits(self, params: EnvParams, observation: jax.Array, memory: Any) -> jax.Array:
+        """See `Policy.logits`."""
+        del memory
+        logits = masked(apply_network(self.network, self.variables, observation), params)
+        return only(jnp.argmax(logits, axis=0), num_actions(params)) if self.greedy else logits
+
+
+def apply_network(network: Network, variables: Variables, observation: jax.Array) -> jax.Array:
+    """Runs a network on observations whose features are the *first* axis, ``[I, ...]`` to ``[outputs, ...]``."""
+    return jnp.moveaxis(network.apply(variables, jnp.moveaxis(observation, 0, -1)), -1, 0)
+
+
+def init_network(key: jax.Array, params: EnvParams, hidden: tuple[int, ...], outputs: int) -> tuple[Network, Variables]:
+    """A network on this environment's observations, and its first weights."""
+    network = Network(hidden, outputs)
+    return network, network.init(key, jnp.zeros(observation_size(params)))
+
+
+def heuristics(scenario: Scenario) -> Mapping[str, Policy]:
+    """The policies that need no training, by name: ``latency``, ``cost_aware``, ``random``."""
+    tools = jnp.asarray(scenario.tools)
+    return {policy.name: policy for policy in (Latency(tools), CostAware(tools), Random())}

@@ -1,0 +1,143 @@
+"""Tables for the terminal and for files."""
+
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from aljax.env import COMPONENTS, ActionTable
+from aljax.evaluate import Spread, Summary
+from aljax.scenario import Scenario
+
+PUBLISHED: Mapping[str, Mapping[str, Spread]] = {
+    "latency": {
+        "cost": Spread(69.5754, 0.4427),
+        "success": Spread(0.0, 0.0),
+        "latency": Spread(5.0, 0.0),
+        "money": Spread(1.0, 0.0),
+        "violation": Spread(32.5507, 0.2378),
+        "failure": Spread(0.9992, 0.0317),
+        "divergence": Spread(4.5498, 0.0694),
+    },
+    "cost_aware": {"cost": Spread(69.2179, 0.2527), "success": Spread(0.0, 0.0)},
+    "learned": {
+        "cost": Spread(10.2262, 0.0309),
+        "success": Spread(0.9164, 0.0063),
+        "latency": Spread(25.2705, 2.5569),
+        "money": Spread(8.2974, 0.9205),
+        "violation": Spread(0.4607, 0.2436),
+        "failure": Spread(0.5896, 0.0497),
+        "divergence": Spread(3.3124, 0.0310),
+    },
+}
+"""The paper's Tables 1 and 2: mean and standard deviation over 5 seeds of 1,000 episodes."""
+
+
+def metric_tables(scenario: Scenario, summaries: Mapping[str, Summary], *, plain: bool = False) -> list[Table]:
+    """The paper's Table 1 (cost, success) and Table 2 (components), a row a policy.
+
+    On the unchanged `paper` scenario each published row stands under the measured one.
+    """
+    published = PUBLISHED if scenario.name == "paper" and not scenario.overrides else {}
+    changed = f" with {', '.join(scenario.overrides)}" if scenario.overrides else ""
+    about = f"{scenario.name}{changed}, mean ± std over seeds"
+    first = _table(f"Table 1. Total cost and success: {about}", plain)
+    second = _table(f"Table 2. Cost components, unweighted: {about}", plain)
+    first.add_column("policy")
+    second.add_column("policy")
+    for table, names in ((first, ("cost", "success")), (second, COMPONENTS)):
+        for name in names:
+            table.add_column(name, justify="right")
+    for name, summary in summaries.items():
+        first.add_row(name, str(summary.cost), str(summary.success))
+        second.add_row(name, *(str(summary.components[k]) for k in COMPONENTS))
+        paper = published.get(name, {})
+        for table, names in ((first, ("cost", "success")), (second, COMPONENTS)):
+            if any(k in paper for k in names):
+                row = [str(paper[k]) if k in paper else "" for k in names]
+                table.add_row(f"  {name}, published", *row, style=None if plain else "dim")
+    return [first, second]
+
+
+def scenario_list(scenarios: Iterable[Scenario]) -> Table:
+    """The shipped scenarios, a row each."""
+    table = _table("Scenarios", False)
+    for column in ("name", "actions", "coordinates", "horizon", "what it is"):
+        table.add_column(column, justify="right" if column in ("actions", "coordinates", "horizon") else "left")
+    for scenario in scenarios:
+        numbers = (len(scenario.action_names), len(scenario.coordinate_names), scenario.horizon)
+        table.add_row(scenario.name, *map(str, numbers), scenario.title)
+    return table
+
+
+def scenario_tables(scenario: Scenario) -> list[Table]:
+    """One scenario: its actions, its task, its weights, and where the numbers come from."""
+    params, names = scenario.params, scenario.coordinate_names
+    actions = _table("Actions", False)
+    for column in ("action", "kind", "latency s", "money $", "failure", "after failing", "success does", "noise"):
+        actions.add_column(column, justify="left" if column in ("action", "kind", "success does") else "right")
+    for i, (action, kind) in enumerate(zip(scenario.action_names, scenario.kinds, strict=True)):
+        row = {name: np.asarray(getattr(params.actions, name))[i] for name in _columns()}
+        numbers = (_g(row[k]) for k in ("latency", "money", "failure", "retry_failure"))
+        actions.add_row(action, kind, *numbers, _effect(row, names), _g(row["noise"]))
+    task = _table("Task", False)
+    for column in ("coordinate", "starts", "drift a step", "tolerance", "misread std"):
+        task.add_column(column, justify="left" if column == "coordinate" else "right")
+    for i, name in enumerate(names):
+        starts = f"{_g(params.start_low[i])} to {_g(params.start_high[i])}"
+        task.add_row(name, starts, *(_g(x[i]) for x in (params.drift, params.tolerance, params.misread)))
+    cost = _table("Cost weights λ and limits", False)
+    for column in (*COMPONENTS, "horizon", "latency budget", "money budget"):
+        cost.add_column(column, justify="right")
+    limits = (_g(params.latency_budget), _g(params.money_budget))
+    cost.add_row(*(_g(weight) for weight in np.asarray(params.weights)), str(scenario.horizon), *limits)
+    sources = _table("Where the numbers come from", False)
+    sources.add_column("key")
+    sources.add_column("source", overflow="fold")
+    for key, text in scenario.sources.items():
+        sources.add_row(key, text)
+    return [actions, task, cost, *([sources] if scenario.sources else [])]
+
+
+def markdown(tables: Iterable[Table]) -> str:
+    """Tables as text for a file."""
+    stream = io.StringIO()
+    console = Console(file=stream, width=240, color_system=None)
+    for table in tables:
+        console.print(f"{table.title}\n")
+        table.title = None
+        console.print(table)
+        console.print()
+    return "\n".join(line.rstrip() for line in stream.getvalue().strip().splitlines()) + "\n"
+
+
+def _table(title: str, plain: bool) -> Table:
+    return Table(title=title, box=box.MARKDOWN if plain else box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+
+
+def _columns() -> list[str]:
+    return list(ActionTable.__dataclass_fields__)
+
+
+def _effect(row: Mapping[str, Any], names: Iterable[str]) -> str:
+    """What a row's success does, in words."""
+    if not row["allowed"]:
+        return "not allowed"
+    if row["ends"]:
+        return "ends, all resolved" if row["resolves"] else "ends as it stands"
+    parts = []
+    for name, gain, shift in zip(names, row["gain"], row["shift"], strict=True):
+        if gain != 1 or shift != 0:
+            factor = "" if gain == 1 else f"× {_g(gain)}"
+            parts.append(" ".join(filter(None, (name, factor, f"{shift:+.4g}" if shift else ""))))
+    if row["reveals"]:
+        parts.append("clears the misreading")
+    return ", ".join(parts) or "nothing"
+
+
+def _g(value: Any) -> str:
+    return f"{float(value):.4g}"

@@ -1,0 +1,98 @@
+"""Whole episodes: a batch of them under one policy, all their chance drawn from one key."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from aljax import env
+from aljax.env import EnvParams, EnvState
+from aljax.policy import Policy
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Trajectory:
+    """What happened in B episodes of at most T steps. Steps after an episode's end are not alive and cost 0."""
+
+    observation: jax.Array
+    """What the policy saw before each step. ``[T, O, B]``"""
+    action: jax.Array
+    """The row that it played. Integer ``[T, B]``"""
+    costs: jax.Array
+    """The five unweighted costs of each step. ``[T, 5, B]``"""
+    alive: jax.Array
+    """The episode had not ended before the step. Boolean ``[T, B]``"""
+    final: EnvState
+    """Where the episodes ended, trailing axis B."""
+    success: jax.Array
+    """Ended with nothing violated. Boolean ``[B]``"""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What each of B episodes came to."""
+
+    costs: jax.Array
+    """The five unweighted components, summed over the episode. ``[5, B]``"""
+    total: jax.Array
+    """Σ_k λ_k C_k. ``[B]``"""
+    success: jax.Array
+    """Ended with nothing violated. Boolean ``[B]``"""
+    steps: jax.Array
+    """Steps played. Integer ``[B]``"""
+
+
+def rollout(key: jax.Array, policy: Policy, params: EnvParams, *, episodes: int, steps: int) -> Trajectory:
+    """Plays a batch of episodes from their starts.
+
+    Starts and luck depend on the key alone, so two policies that are given the same key meet the same starts
+    and, step by step, the same ξ.
+
+    Args:
+      key: a PRNG key.
+      policy: what chooses.
+      params: the environment.
+      episodes: B, static.
+      steps: T, static: at least the largest horizon, or the episodes are cut short.
+
+    Returns:
+      The trajectories.
+    """
+    reset_key, luck_key, choice_key = jax.random.split(key, 3)
+    observation, state = env.reset(reset_key, params, (episodes,))
+    luck = env.draw_luck(luck_key, params, (steps, episodes))
+    luck = env.Luck(luck.u, jnp.moveaxis(luck.epsilon, 0, 1))
+    gumbel = jax.random.gumbel(choice_key, (steps, env.num_actions(params), episodes))
+
+    def body(carry: tuple[jax.Array, EnvState, Any], xi: tuple[env.Luck, jax.Array]) -> tuple[Any, Any]:
+        observation, state, memory = carry
+        step_luck, step_gumbel = xi
+        logits = policy.logits(params, observation, memory)
+        action = jnp.argmax(logits + step_gumbel, axis=0)
+        moved, costs = env.transition(state, action, step_luck, params)
+        seen = env.observe(moved, params)
+        memory = policy.remember(params, memory, action, seen)
+        return (seen, moved, memory), (observation, action, costs, ~state.done)
+
+    carry = (observation, state, policy.begin(params, observation))
+    (_, final, _), (seen, action, costs, alive) = jax.lax.scan(body, carry, (luck, gumbel))
+    return Trajectory(seen, action, costs, alive, final, succeeded(final, params))
+
+
+def succeeded(state: EnvState, params: EnvParams) -> jax.Array:
+    """The episode has ended and violates nothing. Boolean scalar"""
+    return state.done & (env.violation(state.z, state.latency, state.money, params) == 0.0)
+
+
+def outcome(trajectory: Trajectory, params: EnvParams) -> Outcome:
+    """Sums trajectories over their steps."""
+    costs = trajectory.costs.sum(0)
+    return Outcome(
+        costs=costs,
+        total=jnp.tensordot(params.weights, costs, 1, precision="highest"),
+        success=trajectory.success,
+        steps=trajectory.alive.sum(0),
+    )

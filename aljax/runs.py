@@ -1,0 +1,267 @@
+"""Run folders: everything that one experiment leaves behind, written whole or not at all.
+
+A folder is filled under another name, beside its place, and renamed when it is complete; its manifest, written last,
+holds the size and hash of every file, so a damaged one is recognised before it is read.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import aljax
+from aljax.errors import UserError, one_line
+from aljax.experiment import Compared, Protocol, Trained
+from aljax.policy import Learned
+from aljax.scenario import Scenario, parse_scenario
+from aljax.train import Curve, Hyperparameters, TrainConfig, init, network_of
+
+_MANIFEST = "manifest.json"
+_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run folder, read back."""
+
+    scenario: Scenario
+    config: TrainConfig
+    hyperparameters: Hyperparameters
+    protocol: Protocol
+    policy: Learned
+    """Greedy, leading seed axis."""
+    curve: Curve
+    metrics: Mapping[str, Any]
+
+    def changed(self, overrides: Sequence[str]) -> Scenario:
+        """The run's scenario with further ``key=value`` changes."""
+        scenario = self.scenario
+        return parse_scenario(
+            scenario.text, name=scenario.name, where=scenario.name, overrides=(*scenario.overrides, *overrides)
+        )
+
+
+def metrics(
+    scenario: Scenario, episodes: int, protocol: Protocol, compared: Compared, seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """What ``metrics.json`` holds and ``--json`` writes."""
+    device = jax.devices()[0]
+    return {
+        "scenario": scenario.name,
+        "overrides": list(scenario.overrides),
+        "episodes": episodes,
+        "seeds": protocol.seeds,
+        "evaluation_episodes": protocol.evaluation_episodes,
+        "policies": {name: summary.to_json() for name, summary in compared.summaries.items()},
+        "seconds": {key: round(seconds.get(key, 0.0), 4) for key in ("compile", "train", "evaluate")},
+        "device": f"{device.platform}: {device.device_kind}",
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what figures depend on."""
+    packages = ("jax", "jaxlib", "flax", "optax", "numpy")
+    return {"aljax": aljax.__version__} | {name: metadata.version(name) for name in packages}
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes a JSON file whole or not at all.
+
+    Raises:
+      UserError: the place cannot be written.
+    """
+    path = Path(path)
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = file.name
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def check_writable(path: str | Path) -> None:
+    """Refuses a file's place before the work that would fill it is done.
+
+    Raises:
+      UserError: the folder is missing or cannot be written, or the path is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder, expected the name of a file to write")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def fresh_folder(parent: str | Path, stem: str) -> Path:
+    """The first of ``stem-1``, ``stem-2``, ... that is not there yet."""
+    number = 1
+    while (Path(parent) / f"{stem}-{number}").exists():
+        number += 1
+    return Path(parent) / f"{stem}-{number}"
+
+
+@contextlib.contextmanager
+def new_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A folder that appears under its name only when the block ends well.
+
+    Args:
+      path: where it will stand.
+      overwrite: replace a run folder that stands there; anything else is never replaced.
+
+    Yields:
+      The folder to fill.
+
+    Raises:
+      UserError: the place is taken or cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not (overwrite and (path / _MANIFEST).is_file()):
+        hint = "use --overwrite to replace it" if (path / _MANIFEST).is_file() else "and it is not a run folder"
+        if not path.is_dir() or any(path.iterdir()):
+            raise UserError(f"{path}: already exists ({hint})")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+    try:
+        yield partial
+        partial.chmod(0o755)
+        files = sorted(item for item in partial.rglob("*") if item.is_file())
+        write_json(
+            partial / _MANIFEST,
+            {"format": _FORMAT, "files": {str(item.relative_to(partial)): _fingerprint(item) for item in files}},
+        )
+        aside = None
+        if path.exists():
+            aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.replaced-"))
+            os.replace(path, aside / path.name)
+        os.replace(partial, path)
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {one_line(error)}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def save(
+    folder: Path, scenario: Scenario, config: TrainConfig, hyperparameters: Hyperparameters, protocol: Protocol,
+    trained: Trained,
+) -> None:  # fmt: skip
+    """Writes what reproduces a run, and what it learned, into a folder from `new_folder`."""
+    (folder / "scenario.toml").write_text(scenario.text, encoding="utf-8")
+    configuration = {
+        "scenario": {"name": scenario.name, "overrides": list(scenario.overrides)},
+        "train": dataclasses.asdict(config),
+        "hyperparameters": {key: str(value) for key, value in dataclasses.asdict(hyperparameters).items()},
+        "protocol": dataclasses.asdict(protocol),
+        "versions": versions(),
+    }
+    write_json(folder / "config.json", configuration)
+    np.savez(folder / "curves.npz", **trained.curve._asdict())
+    with _checkpointer() as checkpointer:
+        checkpointer.save((folder / "checkpoint").absolute(), trained.policy.variables)
+
+
+def load(path: str | Path) -> Run:
+    """Reads a run folder back.
+
+    Raises:
+      UserError: no run folder, or one that is damaged or from another version; one line naming the file.
+    """
+    path = Path(path)
+    _verify(path)
+    try:
+        configuration = json.loads((path / "config.json").read_text())
+        named = configuration["scenario"]
+        scenario = parse_scenario(
+            (path / "scenario.toml").read_text(encoding="utf-8"),
+            name=named["name"],
+            where=str(path / "scenario.toml"),
+            overrides=named["overrides"],
+        )
+        shape = configuration["train"]
+        config = TrainConfig(**(shape | {"hidden": tuple(shape["hidden"])}))
+        numbers = {key: float(value) for key, value in configuration["hyperparameters"].items()}
+        hyperparameters, protocol = Hyperparameters(**numbers), Protocol(**configuration["protocol"])
+        with np.load(path / "curves.npz", allow_pickle=False) as arrays:
+            curve = Curve(**{name: arrays[name] for name in Curve._fields})
+        recorded = json.loads((path / "metrics.json").read_text())
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path}: not a run folder of this version: {one_line(error)}") from None
+    return Run(scenario, config, hyperparameters, protocol, _restore(path, scenario, config, protocol), curve, recorded)
+
+
+def _restore(path: Path, scenario: Scenario, config: TrainConfig, protocol: Protocol) -> Learned:
+    """The policy from its checkpoint."""
+
+    def shapes(keys: jax.Array) -> Any:
+        return jax.vmap(lambda key: init(key, scenario.params, config=config, steps=1).variables)(keys)
+
+    abstract = jax.eval_shape(shapes, jax.random.split(jax.random.key(0), protocol.seeds))
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), abstract)
+    try:
+        with _checkpointer() as checkpointer:
+            variables = checkpointer.restore((path / "checkpoint").absolute(), abstract)
+    except Exception as error:  # orbax and tensorstore raise a wide variety
+        raise UserError(f"{path / 'checkpoint'}: cannot be read: {one_line(error)[:200]}") from None
+    return Learned(variables, network_of(config, scenario.params))
+
+
+def _checkpointer() -> Any:
+    """Orbax, imported only where a checkpoint is written or read: it takes a while to load."""
+    import orbax.checkpoint as ocp
+
+    return ocp.StandardCheckpointer()
+
+
+def _verify(path: Path) -> None:
+    """Compares a folder with its manifest."""
+    if not path.is_dir():
+        raise UserError(f"{path}: no such run folder")
+    try:
+        manifest = json.loads((path / _MANIFEST).read_text())
+        files, version = dict(manifest["files"]), manifest["format"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: not a complete run folder: {_MANIFEST} is missing or damaged") from None
+    if version != _FORMAT:
+        raise UserError(f"{path}: run folder of format {version}, expected {_FORMAT}")
+    for name, expected in files.items():
+        file = path / name
+        if not file.is_file():
+            raise UserError(f"{file}: missing from the run folder")
+        if file.stat().st_size != expected["bytes"]:
+            raise UserError(f"{file}: {file.stat().st_size} bytes, expected {expected['bytes']}: truncated or changed")
+        if _fingerprint(file) != expected:
+            raise UserError(f"{file}: contents differ from the manifest: changed or damaged")
+
+
+def _fingerprint(file: Path) -> dict[str, Any]:
+    data = file.read_bytes()
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}

@@ -1,0 +1,342 @@
+"""REINFORCE: the whole training run as one jitted function.
+
+``train(key, hyperparameters, params) -> (weights, curve)`` is pure, so seeds, hyperparameters and environments are
+``jax.vmap`` away from a sweep. The policy gradient is the score-function estimator on costs to go,
+
+    ∇J(π) = E[Σ_t ∇ log π(A_t | O_t) (G_t − b_t)],   G_t = Σ_{s ≥ t} Σ_k λ_k C_k(S_s, A_s),
+
+(paper, section 3.4) minimised with Adam. `TrainConfig` holds what recompiles, `Hyperparameters` what does not.
+"""
+
+import dataclasses
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from aljax import env
+from aljax.env import EnvParams
+from aljax.policy import Learned, Network, Variables, apply_network, init_network, masked
+from aljax.rollout import Trajectory, outcome, rollout
+
+Baseline = Literal["none", "running", "batch", "leave_one_out", "critic"]
+Schedule = Literal["constant", "linear", "cosine"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The shape of a training run. Static: a new value of any field compiles anew."""
+
+    episodes: int = 12_000
+    """Episodes to train on, in whole batches."""
+    batch: int = 60
+    """Episodes an update."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Units of the policy network's hidden layers."""
+    baseline: Baseline = "leave_one_out"
+    """What is subtracted from a step's cost to go: none; running: an exponential average over past updates (the
+    paper's); batch: the mean over this batch's episodes at the same step; leave_one_out: that mean over the
+    *other* episodes; critic: a learned value of the observation."""
+    schedule: Schedule = "cosine"
+    """How the learning rate falls from its first value to `learning_rate_end` times that."""
+    normalise: bool = True
+    """Divide each batch's advantages by their standard deviation."""
+
+    @property
+    def updates(self) -> int:
+        """Gradient steps: whole batches that the episodes make, at least one."""
+        return max(1, self.episodes // self.batch)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Hyperparameters:
+    """The numbers of a training run. Traced: a new value compiles nothing, and each may be vmapped."""
+
+    learning_rate: float | jax.Array = 1e-2
+    """Adam's first step size."""
+    learning_rate_end: float | jax.Array = 0.02
+    """The last step size as a share of the first, where the schedule falls."""
+    entropy: float | jax.Array = 0.0
+    """Weight of the entropy bonus, falling linearly to 0 over the run."""
+    clip_norm: float | jax.Array = 10.0
+    """Gradients longer than this are shortened to it; inf: never."""
+    running_decay: float | jax.Array = 0.9
+    """How much of the running baseline stays at each update."""
+    critic_learning_rate: float | jax.Array = 1e-2
+    """Adam's step size for the critic, on the same schedule."""
+
+
+class Curve(NamedTuple):
+    """The run seen from each update's batch, one entry an update."""
+
+    cost: jax.Array
+    """Mean total cost. ``[updates]``"""
+    success: jax.Array
+    """Share of episodes that succeeded. ``[updates]``"""
+    components: jax.Array
+    """Mean of each unweighted component. ``[updates, 5]``"""
+    entropy: jax.Array
+    """Mean entropy of the policy over the steps played, nats. ``[updates]``"""
+    gradient_norm: jax.Array
+    """Length of the gradient before clipping. ``[updates]``"""
+
+
+class Running(NamedTuple):
+    """Exponential averages over past updates of the cost to go at each step, and of its spread."""
+
+    mean: jax.Array
+    """``[T]``"""
+    square: jax.Array
+    """Mean squared distance from the mean, over all steps. Scalar"""
+    weight: jax.Array
+    """What the averages' weights sum to, for taking out the start at 0. Scalar"""
+
+
+class TrainState(NamedTuple):
+    """Everything that a run carries from one update to the next."""
+
+    key: jax.Array
+    variables: Variables
+    optimiser: optax.OptState
+    critic: Variables
+    critic_optimiser: optax.OptState
+    running: Running
+    curve: Curve
+
+
+def train(
+    key: jax.Array, hyperparameters: Hyperparameters, params: EnvParams, *, config: TrainConfig, steps: int
+) -> tuple[Variables, Curve]:
+    """Trains a policy from scratch.
+
+    Args:
+      key: a PRNG key; the same one gives the same run.
+      hyperparameters: traced numbers.
+      params: the environment.
+      config: static shape of the run.
+      steps: static length of an episode's scan, at least the largest horizon.
+
+    Returns:
+      The network's weights and the learning curve.
+    """
+    state = init(key, params, config=config, steps=steps)
+    state = advance(state, 0, config.updates, hyperparameters, params, config=config, steps=steps)
+    return state.variables, state.curve
+
+
+def network_of(config: TrainConfig, params: EnvParams) -> Network:
+    """The policy network that a configuration stands for in an environment."""
+    return Network(config.hidden, env.num_actions(params))
+
+
+def init(key: jax.Array, params: EnvParams, *, config: TrainConfig, steps: int) -> TrainState:
+    """The state before the first update. See `train`."""
+    run_key, policy_key, critic_key = jax.random.split(key, 3)
+    _, variables = init_network(policy_key, params, config.hidden, env.num_actions(params))
+    critic: Variables = {}
+    if config.baseline == "critic":
+        _, critic = init_network(critic_key, params, config.hidden, 1)
+    updates = config.updates
+    return TrainState(
+        key=run_key,
+        variables=variables,
+        optimiser=optax.scale_by_adam().init(variables),
+        critic=critic,
+        critic_optimiser=optax.scale_by_adam().init(critic),
+        running=Running(jnp.zeros(steps), jnp.zeros(()), jnp.zeros(())),
+        curve=Curve(
+            cost=jnp.zeros(updates),
+            success=jnp.zeros(updates),
+            components=jnp.zeros((updates, len(env.COMPONENTS))),
+            entropy=jnp.zeros(updates),
+            gradient_norm=jnp.zeros(updates),
+        ),
+    )
+
+
+def advance(
+    state: TrainState,
+    start: int | jax.Array,
+    stop: int | jax.Array,
+    hyperparameters: Hyperparameters,
+    params: EnvParams,
+    *,
+    config: TrainConfig,
+    steps: int,
+) -> TrainState:
+    """Runs the updates from `start` up to `stop`, both traced: a run in pieces is the run in one, bit for bit."""
+
+    def body(update: jax.Array, state: TrainState) -> TrainState:
+        return _update(update, state, hyperparameters, params, config, steps)
+
+    return jax.lax.fori_loop(start, stop, body, state)
+
+
+def _update(
+    update: jax.Array,
+    state: TrainState,
+    hyper: Hyperparameters,
+    params: EnvParams,
+    config: TrainConfig,
+    steps: int,
+) -> TrainState:
+    """One batch of episodes and one gradient step."""
+    network = network_of(config, params)
+    sampler = Learned(state.variables, network, greedy=False)
+    played = rollout(jax.random.fold_in(state.key, update), sampler, params, episodes=config.batch, steps=steps)
+    togo = costs_to_go(played, params)
+    values = _critic_values(state, played, config)
+    advantages = baselined(config.baseline, togo, played.alive, state.running, values)
+    if config.normalise:
+        advantages = _normalised(advantages, played.alive)
+
+    remaining = 1.0 - update / config.updates
+    (_, entropy), gradient = jax.value_and_grad(surrogate, has_aux=True)(
+        state.variables, network, played, advantages, hyper.entropy * remaining, params
+    )
+    shrink = _schedule(config.schedule, remaining, hyper)
+    norm = optax.global_norm(gradient)
+    clipped = optax.tree.scale(jnp.minimum(1.0, hyper.clip_norm / jnp.maximum(norm, 1e-12)), gradient)
+    direction, optimiser = optax.scale_by_adam().update(clipped, state.optimiser)
+    variables = optax.tree.add_scale(state.variables, -hyper.learning_rate * shrink, direction)
+
+    critic, critic_optimiser = state.critic, state.critic_optimiser
+    if config.baseline == "critic":
+        critic_gradient = jax.grad(_critic_loss)(critic, togo, played, state.running, config)
+        direction, critic_optimiser = optax.scale_by_adam().update(critic_gradient, critic_optimiser)
+        critic = optax.tree.add_scale(critic, -hyper.critic_learning_rate * shrink, direction)
+
+    result = outcome(played, params)
+    point = Curve(result.total.mean(), result.success.mean(), result.costs.mean(1), entropy, norm)
+    curve = jax.tree.map(lambda whole, entry: whole.at[update].set(entry), state.curve, point)
+    running = _run_on(state.running, togo, played.alive, hyper.running_decay)
+    return TrainState(state.key, variables, optimiser, critic, critic_optimiser, running, curve)
+
+
+def costs_to_go(played: Trajectory, params: EnvParams) -> jax.Array:
+    """G_t: what each episode still costs from each step on, weighted. ``[T, B]``"""
+    costs = jnp.einsum("k,tkb->tb", params.weights, played.costs, precision="highest")
+    return jnp.cumsum(costs[::-1], axis=0)[::-1]
+
+
+def baselined(
+    kind: Baseline,
+    togo: jax.Array,
+    alive: jax.Array,
+    running: Running,
+    values: jax.Array | None = None,
+) -> jax.Array:
+    """Costs to go less a baseline, 0 at steps not alive.
+
+    All but ``batch`` leave the gradient's expectation as it is: what they subtract from an episode does not
+    depend on that episode's action. ``batch`` shortens it by 1/n where n episodes are alive.
+
+    Args:
+      kind: which baseline.
+      togo: G. ``[T, B]``
+      alive: which steps were played. Boolean ``[T, B]``
+      running: averages over past updates.
+      values: the critic's estimates of G, ``[T, B]``, for ``critic``.
+
+    Returns:
+      The advantages (costs: positive is worse than expected). ``[T, B]``
+    """
+    count = alive.sum(1, keepdims=True)
+    total = jnp.where(alive, togo, 0.0).sum(1, keepdims=True)
+    if kind == "none":
+        baseline = jnp.zeros_like(togo)
+    elif kind == "running":
+        baseline = (running.mean / jnp.maximum(running.weight, 1e-8))[:, None]
+    elif kind == "batch":
+        baseline = total / jnp.maximum(count, 1)
+    elif kind == "leave_one_out":
+        baseline = jnp.where(count > 1, (total - togo) / jnp.maximum(count - 1, 1), 0.0)
+    elif kind == "critic" and values is not None:
+        baseline = values
+    else:
+        raise ValueError(f"unknown baseline {kind!r}")
+    return jnp.where(alive, togo - baseline, 0.0)
+
+
+def surrogate(
+    variables: Variables,
+    network: Network,
+    played: Trajectory,
+    advantages: jax.Array,
+    entropy_weight: float | jax.Array,
+    params: EnvParams,
+) -> tuple[jax.Array, jax.Array]:
+    """The scalar whose gradient is the policy gradient, and the policy's mean entropy over steps played.
+
+    Per-step terms are summed over an episode's steps and averaged over episodes, so without normalisation the
+    gradient estimates ∇J itself.
+    """
+    seen = jnp.moveaxis(played.observation, 1, 0)  # [O, T, B]
+    logits = masked(apply_network(network, variables, seen), params)
+    log_probabilities = jax.nn.log_softmax(logits, axis=0)
+    rows = jnp.arange(logits.shape[0]).reshape(-1, 1, 1)
+    chosen = jnp.where(rows == played.action, log_probabilities, 0.0).sum(0)
+    score = jnp.where(played.alive, chosen * jax.lax.stop_gradient(advantages), 0.0).sum(0).mean()
+    finite = jnp.where(jnp.isfinite(log_probabilities), log_probabilities, 0.0)
+    entropies = jnp.where(played.alive, -(jnp.exp(log_probabilities) * finite).sum(0), 0.0)
+    bonus = entropies.sum(0).mean()
+    mean = entropies.sum() / jnp.maximum(played.alive.sum(), 1)
+    return score - entropy_weight * bonus, mean
+
+
+def _schedule(kind: Schedule, remaining: jax.Array, hyper: Hyperparameters) -> jax.Array:
+    """The step size as a share of the first, when `remaining` of the run is left."""
+    if kind == "constant":
+        return jnp.ones(())
+    fall = remaining if kind == "linear" else 0.5 * (1.0 - jnp.cos(jnp.pi * remaining))
+    return hyper.learning_rate_end + (1.0 - hyper.learning_rate_end) * fall
+
+
+def _normalised(advantages: jax.Array, alive: jax.Array) -> jax.Array:
+    """Advantages over their root mean square on the steps played."""
+    square = (advantages**2).sum() / jnp.maximum(alive.sum(), 1)
+    return advantages / jnp.sqrt(square + 1e-8)
+
+
+def _run_on(running: Running, togo: jax.Array, alive: jax.Array, decay: float | jax.Array) -> Running:
+    """Takes a batch into the running averages."""
+    mean = jnp.where(alive, togo, 0.0).sum(1) / jnp.maximum(alive.sum(1), 1)
+    square = jnp.where(alive, (togo - mean[:, None]) ** 2, 0.0).sum() / jnp.maximum(alive.sum(), 1)
+    new = Running(mean, square, jnp.ones(()))
+    return jax.tree.map(lambda old, fresh: decay * old + (1.0 - decay) * fresh, running, new)
+
+
+def _critic_frame(running: Running) -> tuple[jax.Array, jax.Array]:
+    """Offset ``[T, 1]`` and scale in which the critic works, from past updates only."""
+    weight = jnp.maximum(running.weight, 1e-8)
+    return (running.mean / weight)[:, None], jnp.sqrt(running.square / weight) + 1e-3
+
+
+def _critic_output(critic: Variables, played: Trajectory, config: TrainConfig) -> jax.Array:
+    """The critic's raw numbers for the observations of a trajectory. ``[T, B]``"""
+    network = Network(config.hidden, 1)
+    return apply_network(network, critic, jnp.moveaxis(played.observation, 1, 0))[0]
+
+
+def _critic_values(state: TrainState, played: Trajectory, config: TrainConfig) -> jax.Array | None:
+    """The critic's estimates of the costs to go ``[T, B]``, or None without a critic."""
+    if config.baseline != "critic":
+        return None
+    offset, scale = _critic_frame(state.running)
+    return offset + scale * _critic_output(state.critic, played, config)
+
+
+def _critic_loss(
+    critic: Variables, togo: jax.Array, played: Trajectory, running: Running, config: TrainConfig
+) -> jax.Array:
+    """Mean squared error of the critic in its own frame, over the steps played."""
+    offset, scale = _critic_frame(running)
+    error = _critic_output(critic, played, config) - (togo - offset) / scale
+    return jnp.where(played.alive, error**2, 0.0).sum() / jnp.maximum(played.alive.sum(), 1)
+
+
+def sampler_and_greedy(config: TrainConfig, params: EnvParams, variables: Any) -> Learned:
+    """The policy that a run's weights stand for, as it is evaluated: greedy."""
+    return Learned(variables, network_of(config, params))
