@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ Overrides = Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar=
 class Scenarios:
     """List the scenarios, or show one as tables.
 
-    Examples:
+    Try:
       aljax scenarios
       aljax scenarios service_desk
       aljax scenarios my_agent.toml        check a file of your own
@@ -43,20 +44,20 @@ class Scenarios:
         if self.name is None:
             if self.overrides:
                 raise UserError("--set needs the name of a scenario")
-            console.print(report.scenario_list(load_scenario(name) for name in scenario_names()))
+            report.show(console, [report.scenario_list(load_scenario(name) for name in scenario_names())])
             console.print("[dim]aljax scenarios NAME shows one in full; aljax train --scenario NAME trains on it.[/]")
             return
         scenario = load_scenario(self.name, self.overrides)
         console.print(f"[bold]{scenario.name}[/]: {scenario.title}\n", highlight=False)
         console.print(scenario.description, highlight=False, markup=False)
-        console.print(*report.scenario_tables(scenario))
+        report.show(console, report.scenario_tables(scenario))
 
 
 @dataclasses.dataclass(frozen=True)
 class Baseline:
     """Evaluate the policies that need no training: latency, cost-aware, random.
 
-    Example:
+    Try:
       aljax baseline --scenario escalation --json baseline.json
     """
 
@@ -86,7 +87,7 @@ class Train:
     All seeds train at once, in one compiled program. The folder appears when everything in it is complete:
     configuration, scenario, metrics.json, tables, learning curves, plots and the policy's checkpoint.
 
-    Examples:
+    Try:
       aljax train                                  the paper's experiment
       aljax train --scenario escalation --seeds 20
       aljax train --baseline none --normalise False --out runs/no-baseline
@@ -146,7 +147,7 @@ class Train:
 class Evaluate:
     """Reload a run and evaluate its policy, where it trained or on a changed scenario (distribution shift).
 
-    Examples:
+    Try:
       aljax evaluate runs/paper-1
       aljax evaluate runs/paper-1 --set actions.failure.retrieve=0.3
       aljax evaluate runs/paper-1 --set horizon=14 --out runs/paper-1-longer
@@ -217,6 +218,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"aljax: {one_line(error)}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of our output, such as head, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("aljax: interrupted; nothing was written", file=sys.stderr)
         return 130
@@ -230,8 +234,7 @@ def entry() -> None:
 
 def _parse(args: list[str]) -> Any:
     """The command with its options filled in; complaints come as one line."""
-    commands = Scenarios | Baseline | Train | Evaluate
-    named = Annotated[
+    named: Any = Annotated[
         Annotated[Scenarios, subcommand("scenarios")]
         | Annotated[Baseline, subcommand("baseline")]
         | Annotated[Train, subcommand("train")]
@@ -241,10 +244,9 @@ def _parse(args: list[str]) -> Any:
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            command: commands = tyro.cli(
+            return tyro.cli(
                 named, prog="aljax", description=_ABOUT, args=args, config=(tyro.conf.OmitSubcommandPrefixes,)
             )
-        return command
     except SystemExit as exit_:
         if exit_.code in (0, None):
             raise
@@ -286,7 +288,7 @@ def _progress(console: Console, config: TrainConfig) -> Iterator[Callable[[int, 
 
 
 def _show(console: Console, scenario: Scenario, compared: Compared) -> None:
-    console.print(*report.metric_tables(scenario, compared.summaries))
+    report.show(console, report.metric_tables(scenario, compared.summaries))
 
 
 def _write_results(folder: Path, scenario: Scenario, compared: Compared, figures: dict[str, Any]) -> None:

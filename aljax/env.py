@@ -153,17 +153,32 @@ def reset(key: jax.Array, params: EnvParams, batch: tuple[int, ...] = ()) -> tup
     """
     start_key, misread_key = jax.random.split(key)
     shape = (num_coordinates(params), *batch)
+    state = begin(jax.random.uniform(start_key, shape), jax.random.normal(misread_key, shape), params)
+    return observe(state, params), state
+
+
+def begin(uniform: jax.Array, normal: jax.Array, params: EnvParams) -> EnvState:
+    """The start state, once its chance is drawn: `reset` without a key.
+
+    Args:
+      uniform: where in the box the task starts, on [0, 1). ``[d]``
+      normal: the misreading in standard deviations. ``[d]``
+      params: the environment.
+
+    Returns:
+      The state at time 0.
+    """
+    batch = uniform.shape[1:]
     low, high = _lift(params.start_low, len(batch)), _lift(params.start_high, len(batch))
-    state = EnvState(
-        z=low + (high - low) * jax.random.uniform(start_key, shape),
-        misread=_lift(params.misread, len(batch)) * jax.random.normal(misread_key, shape),
+    return EnvState(
+        z=low + (high - low) * uniform,
+        misread=_lift(params.misread, len(batch)) * normal,
         latency=jnp.zeros(batch),
         money=jnp.zeros(batch),
         time=jnp.zeros(batch, jnp.int32),
         last_failed=jnp.full(batch, -1, jnp.int32),
         done=jnp.zeros(batch, bool),
     )
-    return observe(state, params), state
 
 
 def step(

@@ -134,7 +134,7 @@ def _map_of_choices(axis: Any, scenario: Scenario, policy: Policy, plays: np.nda
     params = scenario.params
     low, high = np.asarray(params.start_low), np.asarray(params.start_high)
     across, up = np.sort(np.argsort(-np.maximum(abs(low), abs(high)), kind="stable")[:2])
-    sides = [_side(low[i], high[i], float(params.tolerance[i])) for i in (across, up)]
+    sides = [_side(float(low[i]), float(high[i]), float(params.tolerance[i])) for i in (across, up)]
     z = np.zeros((len(low), _GRID * _GRID), np.float32)
     z[across], z[up] = (side.ravel() for side in np.meshgrid(*sides))
     time = scenario.horizon // 2

@@ -103,15 +103,19 @@ def scenario_tables(scenario: Scenario) -> list[Table]:
     return [actions, task, cost, *([sources] if scenario.sources else [])]
 
 
+def show(console: Console, tables: Iterable[Table]) -> None:
+    """Prints tables, each under its title on a line of its own: inside a narrow table a title would be folded."""
+    for table in tables:
+        title, table.title = table.title, None
+        console.print(f"[bold]{title}[/]", highlight=False, soft_wrap=True)
+        console.print(table)
+        table.title = title
+
+
 def markdown(tables: Iterable[Table]) -> str:
     """Tables as text for a file."""
     stream = io.StringIO()
-    console = Console(file=stream, width=240, color_system=None)
-    for table in tables:
-        console.print(f"{table.title}\n")
-        table.title = None
-        console.print(table)
-        console.print()
+    show(Console(file=stream, width=240, color_system=None), tables)
     return "\n".join(line.rstrip() for line in stream.getvalue().strip().splitlines()) + "\n"
 
 

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax.numpy as jnp
 import numpy as np
@@ -144,7 +144,7 @@ def _override(raw: dict[str, Any], override: str, where: str) -> None:
     except tomllib.TOMLDecodeError:
         raise UserError(f'{where}: {text.strip()!r} is not a TOML value (number, true, [..], "text")') from None
     actions = raw.get("actions", {})
-    if parts[0] == "actions" and len(parts) > 2 and parts[1] in _COLUMNS:
+    if parts[0] == "actions" and len(parts) > 2 and parts[1] in ("kind", *_COLUMNS):
         parts[1], parts[2] = parts[2], parts[1]  # EnvParams' order, column first, to the file's, row first
     if parts[0] == "actions":
         if len(parts) < 3 or parts[2] not in (*_COLUMNS, "kind"):
@@ -154,7 +154,8 @@ def _override(raw: dict[str, Any], override: str, where: str) -> None:
     elif parts[0] not in _KEYS or parts[0] in ("sources", "coordinates", *_TEXTS):
         settable = ("horizon", "weights", "actions", *_VECTORS, *_SCALARS)
         raise UserError(f"{where}: unknown key {key.strip()!r}: expected one of {', '.join(settable)}")
-    target, names = raw, raw.get("coordinates", [])
+    target: Any = raw
+    names = raw.get("coordinates", [])
     for depth, part in enumerate(parts[:-1]):
         inner = target.get(part)
         if isinstance(inner, list) and depth == len(parts) - 2 and len(inner) == len(names):
@@ -229,7 +230,7 @@ class _Reader:
             **texts,
         )
 
-    def fail(self, key: str, reason: str) -> None:
+    def fail(self, key: str, reason: str) -> NoReturn:
         raise UserError(f"{self.where}: {key}: {reason}")
 
     def known(self, table: Mapping[str, Any], keys: Sequence[str], prefix: str) -> None:
@@ -250,7 +251,7 @@ class _Reader:
         return value.strip()
 
     def coordinates(self) -> list[str]:
-        names = self.raw.get("coordinates")
+        names: Any = self.raw.get("coordinates")
         valid = isinstance(names, list) and names and all(isinstance(name, str) and name for name in names)
         if not valid or len(set(names)) != len(names):
             self.fail("coordinates", f"expected a list of different names, at least one, got {names!r}")

@@ -52,19 +52,19 @@ class TrainConfig:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Hyperparameters:
-    """The numbers of a training run. Traced: a new value compiles nothing, and each may be vmapped."""
+    """The numbers of a training run. Traced: a new value compiles nothing, and each may be an array to vmap over."""
 
-    learning_rate: float | jax.Array = 1e-2
+    learning_rate: float = 1e-2
     """Adam's first step size."""
-    learning_rate_end: float | jax.Array = 0.02
+    learning_rate_end: float = 0.02
     """The last step size as a share of the first, where the schedule falls."""
-    entropy: float | jax.Array = 0.0
+    entropy: float = 0.0
     """Weight of the entropy bonus, falling linearly to 0 over the run."""
-    clip_norm: float | jax.Array = 10.0
+    clip_norm: float = 10.0
     """Gradients longer than this are shortened to it; inf: never."""
-    running_decay: float | jax.Array = 0.9
+    running_decay: float = 0.9
     """How much of the running baseline stays at each update."""
-    critic_learning_rate: float | jax.Array = 1e-2
+    critic_learning_rate: float = 1e-2
     """Adam's step size for the critic, on the same schedule."""
 
 
@@ -197,7 +197,7 @@ def _update(
         state.variables, network, played, advantages, hyper.entropy * remaining, params
     )
     shrink = _schedule(config.schedule, remaining, hyper)
-    norm = optax.global_norm(gradient)
+    norm = optax.tree.norm(gradient)
     clipped = optax.tree.scale(jnp.minimum(1.0, hyper.clip_norm / jnp.maximum(norm, 1e-12)), gradient)
     direction, optimiser = optax.scale_by_adam().update(clipped, state.optimiser)
     variables = optax.tree.add_scale(state.variables, -hyper.learning_rate * shrink, direction)

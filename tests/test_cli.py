@@ -1,0 +1,161 @@
+"""The command line, mostly as a user meets it: a process of its own, real files, a real kill."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from tiny import TINY
+
+from aljax import UserError, runs
+from aljax.cli import main
+
+SMALL = ["--episodes", "60", "--batch", "20", "--hidden", "4", "--seeds", "2", "--evaluation-episodes", "20"]
+
+
+@pytest.fixture
+def scenario(tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return str(path)
+
+
+def process(*args, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "aljax", *args], capture_output=True, text=True, timeout=300, check=False, **options
+    )
+
+
+def test_train_then_evaluate_in_processes_of_their_own(scenario, tmp_path):
+    done = process("train", "--scenario", scenario, *SMALL, "--json", "m.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "tiny-1"
+    assert "Table 1" in done.stdout and "Table 2" in done.stdout and "runs/tiny-1" in done.stdout
+    assert {"config.json", "metrics.json", "tables.md", "checkpoint", "manifest.json"} <= {p.name for p in run.iterdir()}
+    for name in ("learning_curves.png", "components.png", "choices.png"):
+        assert (run / name).read_bytes().startswith(b"\x89PNG") and (run / name).stat().st_size > 10_000
+    trained = json.loads((run / "metrics.json").read_text())
+    assert json.loads((tmp_path / "m.json").read_text()) == trained
+
+    again = process("evaluate", str(run), "--json", "e.json", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    evaluated = json.loads((tmp_path / "e.json").read_text())
+    assert evaluated["policies"] == trained["policies"]  # the same luck: the same figures, from the checkpoint
+
+    shifted = process("evaluate", str(run), "--set", "actions.failure.weak=0.9", "--json", "s.json", cwd=tmp_path)
+    assert shifted.returncode == 0, shifted.stderr
+    changed = json.loads((tmp_path / "s.json").read_text())
+    assert changed["policies"]["latency"]["components"]["failure"]["mean"] > 2 * (
+        trained["policies"]["latency"]["components"]["failure"]["mean"]
+    )
+
+
+def refused(capsys, *args):
+    """The one line that a command is refused with."""
+    assert main(list(args)) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("aljax: ") and captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["train", "--scenario", "papr"], "unknown scenario 'papr' (did you mean paper?)"),
+        (["train", "--epsodes", "3"], "--epsodes"),
+        (["train", "--episodes", "many"], "--episodes"),
+        (["train", "--episodes", "0"], "episodes: expected a whole number of at least 1, got 0"),
+        (["train", "--learning-rate", "nan"], "learning_rate: expected a number"),
+        (["train", "--baseline", "best"], "--baseline"),
+        (["train", "--set", "actions.failure.retrieve=1.2"], "a probability must lie in [0, 1], got 1.2"),
+        (["baseline", "--set", "weights.latency=-1"], "weights.latency: must not be negative"),
+        (["baseline", "--json", "/proc/no/such.json"], "/proc/no/such.json: cannot be written"),
+        (["train", "--out", "/dev/null/run"], "/dev/null/run: cannot be written"),
+        (["train", "--out", "."], ".: already exists"),
+        (["evaluate", "nowhere"], "nowhere: no such run folder"),
+        (["evaluate"], "RUN"),
+        (["scenarios", "--set", "horizon=3"], "--set needs the name of a scenario"),
+        (["tarin"], "tarin"),
+        ([], "scenarios"),
+    ],
+)
+def test_bad_input_gives_one_line_and_status_2(args, message, capsys):
+    assert message in refused(capsys, *args)
+
+
+def test_a_refusal_in_a_real_process_has_no_traceback(tmp_path):
+    (tmp_path / "broken.toml").write_text("horizon = ")
+    done = process("train", "--scenario", "broken.toml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("aljax: broken.toml: not valid TOML: ") and done.stderr.count("\n") == 1
+    assert done.stdout == "" and not (tmp_path / "runs").exists()
+
+
+def test_a_policy_is_not_evaluated_where_it_does_not_fit(scenario, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--scenario", scenario, *SMALL, "--no-plots", "--out", "run"]) == 0
+    capsys.readouterr()
+    assert "run was trained on tiny with 3 and 1" in refused(capsys, "evaluate", "run", "--scenario", "paper")
+    assert "already exists" in refused(capsys, "train", "--scenario", scenario, *SMALL, "--out", "run")
+    assert main(["evaluate", "run", "--set", "horizon=5", "--out", "longer", "--seed", "3", "--no-plots"]) == 0
+    assert json.loads((tmp_path / "longer" / "metrics.json").read_text())["overrides"] == ["horizon=5"]
+    with pytest.raises(UserError):
+        runs.load("longer")  # an evaluation, not a run
+
+
+def test_scenarios_are_listed_and_shown(capsys):
+    assert main(["scenarios"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in ("paper", "escalation", "service_desk"))
+    assert main(["scenarios", "service_desk", "--set", "horizon=99"]) == 0
+    shown = capsys.readouterr().out
+    assert "clarify" in shown and "99" in shown and "Where the numbers come from" in shown
+
+
+def test_help_teaches(capsys):
+    for command in ("scenarios", "baseline", "train", "evaluate"):
+        with pytest.raises(SystemExit) as exit_:
+            main([command, "--help"])
+        assert exit_.value.code == 0
+        shown = capsys.readouterr().out
+        assert "Try:" in shown and "aljax " + command in shown
+        assert "--set" in shown
+    assert "--learning-rate" in _help(capsys, "train") and "--hidden" in _help(capsys, "train")
+
+
+def _help(capsys, command):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    return capsys.readouterr().out
+
+
+def test_killed_at_any_moment_train_leaves_no_folder_that_reads_as_whole(scenario, tmp_path):
+    command = [sys.executable, "-m", "aljax", "train", "--scenario", scenario, *SMALL, "--out", "run"]
+    begun = time.perf_counter()
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    whole = time.perf_counter() - begun
+    runs.load(tmp_path / "run")
+    rng = random.Random(0)
+    for attempt in range(3):
+        place = f"killed-{attempt}"
+        child = subprocess.Popen(
+            [*command[:-1], place], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(whole * rng.uniform(0.5, 1.0))
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        if (tmp_path / place).exists():
+            runs.load(tmp_path / place)  # it had finished: then all of it is there
+        else:
+            with pytest.raises(UserError):
+                runs.load(tmp_path / place)
+            for partial in tmp_path.glob(f".{place}.partial-*"):
+                if not (partial / "manifest.json").exists():
+                    with pytest.raises(UserError):
+                        runs.load(partial)
+    assert os.path.isdir(tmp_path / "run")

@@ -1,0 +1,112 @@
+"""Evaluation: paired, and summed up as the tables say."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+from tiny import tiny_scenario
+
+from aljax import UserError
+from aljax.env import COMPONENTS
+from aljax.evaluate import Spread, summarise
+from aljax.experiment import Protocol, check, compare, seed_keys, train_seeds
+from aljax.train import Hyperparameters, TrainConfig
+
+PROTOCOL = Protocol(seeds=3, evaluation_episodes=200)
+CONFIG = TrainConfig(episodes=400, batch=20, hidden=(8,))
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return train_seeds(tiny_scenario(), CONFIG, Hyperparameters(), PROTOCOL)
+
+
+@pytest.fixture(scope="module")
+def compared(trained):
+    return compare(tiny_scenario(), PROTOCOL, trained.policy)
+
+
+def test_every_policy_is_evaluated_learned_first(compared):
+    assert list(compared.summaries) == ["learned", "latency", "cost_aware", "random"]
+    for evaluation in compared.evaluations.values():
+        assert evaluation.outcome.costs.shape == (3, 5, 200)
+        assert evaluation.plays.shape == (3, 3, 3)
+
+
+def test_a_summary_is_the_mean_and_population_deviation_over_seeds(compared):
+    outcome = compared.evaluations["random"].outcome
+    summary = summarise(compared.evaluations["random"])
+    totals = [np.mean(outcome.total[seed], dtype=np.float64) for seed in range(3)]
+    assert summary.cost == Spread(pytest.approx(np.mean(totals)), pytest.approx(np.std(totals)))
+    for k, name in enumerate(COMPONENTS):
+        assert summary.components[name].mean == pytest.approx(outcome.costs[:, k].mean(), rel=1e-5)
+    assert json.loads(json.dumps(summary.to_json()))["cost"]["mean"] == summary.cost.mean
+
+
+def test_the_total_is_the_weighted_sum_of_the_components(compared):
+    weights = np.asarray(tiny_scenario().params.weights)
+    for summary in compared.summaries.values():
+        total = sum(weight * summary.components[name].mean for weight, name in zip(weights, COMPONENTS, strict=True))
+        assert summary.cost.mean == pytest.approx(total, rel=1e-5)
+
+
+def test_the_learned_policy_beats_both_heuristics_on_the_same_luck(compared):
+    cost = {name: np.asarray(evaluation.outcome.total) for name, evaluation in compared.evaluations.items()}
+    assert (cost["learned"].mean(1) <= cost["latency"].mean(1)).all()
+    assert (cost["learned"].mean(1) < cost["random"].mean(1)).all()
+
+
+def test_the_same_options_give_the_same_figures_and_another_seed_others(compared, trained):
+    again = compare(tiny_scenario(), PROTOCOL, trained.policy)
+    assert again.summaries == compared.summaries
+    other = compare(tiny_scenario(), dataclasses.replace(PROTOCOL, seed=1), trained.policy)
+    assert other.summaries["random"] != compared.summaries["random"]
+
+
+def test_a_seed_is_the_same_however_many_there_are():
+    few, many = (jax.random.key_data(seed_keys(Protocol(seeds=n), 0)) for n in (2, 5))
+    np.testing.assert_array_equal(few, many[:2])
+    assert not np.array_equal(many, jax.random.key_data(seed_keys(Protocol(seeds=5), 1)))
+
+
+def test_progress_is_told_from_the_host_and_ends_at_the_last_update():
+    told = []
+    trained = train_seeds(
+        tiny_scenario(), CONFIG, Hyperparameters(), PROTOCOL, lambda done, curve: told.append((done, curve))
+    )
+    assert [done for done, _ in told] == list(range(1, 21))
+    np.testing.assert_array_equal(told[-1][1].cost, trained.curve.cost)
+    assert (told[9][1].cost[:, :10] > 0).all() and (told[9][1].cost[:, 10:] == 0).all()
+
+
+def test_seeds_that_diverge_are_named(trained):
+    broken = jax.tree.map(lambda leaf: np.array(leaf), trained.policy.variables)
+    broken["params"]["Dense_0"]["kernel"][1] = np.nan
+    policy = dataclasses.replace(trained.policy, variables=broken)
+    assert dataclasses.replace(trained, policy=policy).diverged == [1]
+    assert trained.diverged == []
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        (TrainConfig(), "episodes", 0),
+        (TrainConfig(), "batch", 0),
+        (TrainConfig(), "batch", 12_001),
+        (TrainConfig(), "hidden", (8, 0)),
+        (Hyperparameters(), "learning_rate", -1.0),
+        (Hyperparameters(), "learning_rate", float("nan")),
+        (Hyperparameters(), "learning_rate", float("inf")),
+        (Hyperparameters(), "running_decay", 1.0),
+        (Protocol(), "seeds", 0),
+        (Protocol(), "seed", -1),
+        (Protocol(), "evaluation_episodes", 0),
+    ],
+)
+def test_options_out_of_range_are_refused_by_name(part, field, value):
+    options = {type(x): x for x in (TrainConfig(), Hyperparameters(), Protocol())}
+    options[type(part)] = dataclasses.replace(part, **{field: value})
+    with pytest.raises(UserError, match=f"^{field}: "):
+        check(*options.values())

@@ -1,0 +1,174 @@
+"""Run folders: whole or not there, checked before they are believed."""
+
+import dataclasses
+import json
+
+import chex
+import numpy as np
+import pytest
+from tiny import tiny_scenario
+
+from aljax import UserError, runs
+from aljax.experiment import Protocol, compare, train_seeds
+from aljax.train import Hyperparameters, TrainConfig
+
+CONFIG = TrainConfig(episodes=40, batch=20, hidden=(4,), baseline="running")
+HYPER = Hyperparameters(learning_rate=0.1 + 0.2, clip_norm=float("inf"))
+PROTOCOL = Protocol(seeds=2, evaluation_episodes=20, seed=7)
+SCENARIO = tiny_scenario("drift=0.5")
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return train_seeds(SCENARIO, CONFIG, HYPER, PROTOCOL)
+
+
+@pytest.fixture(scope="module")
+def figures(trained):
+    compared = compare(SCENARIO, PROTOCOL, trained.policy)
+    return runs.metrics(SCENARIO, 40, PROTOCOL, compared, {**trained.seconds, **compared.seconds})
+
+
+@pytest.fixture
+def folder(trained, figures, tmp_path):
+    with runs.new_folder(tmp_path / "run") as partial:
+        runs.save(partial, SCENARIO, CONFIG, HYPER, PROTOCOL, trained)
+        runs.write_json(partial / "metrics.json", figures)
+    return tmp_path / "run"
+
+
+def test_what_was_saved_comes_back(folder, trained, figures):
+    run = runs.load(folder)
+    assert (run.config, run.hyperparameters, run.protocol) == (CONFIG, HYPER, PROTOCOL)
+    assert run.scenario.overrides == ("drift=0.5",)
+    chex.assert_trees_all_equal(run.scenario.params, SCENARIO.params)
+    chex.assert_trees_all_equal(run.policy, trained.policy)
+    chex.assert_trees_all_equal(run.curve, trained.curve)
+    assert run.metrics == figures
+
+
+def test_metrics_have_the_agreed_shape(figures):
+    assert list(figures["policies"]) == ["learned", "latency", "cost_aware", "random"]
+    components = {"latency", "money", "violation", "failure", "divergence"}
+    for row in figures["policies"].values():
+        assert set(row) == {"cost", "success", "components"}
+        assert set(row["components"]) == components
+        assert set(row["cost"]) == {"mean", "std"}
+    assert set(figures["seconds"]) == {"compile", "train", "evaluate"}
+    assert {"scenario", "episodes", "seeds", "evaluation_episodes", "device", "versions"} <= set(figures)
+    json.dumps(figures, allow_nan=False)
+
+
+def files(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_any_file_cut_short_or_changed_is_named_and_refused(folder):
+    for path in files(folder):
+        whole = path.read_bytes()
+        if not whole:
+            continue
+        for damaged in (whole[: len(whole) // 2], whole[:-1] + bytes([whole[-1] ^ 1])):
+            path.write_bytes(damaged)
+            with pytest.raises(UserError) as caught:
+                runs.load(folder)
+            assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+            if path.name != "manifest.json":
+                assert str(path) in str(caught.value)
+        path.write_bytes(whole)
+    runs.load(folder)
+
+
+def test_a_missing_file_is_named(folder):
+    for path in files(folder):
+        whole = path.read_bytes()
+        path.unlink()
+        with pytest.raises(UserError, match=path.name):
+            runs.load(folder)
+        path.write_bytes(whole)
+
+
+def test_a_damaged_checkpoint_with_a_matching_manifest_is_still_one_line(folder):
+    """As from a disk that lied before the manifest was written."""
+    for path in sorted((folder / "checkpoint").rglob("*")):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:3])
+    manifest = {"format": 1, "files": {}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="checkpoint") as caught:
+        runs.load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_something_that_is_no_run_folder_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no such run folder"):
+        runs.load(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="not a complete run folder"):
+        runs.load(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"format": 99, "files": {}}')
+    with pytest.raises(UserError, match="format 99"):
+        runs.load(tmp_path)
+
+
+def test_a_folder_appears_only_when_its_block_ends_well(tmp_path):
+    with pytest.raises(RuntimeError), runs.new_folder(tmp_path / "run") as partial:
+        (partial / "half").write_text("x")
+        assert not (tmp_path / "run").exists()
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_that_stands_there_is_overwritten_unasked(folder, tmp_path):
+    before = {path: path.read_bytes() for path in files(folder)}
+    with pytest.raises(UserError, match="already exists"), runs.new_folder(folder):
+        pass
+    other = tmp_path / "precious"
+    other.mkdir()
+    (other / "thesis.txt").write_text("years")
+    with pytest.raises(UserError, match="not a run folder"), runs.new_folder(other, overwrite=True):
+        pass
+    assert {path: path.read_bytes() for path in files(folder)} == before
+    with runs.new_folder(folder, overwrite=True) as partial:
+        (partial / "new").write_text("x")
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "new"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["precious", "run"]
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="cannot be written"), runs.new_folder(tmp_path / "file" / "run"):
+        raise AssertionError("the block must not run")
+    for bad in (tmp_path / "file" / "a.json", tmp_path / "no" / "a.json", tmp_path):
+        with pytest.raises(UserError):
+            runs.check_writable(bad)
+        with pytest.raises(UserError):
+            runs.write_json(bad, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+def test_json_refuses_what_is_no_number_and_leaves_the_old_file(tmp_path):
+    runs.write_json(tmp_path / "a.json", {"a": 1})
+    with pytest.raises(ValueError, match="JSON"):
+        runs.write_json(tmp_path / "a.json", {"a": np.nan})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}
+
+
+def test_folders_are_numbered_from_the_first_that_is_free(tmp_path):
+    (tmp_path / "paper-1").mkdir()
+    assert runs.fresh_folder(tmp_path, "paper") == tmp_path / "paper-2"
+
+
+def test_a_configuration_of_another_version_is_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["train"]["new_option"] = 1
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "manifest.json").write_text('{"format": 1, "files": {}}')
+    with pytest.raises(UserError, match="not a run folder of this version"):
+        runs.load(folder)
+
+
+def test_a_runs_scenario_can_be_changed_on_top_of_its_own_changes(folder):
+    changed = runs.load(folder).changed(["actions.failure.weak=0.75"])
+    assert changed.overrides == ("drift=0.5", "actions.failure.weak=0.75")
+    assert float(changed.params.drift[0]) == 0.5
+    assert dataclasses.replace(changed, overrides=()).params.actions.failure[0] == 0.75

@@ -1,0 +1,196 @@
+"""Scenario files: what they may say, what they become, and how a bad one is refused."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+from tiny import TINY
+
+import aljax
+from aljax import UserError, load_scenario, scenario_names
+from aljax.env import COMPONENTS
+from aljax.scenario import KINDS, parse_scenario
+
+
+def parse(text, *overrides):
+    return parse_scenario(text, name="tiny", where="tiny.toml", overrides=overrides)
+
+
+def test_three_scenarios_ship():
+    assert {"paper", "escalation", "service_desk"} <= set(scenario_names())
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_every_number_of_a_shipped_scenario_says_where_it_comes_from(name):
+    scenario = load_scenario(name)
+    keys = ["horizon", "drift", "start_low", "start_high", "tolerance", *(f"weights.{name}" for name in COMPONENTS)]
+    if np.any(scenario.params.misread):
+        keys.append("misread")
+    keys += [key for key in ("latency_budget", "money_budget") if math.isfinite(getattr(scenario.params, key))]
+    keys += [f"actions.{action}.{column}" for action in scenario.action_names for column in ("latency", "money")]
+    keys += [
+        f"actions.{action}.{column}"
+        for i, action in enumerate(scenario.action_names)
+        for column in ("failure", "retry_failure", "gain", "shift", "noise")
+        if np.any(np.asarray(getattr(scenario.params.actions, column))[i])
+    ]
+    assert [key for key in keys if not scenario.source_of(key)] == []
+    assert scenario.title and scenario.description
+
+
+def test_service_desk_has_all_five_kinds_a_misread_task_and_failures_that_stick():
+    scenario = load_scenario("service_desk")
+    assert set(scenario.kinds) == set(KINDS)
+    assert np.any(np.asarray(scenario.params.misread) > 0)
+    actions = scenario.params.actions
+    assert np.any(np.asarray(actions.retry_failure) > 2 * np.asarray(actions.failure))
+
+
+def test_numbers_reach_the_arrays_in_the_order_of_the_file():
+    scenario = parse(TINY)
+    assert scenario.action_names == ("weak", "strong", "stop")
+    assert scenario.kinds == ("tool", "tool", "terminate")
+    assert scenario.horizon == 3
+    params = scenario.params
+    np.testing.assert_array_equal(params.actions.latency, [1, 2, 0.5])
+    np.testing.assert_array_equal(params.actions.shift, [[-0.5], [-1.5], [0]])
+    np.testing.assert_array_equal(params.actions.gain, np.ones((3, 1)))
+    np.testing.assert_allclose(params.actions.retry_failure, [0.25, 0.75, 0])  # failure where not said
+    np.testing.assert_array_equal(params.actions.ends, [False, False, True])
+    np.testing.assert_array_equal(params.weights, [0.5, 1, 2, 1, 0.5])
+    assert math.isinf(params.latency_budget)
+    np.testing.assert_array_equal(scenario.tools, [True, True, False])
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags"),
+    [
+        ("tool", set()),
+        ("reason", set()),
+        ("clarify", {"reveals"}),
+        ("escalate", {"ends", "resolves"}),
+        ("terminate", {"ends"}),
+    ],
+)
+def test_a_kind_says_what_the_flags_default_to(kind, flags):
+    actions = parse(TINY, f'actions.kind.weak="{kind}"').params.actions
+    assert {flag for flag in ("ends", "resolves", "reveals") if getattr(actions, flag)[0]} == flags
+    assert actions.allowed.all()
+
+
+@pytest.mark.parametrize("given", ["0.5", "[0.5, 0.5]", "{ a = 0.5, b = 0.5 }"])
+def test_a_vector_is_a_number_a_list_or_a_table(given):
+    text = TINY.replace('["error"]', '["a", "b"]').replace("drift = 0.25", f"drift = {given}")
+    np.testing.assert_array_equal(parse(text).params.drift, [0.5, 0.5])
+
+
+def test_coordinates_left_out_of_a_table_take_the_neutral_value():
+    text = TINY.replace('["error"]', '["a", "b"]').replace("shift = -0.5", "shift = { b = -0.5 }\ngain = { a = 0.5 }")
+    actions = parse(text).params.actions
+    np.testing.assert_array_equal(actions.shift[0], [0, -0.5])
+    np.testing.assert_array_equal(actions.gain[0], [0.5, 1])
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("actions.failure.weak=0.5", lambda s: s.params.actions.failure[0] == 0.5),
+        ("actions.weak.failure=0.5", lambda s: s.params.actions.failure[0] == 0.5),
+        ("actions.failure.weak=0.5", lambda s: s.params.actions.retry_failure[0] == 0.5),
+        ("actions.shift.weak.error=-2", lambda s: s.params.actions.shift[0, 0] == -2),
+        ("actions.allowed.stop=false", lambda s: not s.params.actions.allowed[2]),
+        ("drift=1.5", lambda s: s.params.drift[0] == 1.5),
+        ("drift.error=1.5", lambda s: s.params.drift[0] == 1.5),
+        ("weights.latency=7", lambda s: s.params.weights[0] == 7),
+        ("horizon=9", lambda s: s.horizon == 9),
+        ("latency_budget=20", lambda s: s.params.latency_budget == 20),
+        ("money_budget=inf", lambda s: math.isinf(s.params.money_budget)),
+    ],
+)
+def test_an_override_changes_one_number(override, value):
+    assert value(parse(TINY, override))
+    assert parse(TINY, override).overrides == (override,)
+
+
+BAD = [
+    ("horizon = 3", "horizon = ", "not valid TOML"),
+    ("horizon = 3", "horizon = 0", "horizon: expected a whole number"),
+    ("horizon = 3", "horizon = 2.5", "horizon: expected a whole number"),
+    ("horizon = 3", "horizont = 3", "horizont: unknown key (did you mean horizon?)"),
+    ("drift = 0.25", "drift = [0.25, 0.5]", "drift: expected 1 numbers, one a coordinate, got 2"),
+    ("drift = 0.25", "drift = nan", "drift.error: expected a finite number, got nan"),
+    ("drift = 0.25", "drift = 1e300", "drift.error: expected a finite number"),
+    ("drift = 0.25", 'drift = "much"', "drift.error: expected a number, got 'much'"),
+    ("drift = 0.25", "drift = { eror = 1 }", "drift.eror: unknown key (did you mean error?)"),
+    ("start_low = 2.0", "start_low = 3.0", "start_low.error: 3 is above start_high's 2"),
+    ("start_low = 2.0", "", "start_low: missing"),
+    ("tolerance = 0.125", "tolerance = -1", "tolerance.error: must not be negative"),
+    ("tolerance = 0.125", "tolerance = 1\nlatency_budget = 0", "latency_budget: must be above 0"),
+    ("tolerance = 0.125", "tolerance = 1\nz_scale = 0", "z_scale.error: must be above 0"),
+    ("latency = 0.5\nmoney = 1.0", "money = 1.0", "weights: no entry for latency"),
+    ("failure = 1.0", "failure = -1.0", "weights.failure: must not be negative"),
+    ("failure = 0.25", "failure = 1.2", "actions.weak.failure: a probability must lie in [0, 1], got 1.2"),
+    ("failure = 0.25", "failure = true", "actions.weak.failure: expected a number"),
+    ("money = 0.25", "money = -0.25", "actions.weak.money: must not be negative"),
+    ("money = 0.25", "", "actions.weak.money: missing"),
+    ("shift = -0.5", "shift = -0.5\nshfit = 1", "actions.weak.shfit: unknown key (did you mean shift?)"),
+    ("shift = -0.5", 'shift = -0.5\nkind = "tol"', "actions.weak.kind: expected one of"),
+    ("shift = -0.5", "resolves = true", "actions.weak.resolves: a row that resolves"),
+    ("shift = -0.5", "allowed = 1", "actions.weak.allowed: expected true or false"),
+    ("[actions.weak]", "[actions.latency]", "actions.latency: an action's name may not be a column's"),
+    ('["error"]', '["error", "error"]', "coordinates: expected a list of different names"),
+    ('["error"]', "[]", "coordinates: expected a list"),
+]
+
+
+@pytest.mark.parametrize(("right", "wrong", "message"), BAD)
+def test_a_bad_file_is_refused_in_one_line_that_names_file_key_and_reason(right, wrong, message, tmp_path):
+    assert right in TINY
+    path = tmp_path / "mine.toml"
+    path.write_text(TINY.replace(right, wrong, 1))
+    with pytest.raises(UserError) as caught:
+        load_scenario(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("actions.failure.serch=0.3", "no action 'serch'"),
+        ("actions.failur.weak=0.3", "expected actions.COLUMN.ACTION"),
+        ("actions.failure.weak=1.2", "a probability must lie in [0, 1]"),
+        ("actions.failure.weak", "expected key=value"),
+        ("actions.failure.weak=lots", "is not a TOML value"),
+        ("horizont=3", "unknown key 'horizont'"),
+        ("title='x'", "unknown key"),
+        ("drift.nothing=1", "drift has no entry 'nothing'"),
+        ("weights=3", "expected a table"),
+        ("actions.failure.weak.error=3", "actions.weak.failure"),
+    ],
+)
+def test_a_bad_override_is_refused_in_one_line_that_names_it(override, message):
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        parse(TINY, override)
+    assert override in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_unknown_name_lists_what_there_is():
+    with pytest.raises(UserError, match=r"unknown scenario 'papr' \(did you mean paper\?\).*service_desk"):
+        load_scenario("papr")
+
+
+def test_a_folder_or_a_binary_file_is_refused(tmp_path):
+    with pytest.raises(UserError, match="unknown scenario"):
+        load_scenario(tmp_path)
+    (tmp_path / "bad.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_scenario(tmp_path / "bad.toml")
+
+
+def test_the_package_offers_what_the_interface_names():
+    scenario = aljax.load_scenario("paper")
+    assert len(scenario.action_names) == scenario.params.actions.latency.shape[0]
+    assert len(scenario.coordinate_names) == scenario.params.drift.shape[0]

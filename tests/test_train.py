@@ -1,0 +1,294 @@
+"""The learning: an unbiased gradient, a run that is one pure program, and what must not recompile."""
+
+import dataclasses
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aljax import env, train
+from aljax.policy import Learned
+from aljax.rollout import rollout
+from aljax.train import Hyperparameters, Running, TrainConfig
+from tiny import branches, start_of, tiny_scenario
+
+BASELINES = ("none", "running", "batch", "leave_one_out", "critic")
+CONFIG = TrainConfig(episodes=160, batch=8, hidden=(8,))
+
+
+def paths(scenario):
+    """Every path of an episode: the probability of its luck, its cost, its observations and actions."""
+    params = scenario.params
+    found = []
+
+    def walk(state, chance, cost, seen, played):
+        if bool(state.done):
+            found.append((chance, cost, seen, played))
+            return
+        observation = np.asarray(env.observe(state, params))
+        for action in np.flatnonzero(params.actions.allowed):
+            for probability, moved, paid in branches(state, int(action), params):
+                walk(moved, chance * probability, cost + paid, [*seen, observation], [*played, int(action)])
+
+    walk(start_of(params), 1.0, 0.0, [], [])
+    return found
+
+
+def exact_gradient(variables, network, scenario):
+    """∇J(π) from the enumeration, J = Σ over paths of luck's probability × Π π(a | o) × cost."""
+    found, steps = paths(scenario), scenario.horizon
+    chances, costs = (jnp.array([path[k] for path in found]) for k in (0, 1))
+    size = env.observation_size(scenario.params)
+    seen = np.zeros((len(found), steps, size), np.float32)
+    played = np.full((len(found), steps), -1)
+    for i, (_, _, observations, actions) in enumerate(found):
+        seen[i, : len(actions)], played[i, : len(actions)] = observations, actions
+
+    @jax.jit
+    def cost(variables):
+        logits = Learned(variables, network, greedy=False).logits(scenario.params, jnp.asarray(seen).T, ())
+        log = jax.nn.log_softmax(logits, axis=0).T  # [paths, steps, A]
+        chosen = jnp.take_along_axis(log, jnp.maximum(jnp.asarray(played), 0)[..., None], -1)[..., 0]
+        chosen = jnp.where(played >= 0, chosen, 0.0).sum(1)
+        return (chances * jnp.exp(chosen) * costs).sum(), (chances * jnp.exp(chosen)).sum()
+
+    gradient, certainty = jax.grad(cost, has_aux=True)(variables)
+    np.testing.assert_allclose(certainty, 1.0, atol=1e-5)
+    return jax.flatten_util.ravel_pytree(gradient)[0]
+
+
+@pytest.fixture(scope="module")
+def enumerated():
+    """A tiny scenario, weights away from uniform, and the exact gradient there."""
+    scenario = tiny_scenario()
+    network = train.network_of(CONFIG, scenario.params)
+    state = train.init(jax.random.key(3), scenario.params, config=CONFIG, steps=scenario.horizon)
+    leaves, tree = jax.tree.flatten(state.variables)
+    keys = jax.random.split(jax.random.key(4), len(leaves))
+    variables = tree.unflatten(
+        [leaf + 0.3 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
+    )
+    return scenario, network, variables, exact_gradient(variables, network, scenario)
+
+
+def estimates(kind, enumerated, batches=6000, batch=4):
+    """Gradient estimates from independent batches, ``[batches, weights]``."""
+    scenario, network, variables, _ = enumerated
+    params, steps = scenario.params, scenario.horizon
+    past = Running(jnp.array([9.0, 6.0, 3.0]), jnp.ones(()), jnp.ones(()))
+
+    def one(key):
+        played = rollout(key, Learned(variables, network, greedy=False), params, episodes=batch, steps=steps)
+        togo = train.costs_to_go(played, params)
+        values = 3.0 + played.observation.sum(1)  # any function of the observation
+        advantages = train.baselined(kind, togo, played.alive, past, values)
+        gradient, _ = jax.grad(train.surrogate, has_aux=True)(variables, network, played, advantages, 0.0, params)
+        return jax.flatten_util.ravel_pytree(gradient)[0]
+
+    keys = jax.random.split(jax.random.key(7), batches)
+    return np.asarray(jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=500))(keys), np.float64)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in BASELINES if kind != "batch"])
+def test_the_gradient_estimate_is_unbiased_under_every_baseline(kind, enumerated):
+    exact = np.asarray(enumerated[-1], np.float64)
+    found = estimates(kind, enumerated)
+    directions = np.random.default_rng(0).normal(size=(30, exact.size))
+    directions = np.vstack([directions, exact / np.linalg.norm(exact)])
+    along = found @ directions.T
+    z = (along.mean(0) - directions @ exact) / (along.std(0) / np.sqrt(len(along)))
+    assert np.abs(z).max() < 4.5  # 31 correlated normal scores: p < 1e-4
+    assert np.abs(along[:, -1].mean() / np.linalg.norm(exact) - 1) < 0.1
+
+
+def test_the_batch_mean_shortens_the_gradient_by_one_over_the_batch():
+    enumerated_ = _enumerated_without_ending()
+    exact = np.asarray(enumerated_[-1], np.float64)
+    unit = exact / np.linalg.norm(exact)
+    along = estimates("batch", enumerated_, batch=4) @ unit / np.linalg.norm(exact)
+    assert abs(along.mean() - 0.75) < 4.5 * along.std() / np.sqrt(len(along))
+    assert abs(along.mean() - 1) > 4.5 * along.std() / np.sqrt(len(along))
+
+
+def _enumerated_without_ending():
+    """As `enumerated`, where no episode ends early, so that every step has the whole batch."""
+    scenario = tiny_scenario("actions.allowed.stop=false", "tolerance=0.0")
+    network = train.network_of(CONFIG, scenario.params)
+    variables = train.init(jax.random.key(3), scenario.params, config=CONFIG, steps=3).variables
+    return scenario, network, variables, exact_gradient(variables, network, scenario)
+
+
+def test_comparing_with_the_other_episodes_reduces_the_variance(enumerated):
+    spread = {kind: estimates(kind, enumerated).var(0).sum() for kind in ("none", "leave_one_out")}
+    assert spread["leave_one_out"] < 0.6 * spread["none"]
+
+
+def test_leave_one_out_is_the_mean_over_the_others_alive():
+    togo = jnp.array([[1.0, 2.0, 6.0], [5.0, 7.0, 0.0], [3.0, 0.0, 0.0]])
+    alive = jnp.array([[True, True, True], [True, True, False], [True, False, False]])
+    running = Running(jnp.zeros(3), jnp.zeros(()), jnp.zeros(()))
+    found = train.baselined("leave_one_out", togo, alive, running)
+    np.testing.assert_allclose(found, [[-3.0, -1.5, 4.5], [-2.0, 2.0, 0.0], [3.0, 0.0, 0.0]])
+
+
+def test_the_running_baseline_is_the_average_of_past_batches_alone():
+    scenario = tiny_scenario()
+    state = train.init(jax.random.key(0), scenario.params, config=CONFIG, steps=3)
+    np.testing.assert_array_equal(state.running.weight, 0)
+    togo = jnp.array([[4.0, 6.0], [2.0, 0.0], [0.0, 0.0]])
+    alive = jnp.array([[True, True], [True, False], [False, False]])
+    after = train._run_on(state.running, togo, alive, 0.9)
+    found = train.baselined("running", togo, alive, after)
+    np.testing.assert_allclose(found, [[-1, 1], [0, 0], [0, 0]], atol=1e-5)
+
+
+@functools.cache
+def runner(config=CONFIG):
+    steps = tiny_scenario().horizon
+    return jax.jit(functools.partial(train.train, config=config, steps=steps))
+
+
+@pytest.mark.parametrize("kind", BASELINES)
+def test_every_baseline_learns_the_tiny_scenario(kind):
+    scenario = tiny_scenario()
+    config = dataclasses.replace(CONFIG, episodes=4000, batch=20, baseline=kind)
+    variables, curve = runner(config)(jax.random.key(0), Hyperparameters(learning_rate=2e-2), scenario.params)
+    greedy = Learned(variables, train.network_of(config, scenario.params))
+    best = _best_cost(scenario)
+    played = rollout(jax.random.key(1), greedy, scenario.params, episodes=4000, steps=3)
+    cost = float(train.costs_to_go(played, scenario.params)[0].mean())
+    assert curve.cost.shape == (200,)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((variables, curve)))
+    assert cost < 1.1 * best
+    assert curve.cost[-20:].mean() < curve.cost[:5].mean()
+
+
+def _best_cost(scenario):
+    """The optimum by expectimax over every policy."""
+
+    def value(state):
+        if bool(state.done):
+            return 0.0
+        return min(
+            sum(chance * (paid + value(moved)) for chance, moved, paid in branches(state, action, scenario.params))
+            for action in range(3)
+        )
+
+    return value(start_of(scenario.params))
+
+
+def test_the_same_key_gives_the_same_bits_and_another_key_others():
+    params = tiny_scenario().params
+    runs = [runner()(jax.random.key(key), Hyperparameters(), params) for key in (5, 5, 6)]
+    chex.assert_trees_all_equal(runs[0], runs[1])
+    assert not np.array_equal(runs[0][1].cost, runs[2][1].cost)
+
+
+def test_a_run_in_pieces_is_the_run_in_one_bit_for_bit():
+    scenario = tiny_scenario()
+    static = {"config": CONFIG, "steps": scenario.horizon}
+    piece = jax.jit(functools.partial(train.advance, **static))
+    start = jax.jit(functools.partial(train.init, **static))(jax.random.key(5), scenario.params)
+    whole = piece(start, 0, CONFIG.updates, Hyperparameters(), scenario.params)
+    parts = start
+    for low, high in ((0, 1), (1, 7), (7, CONFIG.updates)):
+        parts = piece(parts, low, high, Hyperparameters(), scenario.params)
+    chex.assert_trees_all_equal(parts.variables, whole.variables)
+    chex.assert_trees_all_equal(parts.curve, whole.curve)
+    assert piece._cache_size() == 1
+
+
+def test_seeds_vmapped_equal_seeds_alone():
+    """To 1e-4: XLA orders the sums of a batched product differently, and learning amplifies it."""
+    params = tiny_scenario().params
+    keys = jax.random.split(jax.random.key(2), 3)
+    together = jax.jit(jax.vmap(functools.partial(train.train, config=CONFIG, steps=3), in_axes=(0, None, None)))(
+        keys, Hyperparameters(), params
+    )
+    alone = [runner()(key, Hyperparameters(), params) for key in keys]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *alone)
+    chex.assert_trees_all_close(together[1].cost, stacked[1].cost, rtol=1e-4)
+    chex.assert_trees_all_close(together[0], stacked[0], rtol=1e-3, atol=1e-4)
+
+
+def test_no_number_recompiles_a_run_and_an_equal_configuration_neither():
+    params = tiny_scenario().params
+    chex.clear_trace_counter()
+    config = dataclasses.replace(CONFIG, hidden=(4,))
+
+    @functools.partial(jax.jit, static_argnames="config")
+    @chex.assert_max_traces(n=1)
+    def run(key, hyperparameters, params, config):
+        return train.train(key, hyperparameters, params, config=config, steps=3)
+
+    run(jax.random.key(0), Hyperparameters(), params, config)
+    for field in dataclasses.fields(Hyperparameters):
+        run(jax.random.key(1), dataclasses.replace(Hyperparameters(), **{field.name: 0.125}), params, config)
+    run(jax.random.key(1), Hyperparameters(), dataclasses.replace(params, drift=params.drift + 1), config)
+    run(jax.random.key(1), Hyperparameters(), params, TrainConfig(**dataclasses.asdict(config)))
+
+
+def test_hyperparameters_and_environments_can_be_vmapped():
+    params = tiny_scenario().params
+    rates = jnp.array([0.0, 1e-2])
+    drifts = dataclasses.replace(params, drift=jnp.array([[0.0], [0.5]]))
+    hyper_axes = dataclasses.replace(Hyperparameters(), **{f.name: None for f in dataclasses.fields(Hyperparameters)})
+    hyper_axes = dataclasses.replace(hyper_axes, learning_rate=0)
+    axes = dataclasses.replace(jax.tree.map(lambda _: None, params), drift=0)
+    run = jax.vmap(functools.partial(train.train, config=CONFIG, steps=3), in_axes=(None, hyper_axes, axes))
+    variables, curve = jax.jit(run)(
+        jax.random.key(0), dataclasses.replace(Hyperparameters(), learning_rate=rates), drifts
+    )
+    start = train.init(jax.random.key(0), params, config=CONFIG, steps=3).variables
+    chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[0], variables), start)
+    assert not np.allclose(curve.cost[0], curve.cost[1])
+
+
+def test_the_compiled_run_calls_nothing_back():
+    text = str(jax.make_jaxpr(functools.partial(train.train, config=CONFIG, steps=3))(
+        jax.random.key(0), Hyperparameters(), tiny_scenario().params
+    ))  # fmt: skip
+    assert "callback" not in text
+    assert "while" in text or "scan" in text
+
+
+def test_memory_grows_with_updates_by_the_curve_alone():
+    params = tiny_scenario().params
+    sizes = {}
+    for updates in (10, 1000):
+        config = dataclasses.replace(CONFIG, episodes=updates * CONFIG.batch)
+        run = jax.jit(functools.partial(train.train, config=config, steps=3))
+        analysis = run.lower(jax.random.key(0), Hyperparameters(), params).compile().memory_analysis()
+        sizes[updates] = analysis.temp_size_in_bytes + analysis.output_size_in_bytes
+    floats = 9  # cost, success, five components, entropy, gradient norm
+    assert sizes[1000] - sizes[10] <= 990 * floats * 4 * 3  # the curve, and at most two copies of it
+
+
+def test_the_learning_rate_follows_its_schedule():
+    hyper = Hyperparameters(learning_rate_end=0.1)
+    for kind, middle in (("constant", 1.0), ("linear", 0.55), ("cosine", 0.55)):
+        ends = 1.0 if kind == "constant" else 0.1
+        found = [float(train._schedule(kind, jnp.float32(left), hyper)) for left in (1.0, 0.5, 0.0)]
+        np.testing.assert_allclose(found, [1.0, middle, ends], rtol=1e-6)
+
+
+def test_the_entropy_bonus_keeps_the_policy_undecided():
+    params = tiny_scenario().params
+    config = dataclasses.replace(CONFIG, episodes=800)
+    entropies = [
+        float(runner(config)(jax.random.key(0), Hyperparameters(entropy=weight), params)[1].entropy[-20:].mean())
+        for weight in (0.0, 3.0)
+    ]
+    assert entropies[1] > entropies[0] + 0.1
+
+
+def test_gradient_clipping_bounds_the_step_direction():
+    params = tiny_scenario().params
+    _, free = runner()(jax.random.key(0), Hyperparameters(clip_norm=float("inf")), params)
+    _, tight = runner()(jax.random.key(0), Hyperparameters(clip_norm=1e-9), params)
+    assert np.isfinite(free.cost).all()
+    np.testing.assert_allclose(free.gradient_norm[0], tight.gradient_norm[0], rtol=1e-5)  # reported before clipping
+    assert not np.allclose(free.cost, tight.cost)
