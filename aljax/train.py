@@ -32,9 +32,9 @@ class TrainConfig:
     """Episodes to train on, in whole batches."""
     batch: int = 60
     """Episodes an update."""
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: tuple[int, ...] = (32, 32)
     """Units of the policy network's hidden layers."""
-    baseline: Baseline = "leave_one_out"
+    baseline: Baseline = "critic"
     """What is subtracted from a step's cost to go: none; running: an exponential average over past updates (the
     paper's); batch: the mean over this batch's episodes at the same step; leave_one_out: that mean over the
     *other* episodes; critic: a learned value of the observation."""
@@ -54,12 +54,13 @@ class TrainConfig:
 class Hyperparameters:
     """The numbers of a training run. Traced: a new value compiles nothing, and each may be an array to vmap over."""
 
-    learning_rate: float = 1e-2
+    learning_rate: float = 2e-2
     """Adam's first step size."""
     learning_rate_end: float = 0.02
     """The last step size as a share of the first, where the schedule falls."""
-    entropy: float = 0.0
-    """Weight of the entropy bonus, falling linearly to 0 over the run."""
+    entropy: float = 0.4
+    """Weight of the entropy bonus, falling linearly to 0 over the run. Without it, training on scenarios with a way
+    out (escalate, terminate) often ends in taking it at once."""
     clip_norm: float = 10.0
     """Gradients longer than this are shortened to it; inf: never."""
     running_decay: float = 0.9
