@@ -37,6 +37,9 @@ def main() -> int:
     parser.add_argument("--scenario", default="paper")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--episodes", type=int, default=12_000)
+    parser.add_argument("--batch", type=int, default=10, help="episodes an update")
+    parser.add_argument("--learning-rate", type=float, default=1e-2)
+    parser.add_argument("--baselines", nargs="+", default=BASELINES, choices=BASELINES)
     parser.add_argument("--gradients", type=int, default=400, help="gradient estimates a baseline for the variance")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--figure", type=Path)
@@ -53,12 +56,12 @@ def study(options: argparse.Namespace) -> None:
     """Trains, measures, prints, writes."""
     console, scenario = Console(width=130), load_scenario(options.scenario)
     protocol = Protocol(seeds=options.seeds)
-    # Plain REINFORCE, as in the paper: no normalisation of advantages, no clipping, a constant step size.
-    plain = TrainConfig(episodes=options.episodes, normalise=False, schedule="constant")
-    hyper = Hyperparameters(learning_rate=3e-3, clip_norm=float("inf"))
+    # Plain REINFORCE: no entropy bonus, no normalisation of advantages, no clipping, a constant step size.
+    plain = TrainConfig(episodes=options.episodes, batch=options.batch, normalise=False, schedule="constant")
+    hyper = Hyperparameters(learning_rate=options.learning_rate, entropy=0.0, clip_norm=float("inf"))
     trained: dict[str, Trained] = {}
     results: dict[str, dict[str, object]] = {}
-    for kind in BASELINES:
+    for kind in options.baselines:
         config = dataclasses.replace(plain, baseline=kind)
         trained[kind] = train_seeds(scenario, config, hyper, protocol)
         outcome = compare(scenario, protocol, trained[kind].policy).evaluations["learned"].outcome
@@ -85,7 +88,7 @@ def study(options: argparse.Namespace) -> None:
         )  # fmt: skip
     console.print(table)
 
-    variance = gradient_variance(scenario, trained["leave_one_out"], plain, hyper, options.gradients)
+    variance = gradient_variance(scenario, plain, hyper, options.gradients)
     table = Table(title="Total variance of the gradient estimate, and relative to no baseline")
     table.add_column("baseline")
     for moment in variance:
@@ -105,16 +108,17 @@ def study(options: argparse.Namespace) -> None:
         _draw(options.figure, trained, results, plain.batch, scenario.name)
 
 
-def _episodes_to_converge(cost: np.ndarray, level: float, batch: int, window: int = 10) -> list[float]:
-    """When each seed's moving average of the training cost first goes under a level; inf if never."""
+def _episodes_to_converge(cost: np.ndarray, level: float, batch: int) -> list[float]:
+    """After how many episodes each seed's moving average of the training cost goes under a level; inf if never."""
+    window = min(-(-600 // batch), cost.shape[1])  # 600 episodes
     smooth = np.apply_along_axis(lambda row: np.convolve(row, np.ones(window) / window, "valid"), 1, cost)
     reached = smooth < 1.03 * level  # sampled actions cost a little more than greedy ones
     first = np.where(reached.any(1), reached.argmax(1) + window, np.inf)
-    return [float(x) if np.isfinite(x) else 1e9 for x in first * batch]
+    return (first * batch).tolist()
 
 
 def gradient_variance(
-    scenario: Scenario, trained: Trained, config: TrainConfig, hyper: Hyperparameters, count: int
+    scenario: Scenario, config: TrainConfig, hyper: Hyperparameters, count: int
 ) -> dict[str, dict[str, float]]:
     """Trace of the covariance of gradient estimates under each baseline, same weights and batches for all."""
     static = {"config": dataclasses.replace(config, baseline="critic"), "steps": scenario.horizon}
@@ -164,7 +168,7 @@ def _draw(path: Path, trained: dict[str, Trained], results: dict, batch: int, na
         axis.plot(episodes, cost.T, linewidth=0.5, alpha=0.6)
         axis.set(title=f"{kind}: {cost.shape[0]} seeds", xlabel="episodes", yscale="log")
         axis.sharey(axes[0])
-    axes[0].set_ylabel("cost of the training batch")
+        axis.set_ylabel("cost of the training batch")
     axes[-1].boxplot([results[kind]["cost_by_seed"] for kind in trained], tick_labels=list(trained), whis=(0, 100))
     axes[-1].tick_params(axis="x", rotation=30)
     axes[-1].set_title("greedy cost after training, by seed")

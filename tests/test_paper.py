@@ -1,0 +1,64 @@
+"""The paper's experiment, whole: 5 seeds, 12,000 episodes, against the published tables."""
+
+import numpy as np
+import pytest
+
+from aljax.env import COMPONENTS
+from aljax.experiment import Protocol, compare, train_seeds
+from aljax.report import PUBLISHED, metric_tables
+from aljax.scenario import load_scenario
+from aljax.train import Hyperparameters, TrainConfig
+
+
+@pytest.fixture(scope="module")
+def summaries():
+    scenario, protocol = load_scenario("paper"), Protocol()
+    trained = train_seeds(scenario, TrainConfig(), Hyperparameters(), protocol)
+    return compare(scenario, protocol, trained.policy).summaries
+
+
+def test_the_published_totals_are_the_weighted_sums_of_the_published_components():
+    weights = np.asarray(load_scenario("paper").params.weights)
+    for name, error in (("latency", 1e-4), ("learned", 0.022)):
+        total = sum(weight * PUBLISHED[name][k].mean for weight, k in zip(weights, COMPONENTS, strict=True))
+        assert total == pytest.approx(PUBLISHED[name]["cost"].mean, abs=error)
+
+
+@pytest.mark.parametrize("name", ["latency", "cost_aware"])
+def test_the_heuristics_come_within_two_published_deviations(name, summaries):
+    found, published = summaries[name], PUBLISHED[name]
+    assert abs(found.cost.mean - published["cost"].mean) <= 2 * published["cost"].std
+    assert found.success.mean == 0
+    assert f"{found.components['latency'].mean:.4f}" == "5.0000"
+    assert f"{found.components['money'].mean:.4f}" == "1.0000"
+    for component in ("violation", "failure", "divergence"):
+        target = PUBLISHED["latency"][component]
+        assert abs(found.components[component].mean - target.mean) <= 2 * target.std
+
+
+def test_the_learned_policy_costs_no_more_and_succeeds_as_often_as_published(summaries):
+    found, published = summaries["learned"], PUBLISHED["learned"]
+    assert found.cost.mean <= published["cost"].mean
+    assert found.success.mean >= published["success"].mean - published["success"].std
+    for component in COMPONENTS:
+        target = published[component]
+        assert abs(found.components[component].mean - target.mean) <= 2 * target.std
+
+
+def test_the_tables_show_published_rows_beside_the_unchanged_scenario_alone(summaries):
+    first, second = metric_tables(load_scenario("paper"), summaries)
+    assert [cell for cell in first.columns[0].cells if "published" in str(cell)] == [
+        "  learned, published", "  latency, published", "  cost_aware, published",
+    ]  # fmt: skip
+    assert len([cell for cell in second.columns[0].cells if "published" in str(cell)]) == 2
+    changed = metric_tables(load_scenario("paper", ["horizon=9"]), summaries)
+    assert not any("published" in str(cell) for table in changed for cell in table.columns[0].cells)
+
+
+@pytest.mark.parametrize("name", ["escalation", "service_desk"])
+def test_on_the_other_scenarios_learning_beats_every_heuristic_clearly(name):
+    scenario, protocol = load_scenario(name), Protocol(seeds=3)
+    trained = train_seeds(scenario, TrainConfig(), Hyperparameters(), protocol)
+    cost = {key: summary.cost.mean for key, summary in compare(scenario, protocol, trained.policy).summaries.items()}
+    assert cost["learned"] < 0.5 * min(cost["latency"], cost["cost_aware"])
+    assert cost["learned"] < 0.7 * cost["random"]
