@@ -10,7 +10,7 @@ As in `aljax.env`, shapes are written for one episode and every function takes t
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import flax.linen as nn
 import jax
@@ -21,6 +21,8 @@ from aljax.scenario import Scenario
 
 Variables = Any
 """A Flax tree of weights."""
+
+P = TypeVar("P", bound="Policy")
 
 
 class Policy:
@@ -53,7 +55,8 @@ class Policy:
         return memory
 
 
-def _policy(cls: type) -> type:
+@dataclass_transform(frozen_default=True)
+def _policy(cls: type[P]) -> type[P]:
     """Makes a class a frozen dataclass and a pytree."""
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
 

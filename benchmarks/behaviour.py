@@ -9,6 +9,7 @@ does right after each action has failed, and how often it hands over or stops by
 
 import argparse
 import functools
+import itertools
 import sys
 
 import jax
@@ -73,15 +74,11 @@ def read(options: argparse.Namespace) -> None:
     show(console, [table, *_choices(scenario, name, action, alive, seen)])
 
 
-def _choices(
-    scenario: Scenario, name: str, action: np.ndarray, alive: np.ndarray, seen: np.ndarray
-) -> list[Table]:
+def _choices(scenario: Scenario, name: str, action: np.ndarray, alive: np.ndarray, seen: np.ndarray) -> list[Table]:
     """First choices, choices after each failure, and ends by how the start looked; shares of 1."""
     names, count = scenario.action_names, len(scenario.action_names)
     situations = [("at the first step", alive & (np.arange(len(alive)) == 0)[:, None])]
-    situations += [
-        (f"right after {names[row]} failed", alive & (seen[:, -count + row] > 0.5)) for row in range(count)
-    ]
+    situations += [(f"right after {names[row]} failed", alive & (seen[:, -count + row] > 0.5)) for row in range(count)]
     choice = Table(title=f"{name}: what it plays")
     for column in ("situation", "times", *names):
         choice.add_column(column, justify="left" if column == "situation" else "right")
@@ -101,7 +98,7 @@ def _choices(
     for row in ends:
         by_start.add_column(f"{names[row]} at once", justify="right")
         by_start.add_column(f"{names[row]} at all", justify="right")
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         inside = (excess >= low) & (excess <= high)
         shares = []
         for row in ends:

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-import oracle
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from aljax.env import ActionTable, EnvParams, EnvState
+
+import oracle
 
 SHAPES = ((1, 1), (3, 2), (6, 4), (8, 5))
 """Rows and coordinates, (A, d): few, because every shape is compiled, with the ends of both ranges."""

@@ -1,7 +1,6 @@
 """The command line, mostly as a user meets it: a process of its own, real files, a real kill."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -9,10 +8,11 @@ import sys
 import time
 
 import pytest
-from tiny import TINY
 
 from aljax import UserError, runs
 from aljax.cli import main
+
+from tiny import TINY
 
 SMALL = ["--episodes", "60", "--batch", "20", "--hidden", "4", "--seeds", "2", "--evaluation-episodes", "20"]
 
@@ -35,7 +35,9 @@ def test_train_then_evaluate_in_processes_of_their_own(scenario, tmp_path):
     assert done.returncode == 0, done.stderr
     run = tmp_path / "runs" / "tiny-1"
     assert "Table 1" in done.stdout and "Table 2" in done.stdout and "runs/tiny-1" in done.stdout
-    assert {"config.json", "metrics.json", "tables.md", "checkpoint", "manifest.json"} <= {p.name for p in run.iterdir()}
+    assert {"config.json", "metrics.json", "tables.md", "checkpoint", "manifest.json"} <= {
+        p.name for p in run.iterdir()
+    }
     for name in ("learning_curves.png", "components.png", "choices.png"):
         assert (run / name).read_bytes().startswith(b"\x89PNG") and (run / name).stat().st_size > 10_000
     trained = json.loads((run / "metrics.json").read_text())
@@ -49,8 +51,9 @@ def test_train_then_evaluate_in_processes_of_their_own(scenario, tmp_path):
     shifted = process("evaluate", str(run), "--set", "actions.failure.weak=0.9", "--json", "s.json", cwd=tmp_path)
     assert shifted.returncode == 0, shifted.stderr
     changed = json.loads((tmp_path / "s.json").read_text())
-    assert changed["policies"]["latency"]["components"]["failure"]["mean"] > 2 * (
-        trained["policies"]["latency"]["components"]["failure"]["mean"]
+    assert (
+        changed["policies"]["latency"]["components"]["failure"]["mean"]
+        > 2 * (trained["policies"]["latency"]["components"]["failure"]["mean"])
     )
 
 
@@ -158,4 +161,4 @@ def test_killed_at_any_moment_train_leaves_no_folder_that_reads_as_whole(scenari
                 if not (partial / "manifest.json").exists():
                     with pytest.raises(UserError):
                         runs.load(partial)
-    assert os.path.isdir(tmp_path / "run")
+    runs.load(tmp_path / "run")

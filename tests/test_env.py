@@ -7,13 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracle
 import pytest
-import strategies
 from hypothesis import given, settings
-from strategies import SHAPES, STEPS, Play, env_params, env_state, simple_environment
 
 from aljax import env
+
+import oracle
+import strategies
+from strategies import SHAPES, STEPS, Play, env_params, env_state, simple_environment
 
 # Derandomized: a failure is then a change of the code and never of the draw.
 everywhere = settings(deadline=None, max_examples=100, derandomize=True)

@@ -6,13 +6,14 @@ import json
 import jax
 import numpy as np
 import pytest
-from tiny import tiny_scenario
 
 from aljax import UserError
 from aljax.env import COMPONENTS
 from aljax.evaluate import Spread, summarise
 from aljax.experiment import Protocol, check, compare, seed_keys, train_seeds
 from aljax.train import Hyperparameters, TrainConfig
+
+from tiny import tiny_scenario
 
 PROTOCOL = Protocol(seeds=3, evaluation_episodes=200)
 CONFIG = TrainConfig(episodes=400, batch=20, hidden=(8,))

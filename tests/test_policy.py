@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import tiny_scenario
 
 from aljax import env
 from aljax.policy import CostAware, Latency, Learned, Network, Random, expected_immediate_cost, heuristics, init_network
 from aljax.rollout import sample
 from aljax.scenario import load_scenario
+
+from tiny import tiny_scenario
 
 ALL_ROWS = jnp.ones(3, bool)
 
@@ -62,7 +63,9 @@ def test_the_immediate_cost_is_the_mean_of_the_transition_over_failure():
 
 
 def test_cost_aware_plays_the_row_of_least_immediate_cost_and_counts_stickiness():
-    params = tiny_scenario("actions.retry_failure.weak=1.0", "actions.latency.strong=1.5", "actions.money.strong=0.25").params
+    params = tiny_scenario(
+        "actions.retry_failure.weak=1.0", "actions.latency.strong=1.5", "actions.money.strong=0.25"
+    ).params
     policy = heuristics(tiny_scenario())["cost_aware"]
     assert choice(policy, params) == 0
     assert choice(policy, params, last_failed=jnp.int32(0)) == 1

@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import tiny_scenario
 
 from aljax import env
 from aljax.policy import Policy, Random, heuristics
 from aljax.rollout import draw_chance, outcome, rollout
 from aljax.scenario import load_scenario
+
+from tiny import tiny_scenario
 
 
 @functools.partial(jax.jit, static_argnames=("episodes", "steps"))

@@ -6,11 +6,12 @@ import json
 import chex
 import numpy as np
 import pytest
-from tiny import tiny_scenario
 
 from aljax import UserError, runs
 from aljax.experiment import Protocol, compare, train_seeds
 from aljax.train import Hyperparameters, TrainConfig
+
+from tiny import tiny_scenario
 
 CONFIG = TrainConfig(episodes=40, batch=20, hidden=(4,), baseline="running")
 HYPER = Hyperparameters(learning_rate=0.1 + 0.2, clip_norm=float("inf"))

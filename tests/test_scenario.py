@@ -5,12 +5,13 @@ import re
 
 import numpy as np
 import pytest
-from tiny import TINY
 
 import aljax
 from aljax import UserError, load_scenario, scenario_names
 from aljax.env import COMPONENTS
 from aljax.scenario import KINDS, parse_scenario
+
+from tiny import TINY
 
 
 def parse(text, *overrides):

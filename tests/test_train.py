@@ -13,6 +13,7 @@ from aljax import env, train
 from aljax.policy import Learned
 from aljax.rollout import rollout
 from aljax.train import Hyperparameters, Running, TrainConfig
+
 from tiny import branches, start_of, tiny_scenario
 
 BASELINES = ("none", "running", "batch", "leave_one_out", "critic")
