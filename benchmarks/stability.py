@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--episodes", type=int, default=12_000)
     parser.add_argument("--batch", type=int, default=10, help="episodes an update")
-    parser.add_argument("--learning-rate", type=float, default=1e-2)
+    parser.add_argument("--learning-rate", type=float, default=2e-2)
     parser.add_argument("--baselines", nargs="+", default=BASELINES, choices=BASELINES)
     parser.add_argument("--gradients", type=int, default=400, help="gradient estimates a baseline for the variance")
     parser.add_argument("--json", type=Path)
@@ -57,7 +57,9 @@ def study(options: argparse.Namespace) -> None:
     console, scenario = Console(width=130), load_scenario(options.scenario)
     protocol = Protocol(seeds=options.seeds)
     # Plain REINFORCE: no entropy bonus, no normalisation of advantages, no clipping, a constant step size.
-    plain = TrainConfig(episodes=options.episodes, batch=options.batch, normalise=False, schedule="constant")
+    plain = TrainConfig(
+        episodes=options.episodes, batch=options.batch, hidden=(64, 64), normalise=False, schedule="constant"
+    )
     hyper = Hyperparameters(learning_rate=options.learning_rate, entropy=0.0, clip_norm=float("inf"))
     trained: dict[str, Trained] = {}
     results: dict[str, dict[str, object]] = {}
@@ -88,7 +90,7 @@ def study(options: argparse.Namespace) -> None:
     ):
         table.add_column(column, justify="left" if column == "baseline" else "right")
     for kind, result in results.items():
-        cost, reached = np.array(result["cost_by_seed"]), np.array(result["episodes_to_converge"], float)
+        cost, reached = np.array(result["cost_by_seed"]), _numbers(result["episodes_to_converge"])
         table.add_row(
             kind, f"{cost.mean():.3f} ± {cost.std():.3f}", f"{cost.min():.3f}", f"{cost.max():.3f}",
             f"{np.mean(result['success_by_seed']):.4f}", f"{result['converged']} of {options.seeds}",
@@ -116,13 +118,18 @@ def study(options: argparse.Namespace) -> None:
         _draw(options.figure, trained, results, plain.batch, scenario.name)
 
 
-def _episodes_to_converge(cost: np.ndarray, level: float, batch: int) -> list[float]:
-    """After how many episodes each seed's moving average of the training cost goes under a level; inf if never."""
+def _episodes_to_converge(cost: np.ndarray, level: float, batch: int) -> list[float | None]:
+    """After how many episodes each seed's moving average of the training cost goes under a level; None if never."""
     window = min(-(-600 // batch), cost.shape[1])  # 600 episodes
     smooth = np.apply_along_axis(lambda row: np.convolve(row, np.ones(window) / window, "valid"), 1, cost)
     reached = smooth < 1.03 * level  # sampled actions cost a little more than greedy ones
     first = np.where(reached.any(1), reached.argmax(1) + window, np.inf)
-    return (first * batch).tolist()
+    return [float(x) if np.isfinite(x) else None for x in first * batch]
+
+
+def _numbers(episodes: list[float | None]) -> np.ndarray:
+    """With inf for never."""
+    return np.array([np.inf if x is None else x for x in episodes])
 
 
 def gradient_variance(
