@@ -120,11 +120,17 @@ def study(options: argparse.Namespace) -> None:
 
 def _episodes_to_converge(cost: np.ndarray, level: float, batch: int) -> list[float | None]:
     """After how many episodes each seed's moving average of the training cost goes under a level; None if never."""
-    window = min(-(-600 // batch), cost.shape[1])  # 600 episodes
-    smooth = np.apply_along_axis(lambda row: np.convolve(row, np.ones(window) / window, "valid"), 1, cost)
+    smooth = _smoothed(cost, batch)
+    window = cost.shape[1] - smooth.shape[1] + 1
     reached = smooth < 1.03 * level  # sampled actions cost a little more than greedy ones
     first = np.where(reached.any(1), reached.argmax(1) + window, np.inf)
     return [float(x) if np.isfinite(x) else None for x in first * batch]
+
+
+def _smoothed(cost: np.ndarray, batch: int) -> np.ndarray:
+    """Each seed's moving average over 600 episodes. ``[S, about updates]``."""
+    window = min(-(-600 // batch), cost.shape[1])
+    return np.apply_along_axis(lambda row: np.convolve(row, np.ones(window) / window, "valid"), 1, cost)
 
 
 def _numbers(episodes: list[float | None]) -> np.ndarray:
@@ -174,19 +180,18 @@ def _draw(path: Path, trained: dict[str, Trained], results: dict, batch: int, na
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(
-        1, len(trained) + 1, figsize=(16, 3.4), layout="constrained", width_ratios=[*[1] * len(trained), 1.2]
-    )
+    figure, grid = plt.subplots(2, 3, figsize=(11, 6), layout="constrained")
+    axes = list(grid.ravel())
     for axis, (kind, result) in zip(axes, trained.items(), strict=False):
-        cost = np.asarray(result.curve.cost)
+        cost = _smoothed(np.asarray(result.curve.cost), batch)
         episodes = (1 + np.arange(cost.shape[1])) * batch
-        axis.plot(episodes, cost.T, linewidth=0.5, alpha=0.6)
-        axis.set(title=f"{kind}: {cost.shape[0]} seeds", xlabel="episodes", yscale="log")
+        axis.plot(episodes, cost.T, linewidth=0.8, alpha=0.7)
+        axis.set(title=f"{kind}: {cost.shape[0]} seeds", xlabel="episodes", ylabel="training cost", yscale="log")
         axis.sharey(axes[0])
-        axis.set_ylabel("cost of the training batch")
-    axes[-1].boxplot([results[kind]["cost_by_seed"] for kind in trained], tick_labels=list(trained), whis=(0, 100))
-    axes[-1].tick_params(axis="x", rotation=30)
-    axes[-1].set_title("greedy cost after training, by seed")
+    last = axes[len(trained)]
+    last.boxplot([results[kind]["cost_by_seed"] for kind in trained], tick_labels=list(trained), whis=(0, 100))
+    last.tick_params(axis="x", rotation=20, labelsize=8)
+    last.set(title="greedy cost after training, by seed", yscale="log")
     figure.suptitle(f"{name}: plain REINFORCE with each baseline")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

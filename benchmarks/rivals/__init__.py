@@ -1,0 +1,1 @@
+"""The same learning, written as one would without aljax: what the benchmarks time beside it."""
