@@ -188,6 +188,7 @@ class Evaluate:
                 f"{scenario.name}: {asked[0]} actions and {asked[1]} coordinates, but {self.folder} was trained on "
                 f"{run.scenario.name} with {trained_on[0]} and {trained_on[1]}"
             )
+        scenario = run.as_seen(scenario, self.overrides)
         changes = {"seed": self.seed, "evaluation_episodes": self.evaluation_episodes}
         protocol = dataclasses.replace(run.protocol, **{k: v for k, v in changes.items() if v is not None})
         place = runs.new_folder(self.out, overwrite=self.overwrite) if self.out else contextlib.nullcontext(None)

@@ -50,6 +50,20 @@ class Run:
             scenario.text, name=scenario.name, where=scenario.name, overrides=(*scenario.overrides, *overrides)
         )
 
+    def as_seen(self, scenario: Scenario, overrides: Sequence[str] = ()) -> Scenario:
+        """A scenario observed as the run's policy learned to: on the scales that it trained with.
+
+        Scales that a file does not give follow from its other numbers, so a changed latency or horizon would change
+        what the policy sees even where nothing has happened yet. A scale that an override names is left alone.
+        """
+        named = {override.partition("=")[0].partition(".")[0].strip() for override in overrides}
+        scales = {
+            name: getattr(self.scenario.params, name)
+            for name in ("z_scale", "latency_scale", "money_scale")
+            if name not in named
+        }
+        return dataclasses.replace(scenario, params=dataclasses.replace(scenario.params, **scales))
+
 
 def metrics(
     scenario: Scenario, episodes: int, protocol: Protocol, compared: Compared, seconds: Mapping[str, float]

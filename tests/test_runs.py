@@ -173,3 +173,14 @@ def test_a_runs_scenario_can_be_changed_on_top_of_its_own_changes(folder):
     assert changed.overrides == ("drift=0.5", "actions.failure.weak=0.75")
     assert float(changed.params.drift[0]) == 0.5
     assert dataclasses.replace(changed, overrides=()).params.actions.failure[0] == 0.75
+
+
+def test_a_changed_scenario_is_observed_on_the_scales_of_training(folder):
+    run = runs.load(folder)
+    longer = run.changed(["horizon=9", "actions.latency.strong=20"])
+    assert float(longer.params.latency_scale) != float(run.scenario.params.latency_scale)
+    for name in ("z_scale", "latency_scale", "money_scale"):
+        np.testing.assert_array_equal(getattr(run.as_seen(longer).params, name), getattr(run.scenario.params, name))
+    asked = ["latency_scale=3.0"]
+    assert float(run.as_seen(run.changed(asked), asked).params.latency_scale) == 3.0
+    assert run.as_seen(longer).horizon == 9

@@ -1,0 +1,55 @@
+"""Tables: what a person reads, on the terminal and in files."""
+
+import io
+
+from rich.console import Console
+
+from aljax import report
+from aljax.env import COMPONENTS
+from aljax.evaluate import Spread, Summary
+from aljax.scenario import load_scenario
+
+from tiny import tiny_scenario
+
+SUMMARY = Summary(Spread(12.5, 0.25), Spread(0.5, 0.0), {name: Spread(k, 0.125) for k, name in enumerate(COMPONENTS)})
+
+
+def lines(tables):
+    return report.markdown(tables).splitlines()
+
+
+def test_a_policys_row_holds_its_figures_in_the_agreed_order():
+    text = lines(report.metric_tables(tiny_scenario(), {"learned": SUMMARY}, plain=True))
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text if line.startswith("| learned")]
+    assert rows == [
+        ["learned", "12.5000 ± 0.2500", "0.5000 ± 0.0000"],
+        ["learned", *(f"{k}.0000 ± 0.1250" for k in range(5))],
+    ]
+
+
+def test_titles_name_the_scenario_and_what_was_changed():
+    text = lines(report.metric_tables(tiny_scenario("horizon=9"), {"random": SUMMARY}, plain=True))
+    assert text[0] == "Table 1. Total cost and success: tiny with horizon=9, mean ± std over seeds"
+
+
+def test_showing_a_table_does_not_change_it():
+    tables = report.metric_tables(tiny_scenario(), {"random": SUMMARY}, plain=True)
+    assert lines(tables) == lines(tables)
+
+
+def test_a_scenario_is_shown_with_what_each_action_does_and_where_numbers_come_from():
+    stream = io.StringIO()
+    report.show(Console(file=stream, width=200), report.scenario_tables(tiny_scenario("actions.allowed.strong=false")))
+    shown = stream.getvalue()
+    assert "error -0.5" in shown and "ends as it stands" in shown and "not allowed" in shown
+    assert "Where the numbers come from" not in shown  # the file names no sources
+    stream = io.StringIO()
+    report.show(Console(file=stream, width=200), report.scenario_tables(load_scenario("service_desk")))
+    assert "clears the misreading" in stream.getvalue() and "Where the numbers come from" in stream.getvalue()
+    assert "ends, all resolved" in stream.getvalue()
+
+
+def test_every_scenario_has_a_row_in_the_list():
+    stream = io.StringIO()
+    report.show(Console(file=stream, width=200), [report.scenario_list([tiny_scenario(), load_scenario("paper")])])
+    assert "tiny" in stream.getvalue() and "paper" in stream.getvalue()
