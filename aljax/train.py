@@ -9,7 +9,7 @@
 """
 
 import dataclasses
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -336,8 +336,3 @@ def _critic_loss(
     offset, scale = _critic_frame(running)
     error = _critic_output(critic, played, config) - (togo - offset) / scale
     return jnp.where(played.alive, error**2, 0.0).sum() / jnp.maximum(played.alive.sum(), 1)
-
-
-def sampler_and_greedy(config: TrainConfig, params: EnvParams, variables: Any) -> Learned:
-    """The policy that a run's weights stand for, as it is evaluated: greedy."""
-    return Learned(variables, network_of(config, params))
