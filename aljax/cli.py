@@ -3,21 +3,35 @@
 import contextlib
 import dataclasses
 import io
+import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)  # fmt: skip
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg, subcommand
 
 from aljax import report, runs
 from aljax.errors import UserError, one_line
-from aljax.experiment import Compared, Protocol, check, compare, train_seeds
+from aljax.evaluate import summarise
+from aljax.experiment import Compared, Protocol, Trained, abstract_policy, check, compare, prepare, train_seeds
+from aljax.optimal_policy import optimal_path
+from aljax.optimum import bracket, exact, find_optimal
+from aljax.plan import Plan, make_plan
 from aljax.scenario import Scenario, load_scenario, scenario_names
 from aljax.train import Curve, Hyperparameters, TrainConfig
 
@@ -74,8 +88,9 @@ class Baseline:
         scenario = load_scenario(self.scenario, self.overrides)
         if self.json is not None:
             runs.check_writable(self.json)
-        compared = compare(scenario, self.protocol)
-        _show(console, scenario, compared)
+        optimal, reason = find_optimal(scenario, self.protocol)
+        compared = compare(scenario, self.protocol, optimal=optimal)
+        _show(console, scenario, compared, reason)
         if self.json is not None:
             runs.write_json(self.json, runs.metrics(scenario, 0, self.protocol, compared, compared.seconds))
 
@@ -118,17 +133,18 @@ class Train:
         if self.json is not None:
             runs.check_writable(self.json)
         out = self.out or runs.fresh_folder("runs", scenario.name)
-        with runs.new_folder(out, overwrite=self.overwrite) as folder:
-            with _progress(console, self.config) as on_progress:
-                trained = train_seeds(scenario, self.config, self.hyperparameters, self.protocol, on_progress)
-            if trained.diverged:
-                seeds = ", ".join(map(str, trained.diverged))
-                raise UserError(
-                    f"training diverged (weights are not finite) on seeds {seeds}: try a smaller --learning-rate"
-                )
-            compared = compare(scenario, self.protocol, trained.policy)
-            seconds = {**trained.seconds, **compared.seconds}
-            seconds["compile"] = trained.seconds["compile"] + compared.seconds["compile"]
+        optimal, reason = find_optimal(scenario, self.protocol)
+        policy = abstract_policy(scenario, self.config, self.protocol)
+        with runs.new_folder(out, overwrite=self.overwrite) as folder, ThreadPoolExecutor(1) as pool:
+            # The comparison compiles while the policies train.
+            prepared = pool.submit(prepare, scenario, self.protocol, policy, optimal)
+            trained = _train(console, scenario, self.config, self.hyperparameters, self.protocol)
+            waiting = time.perf_counter()
+            comparison = prepared.result()
+            waiting = time.perf_counter() - waiting
+            compared = comparison(trained.policy)
+            seconds = {**compared.seconds, **trained.seconds}
+            seconds["compile"] += waiting
             figures = runs.metrics(scenario, self.config.updates * self.config.batch, self.protocol, compared, seconds)
             runs.save(folder, scenario, self.config, self.hyperparameters, self.protocol, trained)
             _write_results(folder, scenario, compared, figures)
@@ -136,7 +152,7 @@ class Train:
                 _draw(folder, scenario, compared, trained.policy, trained.curve, self.config.batch)
         if self.json is not None:
             runs.write_json(self.json, figures)
-        _show(console, scenario, compared)
+        _show(console, scenario, compared, reason)
         parts = ", ".join(f"{name} {value:.2f} s" for name, value in figures["seconds"].items())
         console.print(
             f"{parts}; in all {time.perf_counter() - begun:.2f} s. Written to [bold]{out}[/]", highlight=False
@@ -182,18 +198,14 @@ class Evaluate:
             scenario = load_scenario(self.scenario, self.overrides)
         elif self.overrides:
             scenario = run.changed(self.overrides)
-        trained_on, asked = ((len(s.action_names), len(s.coordinate_names)) for s in (run.scenario, scenario))
-        if trained_on != asked:
-            raise UserError(
-                f"{scenario.name}: {asked[0]} actions and {asked[1]} coordinates, but {self.folder} was trained on "
-                f"{run.scenario.name} with {trained_on[0]} and {trained_on[1]}"
-            )
+        _check_fits(self.folder, run, scenario)
         scenario = run.as_seen(scenario, self.overrides)
         changes = {"seed": self.seed, "evaluation_episodes": self.evaluation_episodes}
         protocol = dataclasses.replace(run.protocol, **{k: v for k, v in changes.items() if v is not None})
         place = runs.new_folder(self.out, overwrite=self.overwrite) if self.out else contextlib.nullcontext(None)
         with place as folder:
-            compared = compare(scenario, protocol, run.policy)
+            optimal, reason = find_optimal(scenario, protocol)
+            compared = compare(scenario, protocol, run.policy, optimal)
             figures = runs.metrics(scenario, run.metrics["episodes"], protocol, compared, compared.seconds)
             if folder is not None:
                 _write_results(folder, scenario, compared, figures)
@@ -201,7 +213,103 @@ class Evaluate:
                     _draw(folder, scenario, compared, run.policy)
         if self.json is not None:
             runs.write_json(self.json, figures)
-        _show(console, scenario, compared)
+        _show(console, scenario, compared, reason)
+
+
+_LONG = TrainConfig(episodes=120_000)
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimum:
+    """The best that any policy could do: the exact optimum, or bounds on it.
+
+    Where every action only adds to the task (no gain, noise or misreading), backward induction gives the exact
+    optimum, and the optimal actions from a start. Elsewhere an information relaxation bounds the cost of every policy
+    from below, and the best of the policies at hand, trained here or in a run, bounds the optimum from above.
+
+    Try:
+      aljax optimal
+      aljax optimal --scenario escalation --start 3,2.5
+      aljax optimal --scenario service_desk
+      aljax optimal --scenario service_desk --from-run runs/service_desk-1
+    """
+
+    scenario: str = "paper"
+    """A scenario's name, or the path of a TOML file."""
+    overrides: Overrides = ()
+    """Change a number first, e.g. actions.failure.search=0.3; repeat for more."""
+    start: str | None = None
+    """Show the optimal actions from this task vector, e.g. 0.9,6.4,6.9; default: the middle of the starts."""
+    protocol: OmitArgPrefixes[Protocol] = Protocol()
+    from_run: Path | None = None
+    """For bounds: take the policies of this run folder instead of training some."""
+    config: OmitArgPrefixes[TrainConfig] = _LONG
+    hyperparameters: OmitArgPrefixes[Hyperparameters] = Hyperparameters()
+    json: Path | None = None
+    """Write the figures to this file, as metrics.json has them."""
+
+    def run(self, console: Console) -> None:
+        """Solves or bounds, prints, writes what was asked for."""
+        begun = time.perf_counter()
+        scenario = load_scenario(self.scenario, self.overrides)
+        check(self.config, self.hyperparameters, self.protocol)
+        start = self._start(scenario)
+        if self.json is not None:
+            runs.check_writable(self.json)
+        try:
+            plan = make_plan(scenario.params, scenario=scenario)
+        except UserError as refusal:
+            if self.start is not None:
+                raise UserError(f"--start needs the exact optimum, but {refusal}") from None
+            figures = self._bound(console, scenario, str(refusal))
+        else:
+            figures = self._solve(console, scenario, plan, start)
+        if self.json is not None:
+            runs.write_json(self.json, figures | {"seconds": {"in_all": round(time.perf_counter() - begun, 4)}})
+
+    def _start(self, scenario: Scenario) -> list[float]:
+        """The task vector to start from."""
+        names = scenario.coordinate_names
+        if self.start is None:
+            low, high = scenario.params.start_low, scenario.params.start_high
+            return [float(x) for x in (low + high) / 2]
+        try:
+            values = [float(x) for x in self.start.split(",")]
+        except ValueError:
+            values = []
+        if len(values) != len(names) or not all(map(math.isfinite, values)):
+            raise UserError(f"--start: expected {len(names)} numbers with commas, {','.join(names)}; got {self.start}")
+        return values
+
+    def _solve(self, console: Console, scenario: Scenario, plan: Plan, start: list[float]) -> dict[str, Any]:
+        """Exact value, its rollouts, and the actions from one start."""
+        expected = summarise(exact(scenario, self.protocol, plan))
+        optimal, reason = find_optimal(scenario, self.protocol)
+        compared = compare(scenario, self.protocol, optimal=optimal)
+        rolled_out = compared.summaries.get("optimal")
+        report.show(console, [report.optimal_table(scenario, expected, rolled_out)])
+        if reason:
+            console.print(reason, highlight=False)
+        report.show(console, [report.path_table(scenario, optimal_path(scenario.params, start, plan))])
+        figures = runs.metrics(scenario, 0, self.protocol, compared, compared.seconds)
+        return figures | {"exact": expected.to_json()}
+
+    def _bound(self, console: Console, scenario: Scenario, refusal: str) -> dict[str, Any]:
+        """A bracket, the upper bound from a run's policies or from some trained here."""
+        plan = make_plan(scenario.params, scenario=scenario, relaxed=True)
+        run = None if self.from_run is None else runs.load(self.from_run)
+        if self.from_run is not None and run is not None:
+            _check_fits(self.from_run, run, scenario)
+        console.print(f"No exact optimum: {refusal}. Bounds instead.", highlight=False)
+        if run is not None:
+            policy, scenario = run.policy, run.as_seen(scenario, self.overrides)
+        else:
+            policy = _train(console, scenario, self.config, self.hyperparameters, self.protocol).policy
+        total = self.protocol.seeds * self.protocol.evaluation_episodes
+        with _bar(console, "bounding", total, "starts") as (bar, task):
+            found = bracket(scenario, self.protocol, plan, policy, lambda done: bar.update(task, completed=done))
+        report.show(console, [report.bracket_table(scenario, found)])
+        return runs.header(scenario, 0, self.protocol) | {"bounds": found.to_json()}
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -239,7 +347,8 @@ def _parse(args: list[str]) -> Any:
         Annotated[Scenarios, subcommand("scenarios")]
         | Annotated[Baseline, subcommand("baseline")]
         | Annotated[Train, subcommand("train")]
-        | Annotated[Evaluate, subcommand("evaluate")],
+        | Annotated[Evaluate, subcommand("evaluate")]
+        | Annotated[Optimum, subcommand("optimal")],
         arg(name=""),
     ]
     complaint = io.StringIO()
@@ -273,23 +382,47 @@ def _folded(boxed: str) -> str:
 
 
 @contextlib.contextmanager
-def _progress(console: Console, config: TrainConfig) -> Iterator[Callable[[int, Curve], None]]:
-    """A bar with the mean cost so far; silent where the output is no terminal."""
+def _bar(console: Console, doing: str, total: int, what: str) -> Iterator[tuple[Progress, TaskID]]:
+    """A bar with the time that is left; silent where the output is no terminal."""
     columns = (
-        TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("updates, cost {task.fields[cost]}"),
+        TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn(f"{what}{{task.fields[note]}}"),
         TimeElapsedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("training", total=config.updates, cost="…")
+        yield bar, bar.add_task(doing, total=total, note="")
+
+
+def _train(
+    console: Console, scenario: Scenario, config: TrainConfig, hyperparameters: Hyperparameters, protocol: Protocol
+) -> Trained:
+    """Trains all seeds, with the mean cost so far beside the bar."""
+    with _bar(console, "training", config.updates, "updates") as (bar, task):
 
         def on_progress(done: int, curve: Curve) -> None:
-            bar.update(task, completed=done, cost=f"{curve.cost[:, done - 1].mean():.3f}")
+            bar.update(task, completed=done, note=f", cost {curve.cost[:, done - 1].mean():.3f}")
 
-        yield on_progress
+        trained = train_seeds(scenario, config, hyperparameters, protocol, on_progress)
+    if trained.diverged:
+        seeds = ", ".join(map(str, trained.diverged))
+        raise UserError(f"training diverged (weights are not finite) on seeds {seeds}: try a smaller --learning-rate")
+    return trained
 
 
-def _show(console: Console, scenario: Scenario, compared: Compared) -> None:
+def _check_fits(folder: Path, run: runs.Run, scenario: Scenario) -> None:
+    """Refuses to play a run's policy where it has other actions or coordinates."""
+    trained_on, asked = ((len(s.action_names), len(s.coordinate_names)) for s in (run.scenario, scenario))
+    if trained_on != asked:
+        raise UserError(
+            f"{scenario.name}: {asked[0]} actions and {asked[1]} coordinates, but {folder} was trained on "
+            f"{run.scenario.name} with {trained_on[0]} and {trained_on[1]}"
+        )
+
+
+def _show(console: Console, scenario: Scenario, compared: Compared, no_optimum: str = "") -> None:
+    """The tables, and why there is no optimum to compare with if there is none."""
     report.show(console, report.metric_tables(scenario, compared.summaries))
+    if no_optimum:
+        console.print(f"No gap to the optimum: {no_optimum}.", highlight=False)
 
 
 def _write_results(folder: Path, scenario: Scenario, compared: Compared, figures: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from aljax import env
 from aljax.env import COMPONENTS, EnvParams
 from aljax.policy import Policy
 from aljax.rollout import Outcome, outcome, rollout
+from aljax.statistics import Interval, bootstrap, paired_gap
 
 
 @jax.tree_util.register_dataclass
@@ -81,20 +82,44 @@ class Summary:
     success: Spread
     components: Mapping[str, Spread]
     """By name, unweighted."""
+    cost_iqm: Interval
+    """Interquartile mean of the cost over seeds, with its bootstrap interval."""
+    gap: Interval | None = None
+    """By how many percent the cost exceeds the reference's, paired; None without a reference."""
 
     def to_json(self) -> dict[str, Any]:
         """As in ``metrics.json``."""
-        return dataclasses.asdict(self)
+        found: dict[str, Any] = {
+            "cost": dataclasses.asdict(self.cost),
+            "success": dataclasses.asdict(self.success),
+            "components": {name: dataclasses.asdict(spread) for name, spread in self.components.items()},
+            "cost_iqm": self.cost_iqm.to_json(),
+        }
+        if self.gap is not None:
+            found["gap_percent"] = self.gap.to_json()
+        return found
 
 
-def summarise(evaluation: Evaluation) -> Summary:
-    """Means over episodes, then mean and standard deviation over seeds, in float64."""
+def summarise(evaluation: Evaluation, reference: Evaluation | None = None, *, trained: bool = False) -> Summary:
+    """Means over episodes, then mean and standard deviation over seeds, in float64.
+
+    Args:
+      evaluation: of one policy.
+      reference: of the policy that the gap is measured from, on the same keys.
+      trained: the policy differs from seed to seed: seeds, not episodes, are what repeats itself.
+
+    Returns:
+      The policy's row.
+    """
     result = evaluation.outcome
     components = np.asarray(result.costs, np.float64).mean(-1)
+    cost = np.asarray(result.total, np.float64).mean(-1)
     return Summary(
-        cost=_spread(np.asarray(result.total, np.float64).mean(-1)),
+        cost=_spread(cost),
         success=_spread(np.asarray(result.success, np.float64).mean(-1)),
         components={name: _spread(components[:, k]) for k, name in enumerate(COMPONENTS)},
+        cost_iqm=bootstrap([cost]),
+        gap=None if reference is None else paired_gap(result.total, reference.outcome.total, by_seed=trained),
     )
 
 

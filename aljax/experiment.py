@@ -14,12 +14,14 @@ import numpy as np
 
 from aljax.errors import UserError
 from aljax.evaluate import Evaluation, Summary, evaluate, summarise
+from aljax.optimal_policy import Optimal
 from aljax.policy import Learned, Policy, heuristics
 from aljax.scenario import Scenario
 from aljax.train import Curve, Hyperparameters, TrainConfig, TrainState, advance, init, network_of
 
 _PIECES = 20  # a run is shown, and could be interrupted, this many times
-_TRAINING, _EVALUATION = 0, 1  # streams of keys
+TRAINING, EVALUATION, SELECTION, RELAXATION = range(4)
+"""Streams of keys, each independent of the others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +90,7 @@ def train_seeds(
     """
     check(config, hyperparameters, protocol)
     static: dict[str, Any] = {"config": config, "steps": scenario.horizon}
-    keys = seed_keys(protocol, _TRAINING)
+    keys = seed_keys(protocol, TRAINING)
     numbers = jax.tree.map(jnp.float32, hyperparameters)
     begun = time.perf_counter()
     start = jax.jit(jax.vmap(functools.partial(init, **static), in_axes=(0, None)))
@@ -111,40 +113,72 @@ def train_seeds(
     return Trained(policy, jax.tree.map(np.asarray, state.curve), seconds)
 
 
+def prepare(
+    scenario: Scenario, protocol: Protocol, learned: Learned | None = None, optimal: Optimal | None = None
+) -> Callable[[Learned | None], Compared]:
+    """Compiles the comparison of policies. See `compare`.
+
+    Args:
+      scenario: where.
+      protocol: seeds and episodes.
+      learned: shapes are enough (`abstract_policy`), so that this can run while the policy is trained.
+      optimal: the exact optimum.
+
+    Returns:
+      The comparison, which takes the learned policy itself.
+    """
+    check_protocol(protocol)
+    # The learned policy's row comes first, then what it is measured from.
+    others: dict[str, Policy] = ({} if optimal is None else {optimal.name: optimal}) | dict(heuristics(scenario))
+    trained = frozenset({Learned.name} if learned is not None else ())
+    keys = seed_keys(protocol, EVALUATION)
+    static = {"trained": trained, "episodes": protocol.evaluation_episodes, "steps": scenario.horizon}
+    begun = time.perf_counter()
+    run = jax.jit(functools.partial(evaluate, **static))
+    given: dict[str, Policy] = {} if learned is None else {learned.name: learned}
+    compiled = run.lower(keys, given | others, scenario.params).compile()
+    compiling = time.perf_counter() - begun
+
+    def comparison(learned: Learned | None) -> Compared:
+        policies = ({} if learned is None else {learned.name: learned}) | others
+        begun = time.perf_counter()
+        found = jax.device_get(compiled(keys, policies, scenario.params))
+        seconds = {"compile": compiling, "evaluate": time.perf_counter() - begun}
+        reference = found.get(Optimal.name)
+        summaries = {
+            name: summarise(found[name], None if name == Optimal.name else reference, trained=name in trained)
+            for name in policies
+        }
+        return Compared({name: found[name] for name in policies}, summaries, seconds)
+
+    return comparison
+
+
 def compare(
-    scenario: Scenario, protocol: Protocol, learned: Learned | None = None, extra: Mapping[str, Policy] | None = None
+    scenario: Scenario, protocol: Protocol, learned: Learned | None = None, optimal: Optimal | None = None
 ) -> Compared:
-    """Evaluates the learned policy, if there is one, beside the heuristics on shared starts and luck.
+    """Evaluates the learned policy, if there is one, beside the optimum and the heuristics on shared starts and luck.
 
     Args:
       scenario: where; it need not be the one of training, but must have as many actions and coordinates.
       protocol: seeds and episodes.
       learned: with a leading seed axis of `protocol.seeds`.
-      extra: further policies, by name.
+      optimal: the exact optimum (`aljax.optimum.find_optimal`), from which the others' gaps are measured.
 
     Returns:
       Evaluations and their summaries, the learned policy first.
     """
-    check_protocol(protocol)
-    policies: dict[str, Policy] = {} if learned is None else {learned.name: learned}
-    policies |= dict(extra or {}) | dict(heuristics(scenario))
-    keys = seed_keys(protocol, _EVALUATION)
-    run = jax.jit(
-        functools.partial(
-            evaluate,
-            trained=frozenset({Learned.name} if learned is not None else ()),
-            episodes=protocol.evaluation_episodes,
-            steps=scenario.horizon,
-        )
-    )
-    begun = time.perf_counter()
-    compiled = run.lower(keys, policies, scenario.params).compile()
-    compiling = time.perf_counter() - begun
-    begun = time.perf_counter()
-    evaluations = jax.device_get(compiled(keys, policies, scenario.params))
-    seconds = {"compile": compiling, "evaluate": time.perf_counter() - begun}
-    ordered = {name: evaluations[name] for name in policies}
-    return Compared(ordered, {name: summarise(result) for name, result in ordered.items()}, seconds)
+    return prepare(scenario, protocol, learned, optimal)(learned)
+
+
+def abstract_policy(scenario: Scenario, config: TrainConfig, protocol: Protocol) -> Learned:
+    """Shapes of what `train_seeds` gives, without training."""
+
+    def shapes(keys: jax.Array) -> Any:
+        return jax.vmap(lambda key: init(key, scenario.params, config=config, steps=1).variables)(keys)
+
+    variables = jax.eval_shape(shapes, jax.random.split(jax.random.key(0), protocol.seeds))
+    return Learned(variables, network_of(config, scenario.params))
 
 
 def seed_keys(protocol: Protocol, stream: int) -> jax.Array:

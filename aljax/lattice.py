@@ -46,6 +46,12 @@ def advance(tails: jax.Array, kind: jax.Array | int) -> jax.Array:
     return tails + (before & (jnp.asarray(kind) < counts))
 
 
+def retreat(tails: jax.Array, kind: int) -> jax.Array:
+    """Tail sums ``[n, ...]`` before thing number `kind` happened the last time; meaningless where it never did."""
+    before = jnp.arange(tails.shape[0]).reshape((-1,) + (1,) * (tails.ndim - 1)) <= kind
+    return jnp.maximum(0, tails - (before & (kind < tails.shape[0])))
+
+
 def happened(tails: jax.Array, time: jax.Array | int) -> jax.Array:
     """How often each thing happened, the one not counted last, from tail sums. Integer ``[n + 1, ...]``"""
     whole = jnp.full((1, *tails.shape[1:]), time, jnp.int32)

@@ -5,6 +5,9 @@ since, so it matters how *often* each thing happened and never in which order. W
 row succeeds or that it fails, is an *event*; events that add the same to the task, and to latency and money where
 those are budgeted, are of one *class*. After t steps the counts of all classes sum to t, so that the counts of all
 but one say everything: a point of `aljax.lattice`. When failures are sticky, the sticky row that failed last joins.
+
+A *relaxed* plan (`aljax.bounds`) also takes rows that multiply, are noisy, or read a misread task: there the counts do
+not say where the task stands, only in which box; what was spent then lies above a least amount.
 """
 
 import dataclasses
@@ -26,7 +29,7 @@ _MOST_ROWS = 126
 """Choices are kept as int8, and one number stands for an episode that is over."""
 _SMALL_LAYER = 256
 """Layers of up to so many points are padded to one size: compiling them apart costs more than it saves."""
-_WIDTH = 64
+_WIDTH, _RELAXED_WIDTH = 64, 8
 """Starts solved at once on a CPU: with more, layers drop out of its caches. Other devices take 16 times that."""
 
 Event = tuple[int, bool]
@@ -75,6 +78,10 @@ class Plan:
     """Environments solved together (see `make_plan`)."""
     memory_limit: int
     """Bytes that a solution may take."""
+    coordinates: int
+    """d."""
+    relaxed: bool
+    """For `aljax.bounds` instead of `aljax.optimal`."""
 
     @property
     def counts(self) -> int:
@@ -124,6 +131,10 @@ class Plan:
         """Predicted bytes for each start that is being solved: six components here and next, choices, successors."""
         here, after = self.points(self.horizon - 1), self.points(self.horizon)
         floats = self.last * (7 * after + 9 * here) + len(self.rows) * here
+        if self.relaxed:  # a box in every state; noise
+            noise = len(self.classes) * self.horizon * self.coordinates
+            floats += 2 * self.coordinates * (self.decisions + 6 * after) + 2 * noise
+            return 4 * self.members * floats
         return 4 * self.members * floats + 2 * self.table_bytes
 
     @property
@@ -134,7 +145,9 @@ class Plan:
     @property
     def width(self) -> int:
         """Starts solved at once: as many as the memory holds, up to what caches like. 0: not even one fits."""
-        most = _WIDTH if jax.default_backend() == "cpu" else 16 * _WIDTH
+        most = _RELAXED_WIDTH if self.relaxed else _WIDTH
+        if jax.default_backend() != "cpu":
+            most *= 16
         return max(0, min(most, (self.memory_limit - self.fixed_bytes) // self.working_bytes))
 
     def predicted_bytes(self, starts: int, tables: bool = False) -> int:
@@ -150,6 +163,7 @@ def make_plan(
     horizon: int | None = None,
     memory_limit: int = MEMORY_LIMIT,
     scenario: Scenario | None = None,
+    relaxed: bool = False,
 ) -> Plan:
     """Finds the structure of the exact solution of an environment, and whether there is one.
 
@@ -159,6 +173,7 @@ def make_plan(
       horizon: H, at least the environment's own; by default that.
       memory_limit: bytes.
       scenario: where its names come from, for messages.
+      relaxed: plan a lower bound (`aljax.bounds`), which needs no more than that the states fit in memory.
 
     Returns:
       The plan.
@@ -173,11 +188,12 @@ def make_plan(
     longest = int(p["horizon"].max())
     horizon = horizon or longest
     rows = tuple(int(row) for row in np.flatnonzero(p["allowed"].any(0)))
-    reason = _obstacle(p, rows, names, coordinates)
+    task = "bound" if relaxed else "exact solver"
+    reason = _obstacle(p, rows, names, coordinates, relaxed)
     if horizon < longest:
         reason = f"was asked for horizon {horizon}, but an episode lasts up to {longest} steps"
     if reason is not None:
-        raise UserError(f"{where}: the exact solver {reason}")
+        raise UserError(f"{where}: the {task} {reason}")
 
     def exceedable(column: str) -> bool:
         """H steps can spend more than the budget, with some room for clocks that are summed in float32."""
@@ -186,9 +202,12 @@ def make_plan(
     latency, money = exceedable("latency"), exceedable("money")
 
     def adds(event: Event) -> bytes:
-        """What an event adds to task, latency and money, in every member."""
+        """What an event does to task, latency and money, in every member."""
         row, succeeds = event
         parts = [p["shift"][:, row] * succeeds + 0.0]  # + 0.0: no −0.0
+        if relaxed:  # what was spent is bounded, not counted
+            parts += [p["gain"][:, row] if succeeds else np.ones_like(parts[0]), p["noise"][:, row] * succeeds]
+            return b"".join(part.tobytes() for part in parts)
         parts += [p["latency"][:, row]] * latency + [p["money"][:, row]] * money
         return b"".join(part.tobytes() for part in parts)
 
@@ -212,12 +231,14 @@ def make_plan(
         money=money,
         members=members,
         memory_limit=memory_limit,
+        coordinates=len(coordinates),
+        relaxed=relaxed,
     )
     if plan.width < 1 or max(plan.states, plan.decisions) >= 2**31:  # states are numbered in int32
         together = f", {members} environments together" if members > 1 else ""
         needed, limit = (_short(size / 2**30) for size in (plan.predicted_bytes(1), memory_limit))
         raise UserError(
-            f"{where}: the exact solver would need {_short(plan.states)} states (horizon {horizon}, {plan.counts} "
+            f"{where}: the {task} would need {_short(plan.states)} states (horizon {horizon}, {plan.counts} "
             f"counts, {plan.last} kinds of last failure{together}), {needed} GiB a start; the limit is {limit} GiB"
         )
     return plan
@@ -258,11 +279,11 @@ def adds(params: EnvParams, plan: Plan, event: Event) -> jax.Array:
 
 
 def _obstacle(
-    p: dict[str, np.ndarray], rows: Sequence[int], names: Sequence[str], coordinates: Sequence[str]
+    p: dict[str, np.ndarray], rows: Sequence[int], names: Sequence[str], coordinates: Sequence[str], relaxed: bool
 ) -> str | None:
     """What in an environment's structure the solver cannot deal with, or None."""
     for i, coordinate in enumerate(coordinates):
-        if p["misread"][:, i].any():
+        if p["misread"][:, i].any() and not relaxed:
             return f"needs a task that is not misread; {coordinate} is, by {p['misread'][:, i].max():g}"
     for row in rows:
         for flag in ("ends", "resolves"):
@@ -270,7 +291,7 @@ def _obstacle(
                 return f"needs environments that agree on which rows have {flag}; on {names[row]} they differ"
         if p["resolves"][0, row] and not p["ends"][0, row]:
             return f"needs rows that resolve to end the episode too; row {names[row]} does not"
-        if p["ends"][0, row]:
+        if p["ends"][0, row] or relaxed:
             continue  # its gain and noise never show
         for i, coordinate in enumerate(coordinates):
             odd = p["gain"][:, row, i][p["gain"][:, row, i] != 1]

@@ -11,7 +11,10 @@ from rich.table import Table
 
 from aljax.env import COMPONENTS, ActionTable
 from aljax.evaluate import Spread, Summary
+from aljax.optimal_policy import Path
+from aljax.optimum import Bracket
 from aljax.scenario import Scenario
+from aljax.statistics import Interval
 
 PUBLISHED: Mapping[str, Mapping[str, Spread]] = {
     "latency": {
@@ -43,8 +46,7 @@ def metric_tables(scenario: Scenario, summaries: Mapping[str, Summary], *, plain
     On the unchanged `paper` scenario each published row stands under the measured one.
     """
     published = PUBLISHED if scenario.name == "paper" and not scenario.overrides else {}
-    changed = f" with {', '.join(scenario.overrides)}" if scenario.overrides else ""
-    about = f"{scenario.name}{changed}, mean ± std over seeds"
+    about = f"{_about(scenario)}, mean ± std over seeds"
     first = _table(f"Table 1. Total cost and success: {about}", plain)
     second = _table(f"Table 2. Cost components, unweighted: {about}", plain)
     first.add_column("policy")
@@ -52,8 +54,13 @@ def metric_tables(scenario: Scenario, summaries: Mapping[str, Summary], *, plain
     for table, names in ((first, ("cost", "success")), (second, COMPONENTS)):
         for name in names:
             table.add_column(name, justify="right")
+    gaps = any(summary.gap is not None for summary in summaries.values())
+    if gaps:
+        first.add_column("above optimum, % [95 % CI]", justify="right")
+    first.add_column("cost, IQM [95 % CI]", justify="right")
     for name, summary in summaries.items():
-        first.add_row(name, str(summary.cost), str(summary.success))
+        gap = [percent(summary.gap) if summary.gap is not None else ""] if gaps else []
+        first.add_row(name, str(summary.cost), str(summary.success), *gap, str(summary.cost_iqm))
         second.add_row(name, *(str(summary.components[k]) for k in COMPONENTS))
         paper = published.get(name, {})
         for table, names in ((first, ("cost", "success")), (second, COMPONENTS)):
@@ -61,6 +68,52 @@ def metric_tables(scenario: Scenario, summaries: Mapping[str, Summary], *, plain
                 row = [str(paper[k]) if k in paper else "" for k in names]
                 table.add_row(f"  {name}, published", *row, style=None if plain else "dim")
     return [first, second]
+
+
+def percent(gap: Interval) -> str:
+    """A gap in percent, as precisely as it is known."""
+    return f"{gap.estimate:.2f}" if np.isnan(gap.low) else f"{gap.estimate:.2f} [{gap.low:.2f}, {gap.high:.2f}]"
+
+
+def optimal_table(scenario: Scenario, exact: Summary, rolled_out: Summary | None) -> Table:
+    """The exact optimum and, for comparison, what following it came to in as many episodes."""
+    table = _table(f"The exact optimum: {_about(scenario)}, mean ± std over seeds", False)
+    for column in ("", "cost", "success", *COMPONENTS):
+        table.add_column(column, justify="right" if column else "left")
+    rows = {"expected": exact} | ({} if rolled_out is None else {"rolled out": rolled_out})
+    for name, summary in rows.items():
+        figures = (summary.cost, summary.success, *(summary.components[k] for k in COMPONENTS))
+        table.add_row(name, *map(str, figures))
+    return table
+
+
+def path_table(scenario: Scenario, path: Path) -> Table:
+    """The optimal actions from one start, as long as none fails."""
+    start = ", ".join(f"{name} {_g(x)}" for name, x in zip(scenario.coordinate_names, path.z[0], strict=True))
+    solution = path.solution
+    about = f"expected cost {float(solution.value[0]):.4f}, success {float(solution.success[0]):.4f}"
+    table = _table(f"Optimal actions from {start}, as long as none fails ({about})", False)
+    for column in ("step", "action", *scenario.coordinate_names):
+        table.add_column(column, justify="left" if column == "action" else "right")
+    for step, (action, z) in enumerate(zip(path.actions, path.z[1:], strict=True), 1):
+        table.add_row(str(step), scenario.action_names[action], *map(_g, z))
+    return table
+
+
+def bracket_table(scenario: Scenario, found: Bracket) -> Table:
+    """A lower and an upper bound on the optimum's cost."""
+    table = _table(f"Bounds on the optimal expected cost: {_about(scenario)}", False)
+    for column in ("bound", "cost [95 % CI]", "from"):
+        table.add_column(column, justify="right" if "CI" in column else "left")
+    table.add_row("lower", str(found.lower), "information relaxation: no policy costs less on average")
+    table.add_row("upper", str(found.upper), f"the best policy found: {found.policy}")
+    table.add_row("between them", f"{percent(found.gap)} %", "of the lower bound, paired start by start")
+    return table
+
+
+def _about(scenario: Scenario) -> str:
+    """A scenario's name, and what of it was changed."""
+    return scenario.name + (f" with {', '.join(scenario.overrides)}" if scenario.overrides else "")
 
 
 def scenario_list(scenarios: Iterable[Scenario]) -> Table:

@@ -21,10 +21,10 @@ import numpy as np
 
 import aljax
 from aljax.errors import UserError, one_line
-from aljax.experiment import Compared, Protocol, Trained
+from aljax.experiment import Compared, Protocol, Trained, abstract_policy
 from aljax.policy import Learned
 from aljax.scenario import Scenario, parse_scenario
-from aljax.train import Curve, Hyperparameters, TrainConfig, init, network_of
+from aljax.train import Curve, Hyperparameters, TrainConfig
 
 _MANIFEST = "manifest.json"
 _FORMAT = 1
@@ -69,6 +69,14 @@ def metrics(
     scenario: Scenario, episodes: int, protocol: Protocol, compared: Compared, seconds: Mapping[str, float]
 ) -> dict[str, Any]:
     """What ``metrics.json`` holds and ``--json`` writes."""
+    return header(scenario, episodes, protocol) | {
+        "policies": {name: summary.to_json() for name, summary in compared.summaries.items()},
+        "seconds": {key: round(seconds.get(key, 0.0), 4) for key in ("compile", "train", "evaluate")},
+    }
+
+
+def header(scenario: Scenario, episodes: int, protocol: Protocol) -> dict[str, Any]:
+    """What figures are about, and what made them."""
     device = jax.devices()[0]
     return {
         "scenario": scenario.name,
@@ -76,8 +84,6 @@ def metrics(
         "episodes": episodes,
         "seeds": protocol.seeds,
         "evaluation_episodes": protocol.evaluation_episodes,
-        "policies": {name: summary.to_json() for name, summary in compared.summaries.items()},
-        "seconds": {key: round(seconds.get(key, 0.0), 4) for key in ("compile", "train", "evaluate")},
         "device": f"{device.platform}: {device.device_kind}",
         "versions": versions(),
     }
@@ -233,19 +239,15 @@ def load(path: str | Path) -> Run:
 
 def _restore(path: Path, scenario: Scenario, config: TrainConfig, protocol: Protocol) -> Learned:
     """The policy from its checkpoint."""
-
-    def shapes(keys: jax.Array) -> Any:
-        return jax.vmap(lambda key: init(key, scenario.params, config=config, steps=1).variables)(keys)
-
-    abstract = jax.eval_shape(shapes, jax.random.split(jax.random.key(0), protocol.seeds))
+    abstract = abstract_policy(scenario, config, protocol)
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), abstract)
+    wanted = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), abstract.variables)
     try:
         with _checkpointer() as checkpointer:
-            variables = checkpointer.restore((path / "checkpoint").absolute(), abstract)
+            variables = checkpointer.restore((path / "checkpoint").absolute(), wanted)
     except Exception as error:  # orbax and tensorstore raise a wide variety
         raise UserError(f"{path / 'checkpoint'}: cannot be read: {one_line(error)[:200]}") from None
-    return Learned(variables, network_of(config, scenario.params))
+    return Learned(variables, abstract.network)
 
 
 def _checkpointer() -> Any:

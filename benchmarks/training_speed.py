@@ -468,7 +468,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "environments_differ_by_at_most": worst,
         "versions": versions(),
         "machine": machine,
-        "options": {name: str(value) if isinstance(value, Path) else value for name, value in vars(chosen).items()},
+        "options": {name: value for name, value in vars(chosen).items() if name != "json"},
     }
     show(receipt, console)
     if chosen.json is not None:

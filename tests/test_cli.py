@@ -83,6 +83,11 @@ def refused(capsys, *args):
         (["evaluate", "nowhere"], "nowhere: no such run folder"),
         (["evaluate"], "RUN"),
         (["scenarios", "--set", "horizon=3"], "--set needs the name of a scenario"),
+        (["optimal", "--start", "1,2"], "--start: expected 3 numbers with commas, focus,evidence,arithmetic; got 1,2"),
+        (["optimal", "--start", "1,2,nan"], "--start: expected 3 numbers"),
+        (["optimal", "--scenario", "service_desk", "--start", "1,2,3,4"], "--start needs the exact optimum, but serv"),
+        (["optimal", "--set", "horizon=99", "--set", "misread=1"], "paper: the bound would need"),
+        (["optimal", "--scenario", "service_desk", "--from-run", "nowhere"], "nowhere: no such run folder"),
         (["tarin"], "tarin"),
         ([], "scenarios"),
     ],
@@ -120,8 +125,39 @@ def test_scenarios_are_listed_and_shown(capsys):
     assert "clarify" in shown and "99" in shown and "Where the numbers come from" in shown
 
 
+def test_optimal_prints_value_and_actions_and_writes_them(scenario, tmp_path, capsys):
+    written = tmp_path / "o.json"
+    few = ["--seeds", "2", "--evaluation-episodes", "50"]
+    dear = ["--set", "weights.violation=8"]  # so dear that stopping at once is not the best
+    assert main(["optimal", "--scenario", scenario, *dear, *few, "--start", "2.5", "--json", str(written)]) == 0
+    shown = capsys.readouterr().out
+    assert "expected" in shown and "rolled out" in shown
+    assert "Optimal actions from error 2.5" in shown and "strong" in shown
+    figures = json.loads(written.read_text())
+    # Every episode starts at 2, so the exact value does not vary; rollouts do.
+    assert figures["exact"]["cost"]["std"] == 0 and figures["policies"]["optimal"]["cost"]["std"] > 0
+    assert figures["policies"]["random"]["gap_percent"]["estimate"] > 0
+    assert figures["seconds"]["in_all"] > 0
+
+
+def test_optimal_gives_bounds_where_there_is_no_exact_value(scenario, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    noisy = ["--set", "actions.noise.strong=0.25", "--set", "weights.violation=8"]
+    options = [*SMALL, "--scenario", scenario, *noisy]
+    assert main(["train", *options, "--no-plots", "--out", "run"]) == 0
+    assert "No gap to the optimum: tiny: the exact solver needs rows without noise" in capsys.readouterr().out
+    assert "run was trained on tiny" in refused(capsys, "optimal", "--scenario", "service_desk", "--from-run", "run")
+    command = ["optimal", "--scenario", scenario, *noisy, "--seeds", "3", "--evaluation-episodes", "50"]
+    assert main([*command, "--from-run", "run", "--json", "b.json"]) == 0
+    shown = capsys.readouterr().out
+    assert "No exact optimum: tiny: the exact solver needs rows without noise" in shown and "no policy costs" in shown
+    found = json.loads((tmp_path / "b.json").read_text())["bounds"]
+    assert found["lower"]["estimate"] < found["upper"]["estimate"]
+    assert found["gap_percent"]["low"] < found["gap_percent"]["estimate"] < found["gap_percent"]["high"]
+
+
 def test_help_teaches(capsys):
-    for command in ("scenarios", "baseline", "train", "evaluate"):
+    for command in ("scenarios", "baseline", "train", "evaluate", "optimal"):
         with pytest.raises(SystemExit) as exit_:
             main([command, "--help"])
         assert exit_.value.code == 0

@@ -1,5 +1,6 @@
 """Tables: what a person reads, on the terminal and in files."""
 
+import dataclasses
 import io
 
 from rich.console import Console
@@ -8,10 +9,16 @@ from aljax import report
 from aljax.env import COMPONENTS
 from aljax.evaluate import Spread, Summary
 from aljax.scenario import load_scenario
+from aljax.statistics import Interval
 
 from tiny import tiny_scenario
 
-SUMMARY = Summary(Spread(12.5, 0.25), Spread(0.5, 0.0), {name: Spread(k, 0.125) for k, name in enumerate(COMPONENTS)})
+SUMMARY = Summary(
+    Spread(12.5, 0.25),
+    Spread(0.5, 0.0),
+    {name: Spread(k, 0.125) for k, name in enumerate(COMPONENTS)},
+    cost_iqm=Interval(12.25, 12.0, 12.75),
+)
 
 
 def lines(tables):
@@ -22,9 +29,19 @@ def test_a_policys_row_holds_its_figures_in_the_agreed_order():
     text = lines(report.metric_tables(tiny_scenario(), {"learned": SUMMARY}, plain=True))
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text if line.startswith("| learned")]
     assert rows == [
-        ["learned", "12.5000 ± 0.2500", "0.5000 ± 0.0000"],
+        ["learned", "12.5000 ± 0.2500", "0.5000 ± 0.0000", "12.2500 [12.0000, 12.7500]"],
         ["learned", *(f"{k}.0000 ± 0.1250" for k in range(5))],
     ]
+
+
+def test_gaps_have_a_column_where_there_is_an_optimum():
+    rows = {"learned": dataclasses.replace(SUMMARY, gap=Interval(0.5, -0.25, 1.25)), "optimal": SUMMARY}
+    text = lines(report.metric_tables(tiny_scenario(), rows, plain=True))
+    assert any("above optimum, %" in line for line in text)
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text]
+    assert [row[3] for row in cells if row and row[0] in rows][:2] == ["0.50 [-0.25, 1.25]", ""]
+    alone = dataclasses.replace(SUMMARY, gap=Interval(0.5, float("nan"), float("nan")))
+    assert report.percent(alone.gap) == "0.50"
 
 
 def test_titles_name_the_scenario_and_what_was_changed():

@@ -52,7 +52,7 @@ def test_metrics_have_the_agreed_shape(figures):
     assert list(figures["policies"]) == ["learned", "latency", "cost_aware", "random"]
     components = {"latency", "money", "violation", "failure", "divergence"}
     for row in figures["policies"].values():
-        assert set(row) == {"cost", "success", "components"}
+        assert set(row) == {"cost", "success", "components", "cost_iqm"}
         assert set(row["components"]) == components
         assert set(row["cost"]) == {"mean", "std"}
     assert set(figures["seconds"]) == {"compile", "train", "evaluate"}
