@@ -245,6 +245,8 @@ class Optimum:
     """For bounds: take the policies of this run folder instead of training some."""
     config: OmitArgPrefixes[TrainConfig] = _LONG
     hyperparameters: OmitArgPrefixes[Hyperparameters] = Hyperparameters()
+    figure: Path | None = None
+    """Draw the optimal first action and the least expected cost over the starts to this PNG file."""
     json: Path | None = None
     """Write the figures to this file, as metrics.json has them."""
 
@@ -254,13 +256,15 @@ class Optimum:
         scenario = load_scenario(self.scenario, self.overrides)
         check(self.config, self.hyperparameters, self.protocol)
         start = self._start(scenario)
-        if self.json is not None:
-            runs.check_writable(self.json)
+        for place in (self.json, self.figure):
+            if place is not None:
+                runs.check_writable(place)
         try:
             plan = make_plan(scenario.params, scenario=scenario)
         except UserError as refusal:
-            if self.start is not None:
-                raise UserError(f"--start needs the exact optimum, but {refusal}") from None
+            for option, value in (("--start", self.start), ("--figure", self.figure)):
+                if value is not None:
+                    raise UserError(f"{option} needs the exact optimum, but {refusal}") from None
             figures = self._bound(console, scenario, str(refusal))
         else:
             figures = self._solve(console, scenario, plan, start)
@@ -283,14 +287,21 @@ class Optimum:
 
     def _solve(self, console: Console, scenario: Scenario, plan: Plan, start: list[float]) -> dict[str, Any]:
         """Exact value, its rollouts, and the actions from one start."""
-        expected = summarise(exact(scenario, self.protocol, plan))
         optimal, reason = find_optimal(scenario, self.protocol)
-        compared = compare(scenario, self.protocol, optimal=optimal)
+        with ThreadPoolExecutor() as pool:  # most of the time is spent compiling, which they do side by side
+            expectations = pool.submit(exact, scenario, self.protocol, plan)
+            comparison = pool.submit(compare, scenario, self.protocol, optimal=optimal)
+            shortest = pool.submit(optimal_path, scenario.params, start, plan)
+        expected, compared, path = summarise(expectations.result()), comparison.result(), shortest.result()
         rolled_out = compared.summaries.get("optimal")
         report.show(console, [report.optimal_table(scenario, expected, rolled_out)])
         if reason:
             console.print(reason, highlight=False)
-        report.show(console, [report.path_table(scenario, optimal_path(scenario.params, start, plan))])
+        report.show(console, [report.path_table(scenario, path)])
+        if self.figure is not None:
+            from aljax import plots
+
+            plots.optimum(self.figure, scenario, plan, start)
         figures = runs.metrics(scenario, 0, self.protocol, compared, compared.seconds)
         return figures | {"exact": expected.to_json()}
 

@@ -1,9 +1,11 @@
 """Pictures of a run, drawn with matplotlib (the extra ``plot``)."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -11,6 +13,9 @@ from aljax import env
 from aljax.env import COMPONENTS, EnvState
 from aljax.errors import UserError
 from aljax.evaluate import Evaluation, Summary
+from aljax.optimal import choices as choices_from
+from aljax.optimal import solve
+from aljax.plan import Plan
 from aljax.policy import Policy
 from aljax.scenario import Scenario
 from aljax.train import Curve
@@ -158,6 +163,53 @@ def _map_of_choices(axis: Any, scenario: Scenario, policy: Policy, plays: np.nda
     others = ", the rest resolved" if len(names) > 2 else ""
     axis.set(xlabel=names[across], ylabel=names[up])
     axis.set_title(f"{policy.name}: choice at step {time + 1} of {scenario.horizon}{others}", fontsize=9)
+
+
+def optimum(path: Path, scenario: Scenario, plan: Plan, start: Sequence[float]) -> None:
+    """The optimal first action and the least expected cost over two coordinates of the start.
+
+    Args:
+      path: the PNG file.
+      scenario: of at least two coordinates; shown are the two that start widest apart.
+      plan: of its exact solution.
+      start: the other coordinates' values; marked in the picture. d numbers
+
+    Raises:
+      UserError: the task has one coordinate only.
+    """
+    plt = _pyplot()
+    params, names = scenario.params, scenario.coordinate_names
+    if len(names) < 2:
+        raise UserError(f"{scenario.name}: a picture of the starts needs two coordinates, the task has one")
+    low, high = np.asarray(params.start_low), np.asarray(params.start_high)
+    across, up = np.sort(np.argsort(low - high, kind="stable")[:2])
+    sides = [np.linspace(low[i], high[i], _GRID) for i in (across, up)]
+    z = np.repeat(np.array(start, np.float32)[:, None], _GRID * _GRID, axis=1)
+    z[across], z[up] = (side.ravel() for side in np.meshgrid(*sides))
+    solve_all = jax.jit(functools.partial(solve, plan=plan))
+    first = functools.partial(choices_from, plan=plan)
+    row = np.array(plan.rows)[np.asarray(jax.jit(lambda params, z: first(params, z)[0, 0])(params, z))]
+    value = np.asarray(solve_all(params, z).value).reshape(_GRID, _GRID)
+
+    colours = [*plt.cm.tab20.colors[::2], *plt.cm.tab20.colors[1::2]]
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.2), layout="constrained")
+    extent = (sides[0][0], sides[0][-1], sides[1][0], sides[1][-1])
+    picture = np.array(colours)[row.reshape(_GRID, _GRID) % len(colours)]
+    axes[0].imshow(picture, origin="lower", extent=extent, aspect="auto", interpolation="nearest")
+    shown = sorted(set(row.tolist()))
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colours[i % 20]) for i in shown]
+    axes[0].legend(handles, [scenario.action_names[i] for i in shown], fontsize=8, loc="upper left", framealpha=0.9)
+    axes[0].set_title("optimal first action", fontsize=9)
+    drawn = axes[1].contourf(*sides, value, levels=16, cmap="viridis")
+    figure.colorbar(drawn, ax=axes[1])
+    axes[1].set_title("least expected cost from there", fontsize=9)
+    for axis in axes:
+        axis.plot(start[across], start[up], "x", color="black")
+        axis.set(xlabel=names[across], ylabel=names[up])
+    others = [f"{name} {value:.3g}" for i, (name, value) in enumerate(zip(names, start, strict=True))
+              if i not in (across, up)]  # fmt: skip
+    figure.suptitle(f"{scenario.name}: where an episode may start" + (f", {', '.join(others)}" if others else ""))
+    _save(figure, path, plt)
 
 
 def _side(low: float, high: float, tolerance: float) -> np.ndarray:
