@@ -205,6 +205,8 @@ def check(config: TrainConfig, hyperparameters: Hyperparameters, protocol: Proto
             raise UserError(f"{field.name}: expected a number not below 0, got {value}")
     if not hyperparameters.running_decay < 1:
         raise UserError(f"running_decay: expected a number in [0, 1), got {hyperparameters.running_decay}")
+    if not hyperparameters.trace <= 1:
+        raise UserError(f"trace: expected a number in [0, 1], got {hyperparameters.trace}")
     check_protocol(protocol)
 
 

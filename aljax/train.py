@@ -5,7 +5,8 @@
 
     ∇J(π) = E[Σ_t ∇ log π(A_t | O_t) (G_t − b_t)],   G_t = Σ_{s ≥ t} Σ_k λ_k C_k(S_s, A_s),
 
-(paper, section 3.4) minimised with Adam. `TrainConfig` holds what recompiles, `Hyperparameters` what does not.
+(paper, section 3.4) minimised with Adam. Under a critic, a λ-return stands for G_t (see `Hyperparameters.trace`).
+`TrainConfig` holds what recompiles, `Hyperparameters` what does not.
 """
 
 import dataclasses
@@ -30,10 +31,10 @@ class TrainConfig:
 
     episodes: int = 12_000
     """Episodes to train on, in whole batches."""
-    batch: int = 60
+    batch: int = 30
     """Episodes an update."""
-    hidden: tuple[int, ...] = (32, 32)
-    """Units of the policy network's hidden layers."""
+    hidden: tuple[int, ...] = (64,)
+    """Units of the hidden layers of the policy network, and of the critic."""
     baseline: Baseline = "critic"
     """What is subtracted from a step's cost to go: none; running: an exponential average over past updates (the
     paper's); batch: the mean over this batch's episodes at the same step; leave_one_out: that mean over the
@@ -65,8 +66,11 @@ class Hyperparameters:
     """Gradients longer than this are shortened to it; inf: never."""
     running_decay: float = 0.9
     """How much of the running baseline stays at each update."""
-    critic_learning_rate: float = 1e-2
+    critic_learning_rate: float = 2e-2
     """Adam's step size for the critic, on the same schedule."""
+    trace: float = 0.8
+    """The first λ of the λ-returns that stand for costs to go under a critic, rising linearly to 1 over the run. 1
+    from the start: plain costs to go. Less scatters less, but inherits the critic's errors: hence the rise."""
 
 
 class Curve(NamedTuple):
@@ -187,13 +191,17 @@ def _update(
     network = network_of(config, params)
     sampler = Learned(state.variables, network, greedy=False)
     played = rollout(jax.random.fold_in(state.key, update), sampler, params, episodes=config.batch, steps=steps)
+    remaining = 1.0 - update / config.updates
     togo = costs_to_go(played, params)
     values = _critic_values(state, played, config)
-    advantages = baselined(config.baseline, togo, played.alive, state.running, values)
+    returns = togo
+    if values is not None:
+        trace = 1.0 - (1.0 - hyper.trace) * remaining
+        returns = lambda_returns(step_costs(played, params), values, played.alive, trace)
+    advantages = baselined(config.baseline, returns, played.alive, state.running, values)
     if config.normalise:
         advantages = _normalised(advantages, played.alive)
 
-    remaining = 1.0 - update / config.updates
     (_, entropy), gradient = jax.value_and_grad(surrogate, has_aux=True)(
         state.variables, network, played, advantages, hyper.entropy * remaining, params
     )
@@ -205,7 +213,7 @@ def _update(
 
     critic, critic_optimiser = state.critic, state.critic_optimiser
     if config.baseline == "critic":
-        critic_gradient = jax.grad(_critic_loss)(critic, togo, played, state.running, config)
+        critic_gradient = jax.grad(_critic_loss)(critic, returns, played, state.running, config)
         direction, critic_optimiser = optax.scale_by_adam().update(critic_gradient, critic_optimiser)
         critic = optax.tree.add_scale(critic, -hyper.critic_learning_rate * shrink, direction)
 
@@ -216,10 +224,39 @@ def _update(
     return TrainState(state.key, variables, optimiser, critic, critic_optimiser, running, curve)
 
 
+def step_costs(played: Trajectory, params: EnvParams) -> jax.Array:
+    """Σ_k λ_k C_k of each step. ``[T, B]``"""
+    return jnp.einsum("k,tkb->tb", params.weights, played.costs, precision="highest")
+
+
 def costs_to_go(played: Trajectory, params: EnvParams) -> jax.Array:
     """G_t: what each episode still costs from each step on, weighted. ``[T, B]``"""
-    costs = jnp.einsum("k,tkb->tb", params.weights, played.costs, precision="highest")
-    return jnp.cumsum(costs[::-1], axis=0)[::-1]
+    return jnp.cumsum(step_costs(played, params)[::-1], axis=0)[::-1]
+
+
+def lambda_returns(costs: jax.Array, values: jax.Array, alive: jax.Array, trace: float | jax.Array) -> jax.Array:
+    """Costs to go in which the critic's estimates stand for part of what follows (Sutton and Barto, section 12.1).
+
+    R_t = c_t + (1 − λ) V_{t+1} + λ R_{t+1}, nothing following an episode's end. R less V is the generalised
+    advantage estimate of Schulman et al. (2016).
+
+    Args:
+      costs: what each step cost, weighted. ``[T, B]``
+      values: V, the critic's estimates. ``[T, B]``
+      alive: which steps were played. Boolean ``[T, B]``
+      trace: λ; 1 gives the costs to go themselves, 0 one step and the critic.
+
+    Returns:
+      R. ``[T, B]``
+    """
+    following = jnp.concatenate([jnp.where(alive, values, 0.0)[1:], jnp.zeros_like(values[:1])])
+
+    def back(onward: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        cost, value = step
+        onward = cost + (1.0 - trace) * value + trace * onward
+        return onward, onward
+
+    return jax.lax.scan(back, jnp.zeros_like(costs[0]), (costs, following), reverse=True)[1]
 
 
 def baselined(
@@ -330,9 +367,9 @@ def _critic_values(state: TrainState, played: Trajectory, config: TrainConfig) -
 
 
 def _critic_loss(
-    critic: Variables, togo: jax.Array, played: Trajectory, running: Running, config: TrainConfig
+    critic: Variables, returns: jax.Array, played: Trajectory, running: Running, config: TrainConfig
 ) -> jax.Array:
     """Mean squared error of the critic in its own frame, over the steps played."""
     offset, scale = _critic_frame(running)
-    error = _critic_output(critic, played, config) - (togo - offset) / scale
+    error = _critic_output(critic, played, config) - (returns - offset) / scale
     return jnp.where(played.alive, error**2, 0.0).sum() / jnp.maximum(played.alive.sum(), 1)

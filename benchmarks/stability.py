@@ -60,7 +60,7 @@ def study(options: argparse.Namespace) -> None:
     plain = TrainConfig(
         episodes=options.episodes, batch=options.batch, hidden=(64, 64), normalise=False, schedule="constant"
     )
-    hyper = Hyperparameters(learning_rate=options.learning_rate, entropy=0.0, clip_norm=float("inf"))
+    hyper = Hyperparameters(learning_rate=options.learning_rate, entropy=0.0, clip_norm=float("inf"), trace=1.0)
     trained: dict[str, Trained] = {}
     results: dict[str, dict[str, object]] = {}
     for kind in options.baselines:

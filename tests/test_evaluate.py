@@ -101,6 +101,7 @@ def test_seeds_that_diverge_are_named(trained):
         (Hyperparameters(), "learning_rate", float("nan")),
         (Hyperparameters(), "learning_rate", float("inf")),
         (Hyperparameters(), "running_decay", 1.0),
+        (Hyperparameters(), "trace", 1.5),
         (Protocol(), "seeds", 0),
         (Protocol(), "seed", -1),
         (Protocol(), "evaluation_episodes", 0),

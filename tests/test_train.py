@@ -135,6 +135,16 @@ def test_leave_one_out_is_the_mean_over_the_others_alive():
     np.testing.assert_allclose(found, [[-3.0, -1.5, 4.5], [-2.0, 2.0, 0.0], [3.0, 0.0, 0.0]])
 
 
+def test_lambda_returns_lean_on_the_values_of_what_follows():
+    costs = jnp.array([[1.0, 2.0], [4.0, 8.0], [16.0, 0.0]])
+    values = jnp.array([[100.0, 100.0], [10.0, 20.0], [30.0, 40.0]])  # the last is of a step never played
+    alive = jnp.array([[True, True], [True, True], [True, False]])
+    plain, half, one_step = (train.lambda_returns(costs, values, alive, trace) for trace in (1.0, 0.5, 0.0))
+    np.testing.assert_allclose(plain, [[21.0, 10.0], [20.0, 8.0], [16.0, 0.0]])
+    np.testing.assert_allclose(one_step, [[11.0, 22.0], [34.0, 8.0], [16.0, 0.0]])
+    np.testing.assert_allclose(half, [[19.5, 16.0], [27.0, 8.0], [16.0, 0.0]])
+
+
 def test_the_running_baseline_is_the_average_of_past_batches_alone():
     scenario = tiny_scenario()
     state = train.init(jax.random.key(0), scenario.params, config=CONFIG, steps=3)

@@ -204,8 +204,8 @@ def _train(params: EnvParams, config: TrainConfig, hyper: Hyperparameters, seed:
             togo = step_costs.flip(-2).cumsum(-2).flip(-2)
 
         seen = seen.flatten(-3, -2)
-        baseline = leave_one_out(togo, alive) if critic is None else critic.learn(seen, togo, alive)
-        advantages = advantages_of(togo, baseline, alive)
+        returns, baseline = (togo, leave_one_out(togo, alive)) if critic is None else critic.learn(seen, togo, alive)
+        advantages = advantages_of(returns, baseline, alive)
         log_probabilities = torch.log_softmax(logits_of(seen), -1)
         scores = log_probabilities.gather(-1, chosen.flatten(-2).unsqueeze(-1)).squeeze(-1)
         loss = (scores * advantages.flatten(-2)).sum()

@@ -200,12 +200,12 @@ def train(
 
         togo, alive = torch.from_numpy(togo), torch.from_numpy(alive)
         if critic is None:
-            baseline = leave_one_out(togo, alive)
+            returns, baseline = togo, leave_one_out(togo, alive)
         else:
             padded = torch.zeros(config.batch, env.horizon, inputs)
             padded[alive.T] = torch.stack(seen)  # they come episode by episode
-            baseline = critic.learn(padded.transpose(0, 1).flatten(0, 1), togo, alive)
-        advantages = advantages_of(togo, baseline, alive).T[alive.T]
+            returns, baseline = critic.learn(padded.transpose(0, 1).flatten(0, 1), togo, alive)
+        advantages = advantages_of(returns, baseline, alive).T[alive.T]
 
         if replay:
             policy = distribution(torch.stack(seen))
