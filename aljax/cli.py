@@ -320,7 +320,8 @@ class Optimum:
         with _bar(console, "bounding", total, "starts") as (bar, task):
             found = bracket(scenario, self.protocol, plan, policy, lambda done: bar.update(task, completed=done))
         report.show(console, [report.bracket_table(scenario, found)])
-        return runs.header(scenario, 0, self.protocol) | {"bounds": found.to_json()}
+        trained_on = self.config.updates * self.config.batch if run is None else run.metrics["episodes"]
+        return runs.header(scenario, trained_on, self.protocol) | {"bounds": found.to_json()}
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -70,6 +70,8 @@ LONG: dict[str, Mapping[str, Any]] = {
     "batch 60, learning rate 0.01, entropy 0.6": {"batch": 60, "learning_rate": 0.01, "entropy": 0.6},
 }
 """The same for the long runs."""
+RULES = ("work on the worse", "retrieve first", "compute first", "toss a coin")
+"""Hand-written rules for `paper`: which of the two repairs that are still needed to play next."""
 QUICK = ("default", "trace 1: plain costs to go", NARROW)
 
 
@@ -82,6 +84,7 @@ def main() -> int:
     parser.add_argument("--long", type=int, default=120_000, help="episodes of the long runs; 0: none")
     parser.add_argument("--evaluation-episodes", type=int, default=200_000, help=f"in whole chunks of {CHUNK:,}")
     parser.add_argument("--rows", nargs="+", choices=list(CHANGES), help="these alone")
+    parser.add_argument("--rules", action="store_true", help="on paper, hand-written rules as well")
     parser.add_argument("--quick", action="store_true", help="3 rows, 4 seeds, 1,200 episodes, no long run")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -119,6 +122,11 @@ def study(options: argparse.Namespace) -> None:
         table.add_column("change from the default")
         for column in columns:
             table.add_column(column, justify="right")
+        for rule in RULES if options.rules and scenario.name == "paper" else ():
+            cost, success = evaluate(jax.tree.map(lambda leaf: leaf[None], _rule(rule, scenario)))
+            gap = 100 * float((cost - optimum).mean() / optimum.mean())
+            results.append({"scenario": scenario.name, "rule": rule, "gap": gap, "success": float(success.mean())})
+            table.add_row(f"rule: {rule}", "", f"{gap:.3f}", "", "", "", f"{success.mean():.4f}", "", "")
         for name, (config, hyper) in (*runs.items(), *long_runs.items()):
             variables, seconds = _train(scenario, config, hyper, protocol, narrow=name == NARROW)
             cost, success = evaluate(Learned(variables, train.network_of(config, scenario.params)))
@@ -135,7 +143,7 @@ def study(options: argparse.Namespace) -> None:
             table.add_row(name, f"{config.updates * config.batch:,}", *gaps, f"{row['success']:.4f}",
                           f"{seconds['train']:.2f}", f"{seconds['compile']:.1f}")  # fmt: skip
         console.print(table)
-        noise = np.median([r["standard_error"] for r in results if r["scenario"] == scenario.name])
+        noise = np.median([r["standard_error"] for r in results if r["scenario"] == scenario.name and "change" in r])
         console.print(
             f"{evaluate.episodes:,} shared episodes; one seed's gap has a standard error of about {noise:.3f}.\n"
         )
@@ -146,6 +154,38 @@ def study(options: argparse.Namespace) -> None:
         receipt = {"when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "options": chosen,
                    "results": results, "seconds": seconds, "machine": _machine(), "versions": versions()}  # fmt: skip
         write_json(options.json, _finite(receipt))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Rule(Policy):
+    """Plays a repair whose coordinate is out of tolerance; where both are, prefers as it is told."""
+
+    rows: jax.Array
+    """The row that repairs each coordinate. Integer ``[2]``"""
+    coordinates: jax.Array
+    """The two coordinates. Integer ``[2]``"""
+    prefers: jax.Array
+    """Weights of the two, in `RULES`' order of rules: by size, first, second, a coin. ``[4]``"""
+
+    def logits(self, params: EnvParams, observation: jax.Array, memory: Any) -> jax.Array:
+        """See `Policy.logits`."""
+        z = observation[self.coordinates] * params.z_scale[self.coordinates][:, None]
+        size, first, second, coin = self.prefers
+        liking = size * z + jnp.stack([first, second])[:, None]
+        is_open = z > params.tolerance[self.coordinates][:, None]
+        playable = is_open | ~is_open.any(0)
+        best = playable & (liking == jnp.where(playable, liking, -jnp.inf).max(0))
+        chosen = jnp.where(coin > 0, playable, best)
+        rows = jnp.arange(params.actions.latency.shape[-1])[:, None, None]
+        return jnp.where(((rows == self.rows[:, None]) & chosen).any(1), 0.0, -jnp.inf)
+
+
+def _rule(name: str, scenario: Scenario) -> _Rule:
+    """One of `RULES`, for `paper`."""
+    rows = [scenario.action_names.index(action) for action in ("retrieve", "compute")]
+    coordinates = [scenario.coordinate_names.index(coordinate) for coordinate in ("evidence", "arithmetic")]
+    return _Rule(jnp.array(rows), jnp.array(coordinates), jnp.eye(4)[RULES.index(name)])
 
 
 def _configured(change: Mapping[str, Any], episodes: int, protocol: Protocol) -> tuple[TrainConfig, Hyperparameters]:
