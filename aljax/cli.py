@@ -269,7 +269,8 @@ class Optimum:
         else:
             figures = self._solve(console, scenario, plan, start)
         if self.json is not None:
-            runs.write_json(self.json, figures | {"seconds": {"in_all": round(time.perf_counter() - begun, 4)}})
+            figures["seconds"]["in_all"] = round(time.perf_counter() - begun, 4)
+            runs.write_json(self.json, figures)
 
     def _start(self, scenario: Scenario) -> list[float]:
         """The task vector to start from."""
@@ -321,7 +322,9 @@ class Optimum:
             found = bracket(scenario, self.protocol, plan, policy, lambda done: bar.update(task, completed=done))
         report.show(console, [report.bracket_table(scenario, found)])
         trained_on = self.config.updates * self.config.batch if run is None else run.metrics["episodes"]
-        return runs.header(scenario, trained_on, self.protocol) | {"bounds": found.to_json()}
+        policies = {found.policy.partition(",")[0]: found.summary.to_json()}
+        figures = runs.header(scenario, trained_on, self.protocol) | {"policies": policies, "seconds": {}}
+        return figures | {"bounds": found.to_json()}
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from aljax import env
 from aljax.bounds import lower_bounds
 from aljax.errors import UserError
-from aljax.evaluate import Evaluation, evaluate
+from aljax.evaluate import Evaluation, Summary, evaluate, summarise
 from aljax.experiment import EVALUATION, RELAXATION, SELECTION, Protocol, seed_keys
 from aljax.optimal import solve
 from aljax.optimal_policy import Optimal
@@ -82,6 +82,8 @@ class Bracket:
     """By how many percent the upper bound exceeds the lower, paired start by start."""
     policy: str
     """The best policy that was found."""
+    summary: Summary
+    """Its evaluation."""
 
     def to_json(self) -> dict[str, Any]:
         """For files."""
@@ -130,4 +132,4 @@ def bracket(
 
     begin, key = _flat(starts(scenario, protocol)), seed_keys(protocol, RELAXATION)[0]
     lower = lower_bounds(key, scenario.params, begin, plan, on_progress).reshape(upper.shape)
-    return Bracket(mean_interval(lower), mean_interval(upper), paired_gap(upper, lower), label)
+    return Bracket(mean_interval(lower), mean_interval(upper), paired_gap(upper, lower), label, summarise(played[name]))

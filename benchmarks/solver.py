@@ -25,7 +25,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from aljax import UserError
+from aljax import UserError, load_scenario
 from aljax.env import ActionTable, EnvParams
 from aljax.optimal import solve
 from aljax.plan import MEMORY_LIMIT, Plan, make_plan
@@ -141,7 +141,7 @@ def measure(params: EnvParams, plan: Plan, starts: int, rival_starts: int, repea
     """One case: both contestants on the same starts, which must agree."""
     rng = np.random.default_rng(0)
     box_ = np.asarray(params.start_low)[:, None], np.asarray(params.start_high)[:, None]
-    start = np.asarray(rng.uniform(*box_, (DIMENSIONS, starts)), np.float32)
+    start = np.asarray(rng.uniform(*box_, (params.drift.size, starts)), np.float32)
     begun = time.perf_counter()
     run = jax.jit(functools.partial(solve, plan=plan)).lower(params, start).compile()
     compiled = time.perf_counter() - begun
@@ -190,10 +190,10 @@ def show(rows: Sequence[dict[str, Any]], console: Console) -> None:
         table.add_column(title, justify="right")
     for row in rows:
         if "refused" in row:
-            table.add_row(str(row["tools"]), str(row["horizon"]), "refused", *[""] * (len(titles) - 3))
+            table.add_row(str(row["case"]), str(row["horizon"]), "refused", *[""] * (len(titles) - 3))
             continue
         ours, theirs = row["milliseconds_a_start"], row["rival_milliseconds_a_start"]
-        cells = (row["tools"], row["horizon"], f"{row['states']:,}", f"{row['starts']:,}")
+        cells = (row["case"], row["horizon"], f"{row['states']:,}", f"{row['starts']:,}")
         numbers = (f"{row['compiled_bytes'] / 1e6:.1f}", f"{row['compile_seconds']:.1f}")
         times = (f"{np.median(row['seconds']):.3f}", f"{ours:.3f}", f"{theirs:.2f}", f"{theirs / ours:.0f}")
         table.add_row(*map(str, cells), *numbers, *times)
@@ -227,18 +227,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     load_before = os.getloadavg()
     rows: list[dict[str, Any]] = []
     try:
-        for count, horizon in itertools.product(chosen.tools, chosen.horizons):
-            params = tools(count, horizon)
+        cases: list[tuple[Any, int, EnvParams]] = [("paper", 10, load_scenario("paper").params)]
+        cases += [(count, horizon, tools(count, horizon)) for count in chosen.tools for horizon in chosen.horizons]
+        for count, horizon, params in cases:
             try:
                 plan = make_plan(params, memory_limit=int(chosen.memory * 2**30))
             except UserError as refusal:
-                rows.append({"tools": count, "horizon": horizon, "refused": str(refusal)})
+                rows.append({"case": count, "tools": count, "horizon": horizon, "refused": str(refusal)})
                 continue
-            console.print(f"{count} tools, horizon {horizon}: {plan.states:,} states ...", style="dim", highlight=False)
+            console.print(
+                f"{count if count == 'paper' else f'{count} tools'}, horizon {horizon}: {plan.states:,} states ...",
+                style="dim",
+                highlight=False,
+            )
             # So many starts that a repeat visits at most 5e7 states, 2e6 in NumPy.
             starts = max(1, min(chosen.starts, 50_000_000 // plan.decisions))
             rival_starts = max(1, min(starts, 20, 2_000_000 // plan.decisions))
-            rows.append(measure(params, plan, starts, rival_starts, chosen.repeats))
+            rows.append({"case": count} | measure(params, plan, starts, rival_starts, chosen.repeats))
         show(rows, console)
         if chosen.json is not None:
             receipt = {
@@ -255,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     "load_after": list(os.getloadavg()),
                     "peak_resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
                 },
-                "options": {k: str(v) if isinstance(v, Path) else v for k, v in vars(chosen).items()},
+                "options": {k: v for k, v in vars(chosen).items() if k != "json"},
             }
             write_json(chosen.json, receipt)
     except (OSError, UserError) as error:
