@@ -17,13 +17,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from aljax.errors import UserError
 from aljax.experiment import Protocol, train_seeds
 from aljax.policy import heuristics
 from aljax.report import show
 from aljax.rollout import outcome, rollout
 from aljax.scenario import Scenario, load_scenario
 from aljax.train import Hyperparameters, TrainConfig
+
+from receipts import status_of
 
 
 def main() -> int:
@@ -34,12 +35,7 @@ def main() -> int:
     parser.add_argument("--episodes", type=int, default=TrainConfig.episodes, help="of training")
     parser.add_argument("--evaluation-episodes", type=int, default=10_000)
     options = parser.parse_args()
-    try:
-        read(options)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return status_of(lambda: read(options))
 
 
 def read(options: argparse.Namespace) -> None:

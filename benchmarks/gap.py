@@ -11,8 +11,6 @@ import argparse
 import dataclasses
 import datetime
 import functools
-import os
-import platform
 import sys
 import time
 from collections.abc import Mapping
@@ -38,6 +36,8 @@ from aljax.runs import check_writable, versions, write_json
 from aljax.scenario import Scenario, load_scenario
 from aljax.statistics import interquartile_mean
 from aljax.train import Hyperparameters, TrainConfig
+
+from receipts import machine, status_of
 
 CHUNK = 2_000  # episodes of evaluation at once: bounds the exact policy's tables
 
@@ -88,12 +88,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="3 rows, 4 seeds, 1,200 episodes, no long run")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    try:
-        study(options)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return status_of(lambda: study(options))
 
 
 def study(options: argparse.Namespace) -> None:
@@ -111,7 +106,7 @@ def study(options: argparse.Namespace) -> None:
     scenarios = [load_scenario(name) for name in options.scenarios]
     plans = [make_plan(scenario.params, scenario=scenario) for scenario in scenarios]  # refuses before anything runs
 
-    console, begun = Console(width=130), time.perf_counter()
+    console, begun, here = Console(width=130), time.perf_counter(), machine()
     results: list[dict[str, Any]] = []
     for scenario, plan in zip(scenarios, plans, strict=True):
         evaluate = _Evaluation(scenario, protocol)
@@ -152,7 +147,7 @@ def study(options: argparse.Namespace) -> None:
     if options.json:
         chosen = {key: value for key, value in vars(options).items() if key != "json"} | {"rows": list(rows)}
         receipt = {"when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "options": chosen,
-                   "results": results, "seconds": seconds, "machine": _machine(), "versions": versions()}  # fmt: skip
+                   "results": results, "seconds": seconds, "machine": here, "versions": versions()}  # fmt: skip
         write_json(options.json, _finite(receipt))
 
 
@@ -289,28 +284,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return str(value) if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _machine() -> dict[str, Any]:
-    """Where this runs."""
-    device = jax.devices()[0]
-    return {
-        "processor": _processor(),
-        "cpu_count": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "device": f"{device.platform}: {device.device_kind}",
-        "load": list(os.getloadavg()),
-    }
-
-
-def _processor() -> str:
-    """The processor's name, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown processor"
 
 
 if __name__ == "__main__":

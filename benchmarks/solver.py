@@ -10,7 +10,6 @@ import datetime
 import functools
 import itertools
 import os
-import platform
 import resource
 import sys
 import time
@@ -29,7 +28,9 @@ from aljax import UserError, load_scenario
 from aljax.env import ActionTable, EnvParams
 from aljax.optimal import solve
 from aljax.plan import MEMORY_LIMIT, Plan, make_plan
-from aljax.runs import versions, write_json
+from aljax.runs import check_writable, versions, write_json
+
+from receipts import machine, status_of
 
 DIMENSIONS = 4
 ENOUGH = 3.0  # seconds after which a case is not repeated once more, beyond the second time
@@ -224,49 +225,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark; the exit status is 0, or 2 for what the user can put right."""
     chosen, console = options(arguments), Console()
     begun = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    load_before = os.getloadavg()
-    rows: list[dict[str, Any]] = []
-    try:
-        cases: list[tuple[Any, int, EnvParams]] = [("paper", 10, load_scenario("paper").params)]
-        cases += [(count, horizon, tools(count, horizon)) for count in chosen.tools for horizon in chosen.horizons]
-        for count, horizon, params in cases:
-            try:
-                plan = make_plan(params, memory_limit=int(chosen.memory * 2**30))
-            except UserError as refusal:
-                rows.append({"case": count, "tools": count, "horizon": horizon, "refused": str(refusal)})
-                continue
-            console.print(
-                f"{count if count == 'paper' else f'{count} tools'}, horizon {horizon}: {plan.states:,} states ...",
-                style="dim",
-                highlight=False,
-            )
-            # So many starts that a repeat visits at most 5e7 states, 2e6 in NumPy.
-            starts = max(1, min(chosen.starts, 50_000_000 // plan.decisions))
-            rival_starts = max(1, min(starts, 20, 2_000_000 // plan.decisions))
-            rows.append({"case": count} | measure(params, plan, starts, rival_starts, chosen.repeats))
+    here = machine()
+
+    def study() -> None:
+        if chosen.json is not None:
+            check_writable(chosen.json)
+        rows = list(map(case, cases(chosen)))
         show(rows, console)
         if chosen.json is not None:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             receipt = {
                 "benchmark": "solver",
                 "started": begun,
                 "rows": rows,
                 "versions": versions(),
-                "machine": {
-                    "processor": platform.processor() or platform.machine(),
-                    "cpu_count": os.cpu_count(),
-                    "system": f"{platform.system()} {platform.machine()}",
-                    "jax_device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
-                    "load_before": list(load_before),
-                    "load_after": list(os.getloadavg()),
-                    "peak_resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-                },
+                "machine": here | {"load_after": list(os.getloadavg()), "peak_resident_bytes": peak},
                 "options": {k: v for k, v in vars(chosen).items() if k != "json"},
             }
             write_json(chosen.json, receipt)
-    except (OSError, UserError) as error:
-        print(f"solver: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    def case(which: tuple[Any, int, EnvParams]) -> dict[str, Any]:
+        name, horizon, params = which
+        try:
+            plan = make_plan(params, memory_limit=int(chosen.memory * 2**30))
+        except UserError as refusal:
+            return {"case": name, "tools": name, "horizon": horizon, "refused": str(refusal)}
+        console.print(f"{name} x {horizon}: {plan.states:,} states ...", style="dim", highlight=False)
+        # So many starts that a repeat visits at most 5e7 states, 2e6 in NumPy.
+        starts = max(1, min(chosen.starts, 50_000_000 // plan.decisions))
+        rival_starts = max(1, min(starts, 20, 2_000_000 // plan.decisions))
+        return {"case": name} | measure(params, plan, starts, rival_starts, chosen.repeats)
+
+    return status_of(study)
+
+
+def cases(chosen: argparse.Namespace) -> list[tuple[Any, int, EnvParams]]:
+    """Number of tools or scenario, horizon, environment."""
+    made = [(count, horizon, tools(count, horizon)) for count in chosen.tools for horizon in chosen.horizons]
+    return [("paper", 10, load_scenario("paper").params), *made]
 
 
 if __name__ == "__main__":

@@ -21,12 +21,13 @@ from rich.console import Console
 from rich.table import Table
 
 from aljax import runs, train
-from aljax.errors import UserError
 from aljax.experiment import Protocol, Trained, compare, train_seeds
 from aljax.policy import Learned
 from aljax.rollout import rollout
 from aljax.scenario import Scenario, load_scenario
 from aljax.train import Hyperparameters, TrainConfig
+
+from receipts import status_of
 
 BASELINES: tuple[train.Baseline, ...] = ("none", "running", "batch", "leave_one_out", "critic")
 CONVERGED = 1.05  # times the best seed's cost
@@ -44,12 +45,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
-    try:
-        study(options)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return status_of(lambda: study(options))
 
 
 def study(options: argparse.Namespace) -> None:

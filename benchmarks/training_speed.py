@@ -30,6 +30,8 @@ from rich.table import Table
 from aljax import Scenario, UserError, env, load_scenario, train
 from aljax.runs import write_json
 
+from receipts import machine
+
 try:
     import torch
 
@@ -340,29 +342,6 @@ def show(receipt: dict[str, Any], console: Console) -> None:
     )
 
 
-def machine_facts() -> dict[str, Any]:
-    """Where this runs."""
-    device = jax.devices()[0]
-    return {
-        "processor": _processor(),
-        "cpu_count": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "jax_device": f"{device.platform}: {device.device_kind}",
-        "torch_device": "cpu",
-        "load_before": list(os.getloadavg()),
-    }
-
-
-def _processor() -> str:
-    """The processor's name, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown processor"
-
-
 def versions() -> dict[str, str]:
     """Versions of what the figures depend on, and this checkout's revision where git knows it."""
     names = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")
@@ -427,7 +406,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.baseline != config.baseline:
         config = dataclasses.replace(config, baseline=chosen.baseline)
     work = Work(scenario, config, hyper, chosen.seeds)
-    machine = machine_facts()
+    here = machine() | {"torch_device": "cpu"}
     begun = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
     def say(text: str) -> None:
@@ -448,7 +427,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ):
         say(f"Timing {text} ...")
         contestants.append(contest())
-    machine["load_after"] = list(os.getloadavg())
+    here["load_after"] = list(os.getloadavg())
 
     played = work.config.updates if chosen.full else share // work.config.batch
     early = (max(0, played - PROBE), played) if not chosen.full else (10, 20) if played >= 20 else (0, played)
@@ -467,7 +446,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "rows": [describe(contestant, contestants[0], work, early) for contestant in contestants],
         "environments_differ_by_at_most": worst,
         "versions": versions(),
-        "machine": machine,
+        "machine": here,
         "options": {name: value for name, value in vars(chosen).items() if name != "json"},
     }
     show(receipt, console)
