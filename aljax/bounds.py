@@ -30,9 +30,8 @@ import scipy.special
 
 from aljax import lattice, layer
 from aljax.env import EnvParams
+from aljax.layer import DIVERGENCE, FAILURE, LATENCY, MONEY, VIOLATION
 from aljax.plan import Plan, Segment
-
-_LATENCY, _MONEY, _VIOLATION, _FAILURE, _DIVERGENCE = range(5)
 
 
 class Box(NamedTuple):
@@ -125,9 +124,9 @@ def _bound(
         best = _best(params, plan, box, tables.after[:, :size], expected, value)
         over = ((excess == 0) | (time >= params.horizon)) & (time > 0)
         # Padding points may lead beyond this layer; what is left there never reaches a point that counts.
-        return value.at[:size].set(jnp.where(over, params.weights[_VIOLATION] * excess, best)), None
+        return value.at[:size].set(jnp.where(over, params.weights[VIOLATION] * excess, best)), None
 
-    value = jnp.repeat(params.weights[_VIOLATION] * least_violation(params, box), plan.last, axis=1)
+    value = jnp.repeat(params.weights[VIOLATION] * least_violation(params, box), plan.last, axis=1)
     for segment, inside in reversed(list(zip(segments[:-1], boxes[:-1], strict=True))):
         times = jnp.arange(segment.first, segment.first + segment.times, dtype=jnp.int32)
         value, _ = jax.lax.scan(functools.partial(step_back, segment.size), value, (times, inside), reverse=True)
@@ -200,12 +199,12 @@ def _best(
 
     for i, p in enumerate(layer.failures(params, plan)):
         row, success, failure = plan.rows[i], plan.success[i], plan.failure[i]
-        onward = weights[_VIOLATION] * _closing(params, plan, i, box) if success is None else lead(success, 0)
+        onward = weights[VIOLATION] * _closing(params, plan, i, box) if success is None else lead(success, 0)
         if failure is not None:
             onward = p * lead(failure, layer.entry(plan, i)) + (1 - p) * onward
-        now = weights[_LATENCY] * table.latency[row] + weights[_MONEY] * table.money[row] + weights[_FAILURE] * p
+        now = weights[LATENCY] * table.latency[row] + weights[MONEY] * table.money[row] + weights[FAILURE] * p
         off = p * _least_surprise(params, plan, i, box) + (1 - p) * expected[i]
-        best = jnp.minimum(best, jnp.where(table.allowed[row], now + weights[_DIVERGENCE] * off + onward, jnp.inf))
+        best = jnp.minimum(best, jnp.where(table.allowed[row], now + weights[DIVERGENCE] * off + onward, jnp.inf))
     return best
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
 import math
 import os
@@ -259,6 +260,8 @@ class Optimum:
         for place in (self.json, self.figure):
             if place is not None:
                 runs.check_writable(place)
+        if self.figure is not None and self.figure.suffix.lower() != ".png":
+            raise UserError(f"--figure: expected a file that ends in .png, got {self.figure}")
         try:
             plan = make_plan(scenario.params, scenario=scenario)
         except UserError as refusal:
@@ -267,6 +270,10 @@ class Optimum:
                     raise UserError(f"{option} needs the exact optimum, but {refusal}") from None
             figures = self._bound(console, scenario, str(refusal))
         else:
+            if self.figure is not None:
+                from aljax import plots
+
+                plots.check_optimum(scenario, plan)
             figures = self._solve(console, scenario, plan, start)
         if self.json is not None:
             figures["seconds"]["in_all"] = round(time.perf_counter() - begun, 4)
@@ -289,39 +296,46 @@ class Optimum:
     def _solve(self, console: Console, scenario: Scenario, plan: Plan, start: list[float]) -> dict[str, Any]:
         """Exact value, its rollouts, and the actions from one start."""
         optimal, reason = find_optimal(scenario, self.protocol)
-        with ThreadPoolExecutor() as pool:  # most of the time is spent compiling, which they do side by side
-            expectations = pool.submit(exact, scenario, self.protocol, plan)
+        with (
+            _bar(console, "solving", self.protocol.seeds, "seeds") as (bar, task),
+            ThreadPoolExecutor() as pool,  # most of the time is spent compiling, which they do side by side
+        ):
+            on_progress = functools.partial(bar.advance, task)
+            expectations = pool.submit(exact, scenario, self.protocol, plan, on_progress)
             comparison = pool.submit(compare, scenario, self.protocol, optimal=optimal)
             shortest = pool.submit(optimal_path, scenario.params, start, plan)
         expected, compared, path = summarise(expectations.result()), comparison.result(), shortest.result()
+        if self.figure is not None:
+            from aljax import plots
+
+            with runs.whole_file(self.figure) as file:
+                plots.optimum(file, scenario, plan, start)
         rolled_out = compared.summaries.get("optimal")
         report.show(console, [report.optimal_table(scenario, expected, rolled_out)])
         if reason:
             console.print(reason, highlight=False)
         report.show(console, [report.path_table(scenario, path)])
-        if self.figure is not None:
-            from aljax import plots
-
-            plots.optimum(self.figure, scenario, plan, start)
         figures = runs.metrics(scenario, 0, self.protocol, compared, compared.seconds)
         return figures | {"exact": expected.to_json()}
 
     def _bound(self, console: Console, scenario: Scenario, refusal: str) -> dict[str, Any]:
         """A bracket, the upper bound from a run's policies or from some trained here."""
         plan = make_plan(scenario.params, scenario=scenario, relaxed=True)
-        run = None if self.from_run is None else runs.load(self.from_run)
-        if self.from_run is not None and run is not None:
+        announcement = f"No exact optimum: {refusal}. Bounds instead."
+        if self.from_run is not None:
+            run = runs.load(self.from_run)
             _check_fits(self.from_run, run, scenario)
-        console.print(f"No exact optimum: {refusal}. Bounds instead.", highlight=False)
-        if run is not None:
-            policy, scenario = run.policy, run.as_seen(scenario, self.overrides)
+            console.print(announcement, highlight=False)
+            policy, trained_on = run.policy, run.metrics["episodes"]
+            scenario = run.as_seen(scenario, self.overrides)
         else:
+            console.print(announcement, highlight=False)
             policy = _train(console, scenario, self.config, self.hyperparameters, self.protocol).policy
+            trained_on = self.config.updates * self.config.batch
         total = self.protocol.seeds * self.protocol.evaluation_episodes
         with _bar(console, "bounding", total, "starts") as (bar, task):
             found = bracket(scenario, self.protocol, plan, policy, lambda done: bar.update(task, completed=done))
         report.show(console, [report.bracket_table(scenario, found)])
-        trained_on = self.config.updates * self.config.batch if run is None else run.metrics["episodes"]
         policies = {found.policy.partition(",")[0]: found.summary.to_json()}
         figures = runs.header(scenario, trained_on, self.protocol) | {"policies": policies, "seconds": {}}
         return figures | {"bounds": found.to_json()}

@@ -13,6 +13,9 @@ from aljax import lattice
 from aljax.env import EnvParams
 from aljax.plan import Plan, adds
 
+LATENCY, MONEY, VIOLATION, FAILURE, DIVERGENCE, SUCCESS = range(6)
+"""The components' places in `aljax.env.COMPONENTS`, and after them that of success."""
+
 
 class Reached(NamedTuple):
     """Where the states of one layer stand."""

@@ -24,10 +24,8 @@ import numpy as np
 from aljax import lattice, layer
 from aljax.env import EnvParams
 from aljax.errors import UserError
-from aljax.layer import Reached
+from aljax.layer import DIVERGENCE, FAILURE, LATENCY, MONEY, SUCCESS, VIOLATION, Reached
 from aljax.plan import Plan, Segment, fits
-
-_LATENCY, _MONEY, _VIOLATION, _FAILURE, _DIVERGENCE, _SUCCESS = range(6)
 
 
 @jax.tree_util.register_dataclass
@@ -59,7 +57,7 @@ def solve(params: EnvParams, start: jax.Array, plan: Plan) -> Solution:
     value, parts = _in_chunks(_evaluate, params, start, plan)
     ok = fits(params, plan)
     value, parts = jnp.where(ok, value, jnp.nan), jnp.where(ok, parts, jnp.nan)
-    return Solution(value, parts[:_SUCCESS], parts[_SUCCESS])
+    return Solution(value, parts[:SUCCESS], parts[SUCCESS])
 
 
 def choices(params: EnvParams, start: jax.Array, plan: Plan) -> jax.Array:
@@ -130,12 +128,12 @@ def _decide(
         best, choice = _best(params, plan, reached, after[:size], value)
         excess = layer.violation(params, reached)
         over = _is_over(params, time, excess)
-        best = jnp.where(over, params.weights[_VIOLATION] * excess, best)
+        best = jnp.where(over, params.weights[VIOLATION] * excess, best)
         # Padding points may lead beyond this layer; what is left there never reaches a point that counts.
         return value.at[:size].set(best), jnp.where(over, len(plan.rows), choice).astype(jnp.int8)
 
     excess = layer.violation(params, layer.reach(params, plan, tails, start, jnp.int32(plan.horizon)))
-    value = jnp.repeat(params.weights[_VIOLATION] * excess, plan.last, axis=1)
+    value = jnp.repeat(params.weights[VIOLATION] * excess, plan.last, axis=1)
     decided = []
     for segment in reversed(plan.segments()):
         value, choice = jax.lax.scan(functools.partial(step_back, segment.size), value, _times(segment), reverse=True)
@@ -199,11 +197,11 @@ def _best(
     choice = jnp.zeros(best.shape, jnp.int32)
     for i, p in enumerate(layer.failures(params, plan)):
         row, success, failure = plan.rows[i], plan.success[i], plan.failure[i]
-        onward = weights[_VIOLATION] * layer.closing(params, plan, i, reached) if success is None else lead(success, 0)
+        onward = weights[VIOLATION] * layer.closing(params, plan, i, reached) if success is None else lead(success, 0)
         if failure is not None:
             onward = p * lead(failure, layer.entry(plan, i)) + (1 - p) * onward
-        now = weights[_LATENCY] * table.latency[row] + weights[_MONEY] * table.money[row] + weights[_FAILURE] * p
-        now = now + weights[_DIVERGENCE] * layer.divergence(params, plan, i, p, reached)
+        now = weights[LATENCY] * table.latency[row] + weights[MONEY] * table.money[row] + weights[FAILURE] * p
+        now = now + weights[DIVERGENCE] * layer.divergence(params, plan, i, p, reached)
         total = jnp.where(table.allowed[row], now + onward, jnp.inf)
         choice = jnp.where(total < best, i, choice)
         best = jnp.minimum(best, total)
@@ -234,10 +232,10 @@ def _parts(
 
     p = chosen(failures)
     now = {
-        _LATENCY: chosen(params.actions.latency[rows]),
-        _MONEY: chosen(params.actions.money[rows]),
-        _FAILURE: p,
-        _DIVERGENCE: chosen([layer.divergence(params, plan, i, q, reached) for i, q in enumerate(failures)]),
+        LATENCY: chosen(params.actions.latency[rows]),
+        MONEY: chosen(params.actions.money[rows]),
+        FAILURE: p,
+        DIVERGENCE: chosen([layer.divergence(params, plan, i, q, reached) for i, q in enumerate(failures)]),
     }
     entries = [layer.entry(plan, i) for i in range(len(rows))]
     found = []

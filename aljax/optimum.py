@@ -49,20 +49,29 @@ def starts(scenario: Scenario, protocol: Protocol) -> jax.Array:
     return jax.jit(jax.vmap(begin))(seed_keys(protocol, EVALUATION))
 
 
-def exact(scenario: Scenario, protocol: Protocol, plan: Plan) -> Evaluation:
+def exact(
+    scenario: Scenario, protocol: Protocol, plan: Plan, on_progress: Callable[[], object] = lambda: None
+) -> Evaluation:
     """The exact expectations, over luck, of the optimum from each start of an evaluation.
 
     The same in form as an evaluation, but success is a probability, and there are no plays.
+
+    Args:
+      scenario: where.
+      protocol: seeds and episodes.
+      plan: of the exact solution.
+      on_progress: called from the host after each seed.
+
+    Returns:
+      The expectations.
     """
-    z = starts(scenario, protocol)
-    solution = jax.jit(functools.partial(solve, plan=plan))(scenario.params, _flat(z))
-
-    def by_seed(values: jax.Array) -> jax.Array:
-        return jnp.moveaxis(values.reshape(*values.shape[:-1], *z.shape[::2]), -2, 0)
-
-    costs, total, success = map(by_seed, (solution.components, solution.value, solution.success))
+    solve_seed, solutions = jax.jit(functools.partial(solve, plan=plan)), []
+    for start in starts(scenario, protocol):
+        solutions.append(jax.block_until_ready(solve_seed(scenario.params, start)))
+        on_progress()
+    found = jax.tree.map(lambda *leaves: jnp.stack(leaves), *solutions)
     none = jnp.zeros(0)
-    return Evaluation(Outcome(costs, total, success, steps=none), plays=none)
+    return Evaluation(Outcome(found.components, found.value, found.success, steps=none), plays=none)
 
 
 def _flat(starts: jax.Array) -> jax.Array:

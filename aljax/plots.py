@@ -9,12 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aljax import env
+from aljax import env, optimal
 from aljax.env import COMPONENTS, EnvState
 from aljax.errors import UserError
 from aljax.evaluate import Evaluation, Summary
-from aljax.optimal import choices as choices_from
-from aljax.optimal import solve
 from aljax.plan import Plan
 from aljax.policy import Policy
 from aljax.scenario import Scenario
@@ -107,7 +105,7 @@ def choices(
         the task that start farthest out, the others resolved; none: no map.
     """
     plt = _pyplot()
-    colours = [*plt.cm.tab20.colors[::2], *plt.cm.tab20.colors[1::2]]
+    colours = _colours(plt)
     shown = len(scenario.coordinate_names) > 1 and policy is not None
     count = len(evaluations) + shown
     columns = min(count, 3)
@@ -175,23 +173,21 @@ def optimum(path: Path, scenario: Scenario, plan: Plan, start: Sequence[float]) 
       start: the other coordinates' values; marked in the picture. d numbers
 
     Raises:
-      UserError: the task has one coordinate only.
+      UserError: see `check_optimum`.
     """
+    check_optimum(scenario, plan)
     plt = _pyplot()
     params, names = scenario.params, scenario.coordinate_names
-    if len(names) < 2:
-        raise UserError(f"{scenario.name}: a picture of the starts needs two coordinates, the task has one")
     low, high = np.asarray(params.start_low), np.asarray(params.start_high)
     across, up = np.sort(np.argsort(low - high, kind="stable")[:2])
     sides = [np.linspace(low[i], high[i], _GRID) for i in (across, up)]
     z = np.repeat(np.array(start, np.float32)[:, None], _GRID * _GRID, axis=1)
     z[across], z[up] = (side.ravel() for side in np.meshgrid(*sides))
-    solve_all = jax.jit(functools.partial(solve, plan=plan))
-    first = functools.partial(choices_from, plan=plan)
-    row = np.array(plan.rows)[np.asarray(jax.jit(lambda params, z: first(params, z)[0, 0])(params, z))]
-    value = np.asarray(solve_all(params, z).value).reshape(_GRID, _GRID)
+    first = jax.jit(lambda params, z: optimal.choices(params, z, plan)[0, 0])
+    row = np.array(plan.rows)[np.asarray(first(params, z))]
+    value = np.asarray(jax.jit(functools.partial(optimal.solve, plan=plan))(params, z).value).reshape(_GRID, _GRID)
 
-    colours = [*plt.cm.tab20.colors[::2], *plt.cm.tab20.colors[1::2]]
+    colours = _colours(plt)
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.2), layout="constrained")
     extent = (sides[0][0], sides[0][-1], sides[1][0], sides[1][-1])
     picture = np.array(colours)[row.reshape(_GRID, _GRID) % len(colours)]
@@ -210,6 +206,24 @@ def optimum(path: Path, scenario: Scenario, plan: Plan, start: Sequence[float]) 
               if i not in (across, up)]  # fmt: skip
     figure.suptitle(f"{scenario.name}: where an episode may start" + (f", {', '.join(others)}" if others else ""))
     _save(figure, path, plt)
+
+
+def check_optimum(scenario: Scenario, plan: Plan) -> None:
+    """Refuses what `optimum` cannot draw, before the work.
+
+    Raises:
+      UserError: no matplotlib, a task of one coordinate, or tables that do not fit in memory.
+    """
+    _pyplot()
+    if len(scenario.coordinate_names) < 2:
+        raise UserError(f"{scenario.name}: a picture of the starts needs two coordinates, the task has one")
+    if plan.predicted_bytes(_GRID * _GRID, tables=True) > plan.memory_limit:
+        raise UserError(f"{scenario.name}: the exact policy's tables for a picture do not fit in memory")
+
+
+def _colours(plt: Any) -> list[Any]:
+    """A colour a row of the table, the strong ones first."""
+    return [*plt.cm.tab20.colors[::2], *plt.cm.tab20.colors[1::2]]
 
 
 def _side(low: float, high: float, tolerance: float) -> np.ndarray:

@@ -95,27 +95,43 @@ def versions() -> dict[str, str]:
     return {"aljax": aljax.__version__} | {name: metadata.version(name) for name in packages}
 
 
+@contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """A file that appears under its name only when the block ends well.
+
+    Yields:
+      Where to write it: beside its place, with the same ending.
+
+    Raises:
+      UserError: the place cannot be written.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+        temporary = Path(name)
+        os.close(handle)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Writes a JSON file whole or not at all.
 
     Raises:
       UserError: the place cannot be written.
     """
-    path = Path(path)
     text = json.dumps(value, indent=2, allow_nan=False) + "\n"
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = file.name
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+    with whole_file(path) as file:
+        file.write_text(text)
 
 
 def check_writable(path: str | Path) -> None:

@@ -87,6 +87,9 @@ def refused(capsys, *args):
         (["optimal", "--start", "1,2,nan"], "--start: expected 3 numbers"),
         (["optimal", "--scenario", "service_desk", "--start", "1,2,3,4"], "--start needs the exact optimum, but serv"),
         (["optimal", "--set", "horizon=99", "--set", "misread=1"], "paper: the bound would need"),
+        (["optimal", "--figure", "o.xyz"], "--figure: expected a file that ends in .png, got o.xyz"),
+        (["optimal", "--figure", "/proc/no/o.png"], "/proc/no/o.png: cannot be written"),
+        (["optimal", "--scenario", "service_desk", "--figure", "o.png"], "--figure needs the exact optimum"),
         (["optimal", "--scenario", "service_desk", "--from-run", "nowhere"], "nowhere: no such run folder"),
         (["tarin"], "tarin"),
         ([], "scenarios"),
@@ -129,6 +132,7 @@ def test_optimal_prints_value_and_actions_and_writes_them(scenario, tmp_path, ca
     written = tmp_path / "o.json"
     few = ["--seeds", "2", "--evaluation-episodes", "50"]
     dear = ["--set", "weights.violation=8"]  # so dear that stopping at once is not the best
+    assert "needs two coordinates" in refused(capsys, "optimal", "--scenario", scenario, "--figure", "o.png")
     assert main(["optimal", "--scenario", scenario, *dear, *few, "--start", "2.5", "--json", str(written)]) == 0
     shown = capsys.readouterr().out
     assert "expected" in shown and "rolled out" in shown
@@ -138,6 +142,14 @@ def test_optimal_prints_value_and_actions_and_writes_them(scenario, tmp_path, ca
     assert figures["exact"]["cost"]["std"] == 0 and figures["policies"]["optimal"]["cost"]["std"] > 0
     assert figures["policies"]["random"]["gap_percent"]["estimate"] > 0
     assert set(figures["seconds"]) == {"compile", "train", "evaluate", "in_all"}
+
+
+def test_optimal_draws_the_first_action_over_the_starts(tmp_path, capsys):
+    place = tmp_path / "o.png"
+    few = ["--seeds", "1", "--evaluation-episodes", "20", "--set", "horizon=3"]
+    assert main(["optimal", *few, "--figure", str(place)]) == 0
+    assert place.read_bytes().startswith(b"\x89PNG") and place.stat().st_size > 10_000
+    assert [item.name for item in tmp_path.iterdir()] == ["o.png"]  # nothing is left beside it
 
 
 def test_optimal_gives_bounds_where_there_is_no_exact_value(scenario, tmp_path, capsys, monkeypatch):

@@ -35,7 +35,9 @@ def test_starts_are_those_of_the_evaluations_episodes():
 
 def test_the_optimums_rollouts_come_to_its_exact_expectations(compared):
     scenario = tiny_scenario(*WIDE)
-    expected = exact(scenario, PROTOCOL, make_plan(scenario.params)).outcome
+    seen = []
+    expected = exact(scenario, PROTOCOL, make_plan(scenario.params), lambda: seen.append(None)).outcome
+    assert len(seen) == PROTOCOL.seeds
     rolled = compared.evaluations["optimal"].outcome
     assert expected.costs.shape == rolled.costs.shape == (3, 5, 400)
     difference = np.asarray(rolled.total, np.float64) - np.asarray(expected.total)
