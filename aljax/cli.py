@@ -8,23 +8,14 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)  # fmt: skip
-from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg, subcommand
+from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
 
 from aljax import report, runs
 from aljax.errors import UserError, one_line
@@ -34,9 +25,9 @@ from aljax.optimal_policy import optimal_path
 from aljax.optimum import bracket, exact, find_optimal
 from aljax.plan import Plan, make_plan
 from aljax.scenario import Scenario, load_scenario, scenario_names
+from aljax.sweeps.command import Sweep
+from aljax.terminal import Overrides, bar
 from aljax.train import Curve, Hyperparameters, TrainConfig
-
-Overrides = Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="KEY=VALUE")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +99,7 @@ class Train:
       aljax train --scenario escalation --seeds 20
       aljax train --baseline none --normalise False --out runs/no-baseline
       aljax train --scenario my_agent.toml --set weights.latency=1.0
+      aljax train --from runs/sweep-rates --row 17   a row of a sweep again, bit for bit
     """
 
     scenario: str = "paper"
@@ -125,12 +117,55 @@ class Train:
     """Write metrics.json to this file as well."""
     plots: bool = True
     """Draw the plots."""
+    source: Annotated[Path | None, arg(name="from", metavar="SWEEP")] = None
+    """Take everything from a row of this sweep folder."""
+    row: int | None = None
+    """Which row."""
 
     def run(self, console: Console) -> None:
         """Trains, evaluates, writes."""
-        begun = time.perf_counter()
+        if self.source is not None or self.row is not None:
+            self._repeated(console)
+            return
         scenario = load_scenario(self.scenario, self.overrides)
         check(self.config, self.hyperparameters, self.protocol)
+        self._run(
+            console, scenario, lambda: _train(console, scenario, self.config, self.hyperparameters, self.protocol)
+        )
+
+    def _repeated(self, console: Console) -> None:
+        """Trains a row of a sweep."""
+        from aljax.sweeps import repeat
+
+        if self.source is None or self.row is None:
+            raise UserError("--from and --row go together")
+        kept = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        free = ("source", "row", "out", "overwrite", "json", "plots")
+        if kept != {field.name: field.default for field in dataclasses.fields(self)} | {key: kept[key] for key in free}:
+            raise UserError("--from takes scenario, numbers and seed from the sweep: leave those options out")
+        row = repeat.read_row(self.source, self.row)
+        figures: dict[str, float] = {}
+
+        def train() -> Trained:
+            trained, found = repeat.train_row(row)
+            figures.update(found)
+            _check_finite(trained)
+            return trained
+
+        job = row.job
+        command = dataclasses.replace(
+            self, config=job.config, hyperparameters=job.hyperparameters, protocol=row.protocol
+        )
+        command._run(console, job.scenario, train)
+        before = repeat.recorded(row)
+        if before is not None:
+            same = all(before[name] == value for name, value in figures.items())
+            verdict = "the same to the last bit" if same else f"NOT the same: cost {figures['cost']} here"
+            console.print(f"Row {row.number} of {row.folder}: cost {before['cost']:.6g}, {verdict}.", highlight=False)
+
+    def _run(self, console: Console, scenario: Scenario, train: Callable[[], Trained]) -> None:
+        """See `run`."""
+        begun = time.perf_counter()
         if self.json is not None:
             runs.check_writable(self.json)
         out = self.out or runs.fresh_folder("runs", scenario.name)
@@ -139,7 +174,7 @@ class Train:
         with runs.new_folder(out, overwrite=self.overwrite) as folder, ThreadPoolExecutor(1) as pool:
             # The comparison compiles while the policies train.
             prepared = pool.submit(prepare, scenario, self.protocol, policy, optimal)
-            trained = _train(console, scenario, self.config, self.hyperparameters, self.protocol)
+            trained = train()
             waiting = time.perf_counter()
             comparison = prepared.result()
             waiting = time.perf_counter() - waiting
@@ -297,10 +332,10 @@ class Optimum:
         """Exact value, its rollouts, and the actions from one start."""
         optimal, reason = find_optimal(scenario, self.protocol)
         with (
-            _bar(console, "solving", self.protocol.seeds, "seeds") as (bar, task),
+            bar(console, "solving", self.protocol.seeds, "seeds") as (shown, task),
             ThreadPoolExecutor() as pool,  # most of the time is spent compiling, which they do side by side
         ):
-            on_progress = functools.partial(bar.advance, task)
+            on_progress = functools.partial(shown.advance, task)
             expectations = pool.submit(exact, scenario, self.protocol, plan, on_progress)
             comparison = pool.submit(compare, scenario, self.protocol, optimal=optimal)
             shortest = pool.submit(optimal_path, scenario.params, start, plan)
@@ -333,8 +368,8 @@ class Optimum:
             policy = _train(console, scenario, self.config, self.hyperparameters, self.protocol).policy
             trained_on = self.config.updates * self.config.batch
         total = self.protocol.seeds * self.protocol.evaluation_episodes
-        with _bar(console, "bounding", total, "starts") as (bar, task):
-            found = bracket(scenario, self.protocol, plan, policy, lambda done: bar.update(task, completed=done))
+        with bar(console, "bounding", total, "starts") as (shown, task):
+            found = bracket(scenario, self.protocol, plan, policy, lambda done: shown.update(task, completed=done))
         report.show(console, [report.bracket_table(scenario, found)])
         policies = {found.policy.partition(",")[0]: found.summary.to_json()}
         figures = runs.header(scenario, trained_on, self.protocol) | {"policies": policies, "seconds": {}}
@@ -350,6 +385,7 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
       The exit status: 0, or 2 for bad input, told in one line on standard error.
     """
+    command = None
     try:
         command = _parse(sys.argv[1:] if args is None else list(args))
         command.run(Console(width=None if sys.stdout.isatty() else 160))
@@ -360,7 +396,9 @@ def main(args: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print("aljax: interrupted; nothing was written", file=sys.stderr)
+        kept = isinstance(command, Sweep)
+        outcome = "finished runs are kept, the same command goes on from there" if kept else "nothing was written"
+        print(f"aljax: interrupted; {outcome}", file=sys.stderr)
         return 130
     return 0
 
@@ -377,7 +415,8 @@ def _parse(args: list[str]) -> Any:
         | Annotated[Baseline, subcommand("baseline")]
         | Annotated[Train, subcommand("train")]
         | Annotated[Evaluate, subcommand("evaluate")]
-        | Annotated[Optimum, subcommand("optimal")],
+        | Annotated[Optimum, subcommand("optimal")]
+        | Annotated[Sweep, subcommand("sweep")],
         arg(name=""),
     ]
     complaint = io.StringIO()
@@ -410,31 +449,25 @@ def _folded(boxed: str) -> str:
     return f"{one_line(' '.join(body) or boxed)} (aljax COMMAND --help lists the options)"
 
 
-@contextlib.contextmanager
-def _bar(console: Console, doing: str, total: int, what: str) -> Iterator[tuple[Progress, TaskID]]:
-    """A bar with the time that is left; silent where the output is no terminal."""
-    columns = (
-        TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn(f"{what}{{task.fields[note]}}"),
-        TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        yield bar, bar.add_task(doing, total=total, note="")
-
-
 def _train(
     console: Console, scenario: Scenario, config: TrainConfig, hyperparameters: Hyperparameters, protocol: Protocol
 ) -> Trained:
     """Trains all seeds, with the mean cost so far beside the bar."""
-    with _bar(console, "training", config.updates, "updates") as (bar, task):
+    with bar(console, "training", config.updates, "updates") as (shown, task):
 
         def on_progress(done: int, curve: Curve) -> None:
-            bar.update(task, completed=done, note=f", cost {curve.cost[:, done - 1].mean():.3f}")
+            shown.update(task, completed=done, note=f", cost {curve.cost[:, done - 1].mean():.3f}")
 
         trained = train_seeds(scenario, config, hyperparameters, protocol, on_progress)
+    _check_finite(trained)
+    return trained
+
+
+def _check_finite(trained: Trained) -> None:
+    """Refuses to go on with policies that are none."""
     if trained.diverged:
         seeds = ", ".join(map(str, trained.diverged))
         raise UserError(f"training diverged (weights are not finite) on seeds {seeds}: try a smaller --learning-rate")
-    return trained
 
 
 def _check_fits(folder: Path, run: runs.Run, scenario: Scenario) -> None:

@@ -34,6 +34,8 @@ class Protocol:
     """From which all of them are drawn: the same number gives the same results, bit for bit."""
     evaluation_episodes: int = 1_000
     """Episodes of evaluation a seed; every policy meets the same starts and the same luck."""
+    first_seed: int = 0
+    """Leave out so many seeds: seed 3 of a run by itself is --first-seed 3 --seeds 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,7 +186,9 @@ def abstract_policy(scenario: Scenario, config: TrainConfig, protocol: Protocol)
 def seed_keys(protocol: Protocol, stream: int) -> jax.Array:
     """A key a seed, ``[S]``, of one stream; a seed's key does not depend on how many there are."""
     root = jax.random.fold_in(jax.random.key(protocol.seed), stream)
-    return jax.vmap(functools.partial(jax.random.fold_in, root))(jnp.arange(protocol.seeds))
+    return jax.vmap(functools.partial(jax.random.fold_in, root))(
+        jnp.arange(protocol.first_seed, protocol.first_seed + protocol.seeds)
+    )
 
 
 def check(config: TrainConfig, hyperparameters: Hyperparameters, protocol: Protocol) -> None:
@@ -214,6 +218,7 @@ def check_protocol(protocol: Protocol) -> None:
     """See `check`."""
     _at_least(protocol, "seeds", 1)
     _at_least(protocol, "evaluation_episodes", 1)
+    _at_least(protocol, "first_seed", 0)
     if not 0 <= protocol.seed < 2**31:
         raise UserError(f"seed: expected a whole number from 0 to 2^31 - 1, got {protocol.seed}")
 

@@ -21,7 +21,7 @@ from aljax.train import Curve
 _GRID = 61  # points along each side of the picture of choices
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
     """Imports matplotlib for drawing without a screen."""
     try:
         import matplotlib
@@ -44,7 +44,7 @@ def learning_curves(path: Path, curve: Curve, batch: int, summaries: Mapping[str
       summaries: evaluated policies, drawn as levels in the first panel.
       title: of the figure.
     """
-    plt = _pyplot()
+    plt = pyplot()
     episodes = (1 + np.arange(curve.cost.shape[1])) * batch
     panels: list[tuple[str, np.ndarray]] = [
         ("total cost", np.asarray(curve.cost)),
@@ -65,12 +65,12 @@ def learning_curves(path: Path, curve: Curve, batch: int, summaries: Mapping[str
     for axis in axes[-1]:
         axis.set_xlabel("episodes")
     figure.suptitle(f"{title}: training, {curve.cost.shape[0]} seeds")
-    _save(figure, path, plt)
+    save(figure, path, plt)
 
 
 def components(path: Path, scenario: Scenario, summaries: Mapping[str, Summary]) -> None:
     """Weighted cost components of every policy side by side, stacked to the total cost."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axis = plt.subplots(figsize=(8, 0.6 * len(summaries) + 1.6), layout="constrained")
     weights, names = np.asarray(scenario.params.weights), list(summaries)
     left = np.zeros(len(names))
@@ -89,7 +89,7 @@ def components(path: Path, scenario: Scenario, summaries: Mapping[str, Summary])
     axis.set_xlabel("mean cost of an episode, λ-weighted")
     axis.legend(ncols=len(COMPONENTS), fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
     figure.suptitle(f"{scenario.name}: what each policy pays for")
-    _save(figure, path, plt)
+    save(figure, path, plt)
 
 
 def choices(
@@ -104,7 +104,7 @@ def choices(
       policy: one of those evaluated, whose choice halfway through an episode is drawn over the two coordinates of
         the task that start farthest out, the others resolved; none: no map.
     """
-    plt = _pyplot()
+    plt = pyplot()
     colours = _colours(plt)
     shown = len(scenario.coordinate_names) > 1 and policy is not None
     count = len(evaluations) + shown
@@ -129,7 +129,7 @@ def choices(
     handles = [plt.Rectangle((0, 0), 1, 1, color=colours[row % 20]) for row in range(len(scenario.action_names))]
     figure.legend(handles, scenario.action_names, ncols=min(6, len(handles)), fontsize=8, loc="outside lower center")
     figure.suptitle(f"{scenario.name}: which action at which step (white: the episode has ended)")
-    _save(figure, path, plt)
+    save(figure, path, plt)
 
 
 def _map_of_choices(axis: Any, scenario: Scenario, policy: Policy, plays: np.ndarray, colours: list[Any]) -> None:
@@ -176,7 +176,7 @@ def optimum(path: Path, scenario: Scenario, plan: Plan, start: Sequence[float]) 
       UserError: see `check_optimum`.
     """
     check_optimum(scenario, plan)
-    plt = _pyplot()
+    plt = pyplot()
     params, names = scenario.params, scenario.coordinate_names
     low, high = np.asarray(params.start_low), np.asarray(params.start_high)
     across, up = np.sort(np.argsort(low - high, kind="stable")[:2])
@@ -205,7 +205,7 @@ def optimum(path: Path, scenario: Scenario, plan: Plan, start: Sequence[float]) 
     others = [f"{name} {value:.3g}" for i, (name, value) in enumerate(zip(names, start, strict=True))
               if i not in (across, up)]  # fmt: skip
     figure.suptitle(f"{scenario.name}: where an episode may start" + (f", {', '.join(others)}" if others else ""))
-    _save(figure, path, plt)
+    save(figure, path, plt)
 
 
 def check_optimum(scenario: Scenario, plan: Plan) -> None:
@@ -214,7 +214,7 @@ def check_optimum(scenario: Scenario, plan: Plan) -> None:
     Raises:
       UserError: no matplotlib, a task of one coordinate, or tables that do not fit in memory.
     """
-    _pyplot()
+    pyplot()
     if len(scenario.coordinate_names) < 2:
         raise UserError(f"{scenario.name}: a picture of the starts needs two coordinates, the task has one")
     if plan.predicted_bytes(_GRID * _GRID, tables=True) > plan.memory_limit:
@@ -231,6 +231,7 @@ def _side(low: float, high: float, tolerance: float) -> np.ndarray:
     return np.linspace(min(low, -tolerance, 0.0), max(high, tolerance), _GRID)
 
 
-def _save(figure: Any, path: Path, plt: Any) -> None:
+def save(figure: Any, path: Path, plt: Any) -> None:
+    """Writes a figure and lets go of it."""
     figure.savefig(path)
     plt.close(figure)

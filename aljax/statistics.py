@@ -124,3 +124,35 @@ def _student(estimate: float, units: np.ndarray, factor: float) -> Interval:
         return Interval(estimate, np.nan, np.nan)
     half = factor * float(scipy.stats.t.ppf(0.5 + LEVEL / 2, len(units) - 1) * units.std(ddof=1) / np.sqrt(len(units)))
     return Interval(estimate, estimate - half, estimate + half)
+
+
+def explained_variance(values: Any, outcomes: Any, bins: int = 8) -> float:
+    """The share of the outcomes' variance that one variable explains by itself (ε², Kelley 1935).
+
+    Numbers with many values are cut into bins of equal count. The share is corrected for what as many bins would
+    explain by chance, and so may come out a little below 0, which is given as 0.
+
+    Args:
+      values: of the variable: numbers, truths or text. ``[N]``
+      outcomes: ``[N]``; those not finite are left out.
+      bins: for numbers with more values than that.
+
+    Returns:
+      A share on [0, 1]; NaN with too few outcomes to tell.
+    """
+    values, outcomes = np.asarray(values), np.asarray(outcomes, np.float64)
+    values, outcomes = values[np.isfinite(outcomes)], outcomes[np.isfinite(outcomes)]
+    distinct, group = np.unique(values, return_inverse=True)
+    if values.dtype.kind in "iuf" and len(distinct) > bins:
+        edges = np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1])
+        group = np.unique(np.searchsorted(edges, values, side="right"), return_inverse=True)[1]
+    counts = np.bincount(group) if len(group) else np.zeros(0)
+    free = len(outcomes) - len(counts)
+    if free < 1 or len(outcomes) < 3:
+        return np.nan
+    means = np.bincount(group, outcomes) / counts
+    within = float(((outcomes - means[group]) ** 2).sum())
+    total = float(((outcomes - outcomes.mean()) ** 2).sum())
+    if total <= 1e-24 * max(1.0, float((outcomes**2).sum())):
+        return 0.0
+    return float(np.clip(1 - (within / free) / (total / (len(outcomes) - 1)), 0, 1))

@@ -1,0 +1,5 @@
+"""Sweeps: thousands of whole training runs in one program, on any number of devices and hosts.
+
+`space` says which runs, `programs` compiles them, `plan` says what they will cost, `store` keeps what is finished,
+`run` carries a sweep out, `search` lets Optuna choose the points, and `results` reads them: table, curves, summary.
+"""

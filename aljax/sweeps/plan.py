@@ -1,0 +1,263 @@
+"""What a sweep will cost, before it starts: compilations, memory as the compiler sees it, time as measured."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from aljax.errors import UserError
+from aljax.sweeps import programs
+from aljax.sweeps.programs import Program, Shape, Solving, numpy_row
+from aljax.sweeps.space import Spec
+from aljax.sweeps.work import Work
+
+_SAMPLED = 4
+"""Shapes that are compiled and timed for the plan; others are estimated from these."""
+SOLVED_AT_ONCE = 4
+"""Environments and seeds whose optimum one call finds on each device, one after the other."""
+_TIMED_UPDATES = 20
+CURVE_POINTS = 100
+_CURVE_NUMBERS = 1e8
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep is, and what it is expected to take."""
+
+    configurations: int
+    seeds: int
+    episodes: int
+    """Training episodes in all."""
+    traced: tuple[str, ...]
+    """Axes that are vmapped: a new value costs no compilation."""
+    static: tuple[str, ...]
+    """Axes with a new compilation for each value, or for each combination of them."""
+    compilations: int
+    """Programs that a run from the start compiles."""
+    shapes: int
+    """How many of them train; the others find exact optima."""
+    environments: int
+    unsolved: int
+    """Environments without an exact optimum."""
+    reason: str
+    """Why the first of them has none."""
+    lanes: int
+    """Runs side by side on a device."""
+    devices: int
+    hosts: int
+    device_bytes: int
+    """Peak on each device, by the compiler's analysis of the largest program: arguments, outputs, temporary arrays."""
+    process_bytes: int
+    """Peak resident memory of this host's process, results included; 0 where it cannot be told."""
+    seconds: float
+    """Of work: training and finding optima."""
+    compile_seconds: float
+    """Of compiling, and of timing for this plan."""
+    rate: float
+    """Training episodes a second, compilations aside."""
+
+    @property
+    def runs(self) -> int:
+        """Rows of the table."""
+        return self.configurations * self.seeds
+
+    def to_json(self) -> dict[str, Any]:
+        """For files."""
+        return dataclasses.asdict(self) | {"runs": self.runs}
+
+
+class Compiler:
+    """Compiles programs when they are first asked for, and counts them."""
+
+    def __init__(self, work: Work, mesh: Mesh, lanes: int):
+        self.work, self.mesh, self.lanes = work, mesh, lanes
+        self.compiled = 0
+        self.keep = False
+        """Programs are wanted again and again: none is dropped."""
+        self.begun = time.perf_counter()
+        self._programs: dict[Shape | Solving, Program] = {}
+
+    def training(self, shape: Shape) -> Program:
+        """The program of a shape."""
+        if shape not in self._programs:
+            first = self.work.rows_of(self.work.shapes.index(shape))[:1]
+            example = numpy_row(self.work.training(first), 0)
+            episodes = self.work.spec.protocol.evaluation_episodes
+            self._programs[shape] = programs.training_program(shape, self.mesh, self.lanes, episodes, example)
+            self.compiled += 1
+        return self._programs[shape]
+
+    def solving(self, solving: Solving) -> Program:
+        """The program of a structure."""
+        if solving not in self._programs:
+            example = numpy_row(self.work.solving(self.work.pairs_of(solving)[:1]), 0)
+            episodes = self.work.spec.protocol.evaluation_episodes
+            self._programs[solving] = programs.solving_program(solving, self.mesh, SOLVED_AT_ONCE, episodes, example)
+            self.compiled += 1
+        return self._programs[solving]
+
+    def drop(self, key: Shape | Solving) -> None:
+        """Gives a program's memory back."""
+        if not self.keep:
+            self._programs.pop(key, None)
+
+
+def fitting(work: Work, mesh: Mesh, lanes: int | None, limit: float | None) -> Compiler:
+    """A compiler with as many lanes as fit in memory, the largest program compiled.
+
+    Args:
+      work: all of it.
+      mesh: devices.
+      lanes: as recorded or asked for; None: as many as are good for the platform.
+      limit: bytes on each device; None: 80 % of an accelerator's, or of this host's available memory.
+
+    Raises:
+      UserError: not even one run fits, or not the lanes that were recorded or asked for.
+    """
+    largest = max(work.shapes, key=lambda shape: shape.memory)
+    limit = limit or _memory_limit(mesh)
+    tried = lanes or programs.default_lanes()
+    while True:
+        compiler = Compiler(work, mesh, tried)
+        needed = compiler.training(largest).memory.total
+        if needed <= limit:
+            return compiler
+        said = f"{tried} runs side by side need {needed / 2**20:,.0f} MiB on each device, limit {limit / 2**20:,.0f}"
+        if lanes is not None or tried == 1:
+            raise UserError(f"{work.spec.where}: does not fit in memory: {said}")
+        # Almost all of it grows with the lanes.
+        tried = max(1, min(tried // 2, 2 ** int(np.log2(max(1.0, tried * limit / needed)))))
+
+
+def make_sweep_plan(work: Work, compiler: Compiler, on_step: Callable[[str], object] = lambda _: None) -> SweepPlan:
+    """Compiles and times what stands for the whole.
+
+    Args:
+      work: all of it.
+      compiler: from `fitting`; keeps what is compiled here.
+      on_step: called with what is being done.
+
+    Returns:
+      The plan.
+    """
+    spec = work.spec
+    sampled = sorted(work.shapes, key=lambda shape: shape.memory, reverse=True)[:_SAMPLED]
+    seconds: dict[Shape, float] = {}
+    for shape in sampled:
+        on_step(f"compiling, {len(seconds) + 1} of {len(sampled)}")
+        seconds[shape] = _seconds_a_call(work, compiler, shape)
+    share = sum(seconds.values()) / sum(shape.work for shape in sampled)
+    train_seconds = 0.0
+    for index, shape in enumerate(work.shapes):
+        calls = -(-len(work.rows_of(index)) // (compiler.lanes * compiler.mesh.size))
+        train_seconds += calls * seconds.get(shape, share * shape.work)
+    trained = [compiler.training(shape) for shape in sampled]
+    compiled = [program.seconds for program in trained]
+    solvings, solve_seconds = work.solvings, 0.0
+    for solving in solvings[:1]:
+        on_step("compiling the exact optimum")
+        program, pairs = compiler.solving(solving), work.pairs_of(solving)
+        compiled.append(program.seconds)
+        jax.block_until_ready(program(work.solving(pairs[:1])))
+        timed = time.perf_counter()
+        jax.block_until_ready(program(work.solving(pairs[:1])))
+        total = sum(len(work.pairs_of(each)) for each in solvings)
+        solve_seconds = (time.perf_counter() - timed) * -(-total // program.batch)
+
+    compilations = len(work.shapes) + len(solvings)
+    still_to_compile = float(np.mean(compiled)) * (compilations - len(compiled))
+    unsolved = [environment for environment in work.environments if environment.solving is None]
+    episodes = sum(
+        len(work.rows_of(index)) * shape.config.updates * shape.config.batch for index, shape in enumerate(work.shapes)
+    )
+    local = max(1, len([d for d in compiler.mesh.devices.flat if d.process_index == jax.process_index()]))
+    device_bytes = max(program.memory.total for program in trained)
+    static, traced = _split(spec)
+    return SweepPlan(
+        configurations=len(work.jobs),
+        seeds=work.seeds,
+        episodes=episodes,
+        traced=traced,
+        static=static,
+        compilations=compilations,
+        shapes=len(work.shapes),
+        environments=len(work.environments),
+        unsolved=len(unsolved),
+        reason=unsolved[0].reason if unsolved else "",
+        lanes=compiler.lanes,
+        devices=compiler.mesh.size,
+        hosts=jax.process_count(),
+        device_bytes=device_bytes,
+        process_bytes=_process_peak(device_bytes * local, result_bytes(work)),
+        seconds=train_seconds + solve_seconds,
+        compile_seconds=still_to_compile + (time.perf_counter() - compiler.begun),
+        rate=episodes / train_seconds,
+    )
+
+
+def curve_points(work: Work) -> int:
+    """Points of a learning curve that are kept: fewer where there are very many runs."""
+    updates = max(shape.config.updates for shape in work.shapes)
+    return int(min(updates, np.clip(_CURVE_NUMBERS / (9 * max(1, work.spec.runs)), 1, CURVE_POINTS)))
+
+
+def result_bytes(work: Work) -> int:
+    """What the results of all rows take on the host, held twice while they are written."""
+    return 2 * 4 * work.spec.runs * (10 * curve_points(work) + 20)
+
+
+def _split(spec: Spec) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Static and traced axes."""
+    static = tuple(axis.key for axis in spec.axes if axis.static)
+    return static, tuple(axis.key for axis in spec.axes if not axis.static)
+
+
+def _seconds_a_call(work: Work, compiler: Compiler, shape: Shape) -> float:
+    """Measured on a few updates of full lanes."""
+    program, rows = compiler.training(shape), work.rows_of(work.shapes.index(shape))
+    given = work.training(np.resize(rows, program.batch))
+    few = min(_TIMED_UPDATES, shape.config.updates)
+    timed = []
+    jax.block_until_ready(program(given, np.int32(few)))
+    for stop in (0, few):
+        begun = time.perf_counter()
+        jax.block_until_ready(program(given, np.int32(stop)))
+        timed.append(time.perf_counter() - begun)
+    return timed[0] + max(0.0, timed[1] - timed[0]) * shape.config.updates / few
+
+
+def _memory_limit(mesh: Mesh) -> float:
+    """Bytes on each device that a program may take."""
+    device = next(d for d in mesh.devices.flat if d.process_index == jax.process_index())
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and stats.get("bytes_limit"):
+        return 0.8 * stats["bytes_limit"]
+    local = len([d for d in mesh.devices.flat if d.process_index == jax.process_index()])
+    return 0.8 * (_linux("/proc/meminfo", "MemAvailable") or 2**33) / local
+
+
+def _process_peak(computing: int, results: int) -> int:
+    """Resident memory at its highest, from what the process holds now and held at most; 0: not known."""
+    now, before = _linux("/proc/self/status", "VmRSS"), _linux("/proc/self/status", "VmHWM")
+    if jax.default_backend() != "cpu":
+        computing = 0
+    return max(before, now + computing + results) if now else 0
+
+
+def peak_memory() -> int:
+    """The most resident memory that this process has held so far, bytes; 0: not known."""
+    return _linux("/proc/self/status", "VmHWM")
+
+
+def _linux(path: str, key: str) -> int:
+    """A size in bytes from one of Linux's files; 0 elsewhere."""
+    try:
+        with open(path) as file:  # noqa: PTH123
+            line = next(line for line in file if line.startswith(key))
+        return int(line.split()[1]) * 1024
+    except (OSError, StopIteration, ValueError, IndexError):
+        return 0

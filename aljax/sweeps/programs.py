@@ -1,0 +1,262 @@
+"""The compiled programs of a sweep: whole training runs, and exact optima, a fixed number side by side on each device.
+
+A run's last bits depend on how many runs XLA vectorises over, and learning multiplies differences in the last bits
+until they are differences in everything. So the number of *lanes*, runs side by side on a device, is fixed for a
+sweep: then a run gives the same numbers, bit for bit, beside whichever others it runs, on however many devices and
+hosts. `jax.shard_map` splits the lanes over devices; runs have nothing to say to each other.
+"""
+
+import dataclasses
+import functools
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from aljax import env
+from aljax.env import EnvParams
+from aljax.optimal_policy import Optimal
+from aljax.plan import Plan
+from aljax.policy import Learned, Policy, Variables
+from aljax.rollout import outcome, rollout
+from aljax.scenario import Scenario
+from aljax.train import Curve, Hyperparameters, TrainConfig, advance, init, network_of
+
+AXIS = "runs"
+"""Name of the mesh's only axis."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """All that is static in a training run: equal shapes share a compilation."""
+
+    config: TrainConfig
+    steps: int
+    actions: int
+    coordinates: int
+
+    @classmethod
+    def of(cls, scenario: Scenario, config: TrainConfig) -> "Shape":
+        """The shape of training in a scenario."""
+        return cls(config, scenario.horizon, env.num_actions(scenario.params), env.num_coordinates(scenario.params))
+
+    @property
+    def work(self) -> float:
+        """Roughly the multiplications of a run, for comparing shapes that were not timed."""
+        return self.config.updates * self.memory
+
+    @property
+    def memory(self) -> float:
+        """Roughly what an update's arrays hold, likewise."""
+        widths = (2 * self.coordinates + self.actions + 3, *self.config.hidden, self.actions)
+        products = sum(a * b for a, b in itertools.pairwise(widths))
+        return self.config.batch * self.steps * (products + 20 * sum(widths)) + products
+
+
+@dataclasses.dataclass(frozen=True)
+class Solving:
+    """All that is static in computing an exact optimum."""
+
+    plan: Plan
+    steps: int
+
+
+class Played(NamedTuple):
+    """What a policy's evaluation came to: means over its episodes."""
+
+    cost: jax.Array
+    success: jax.Array
+    components: jax.Array
+    """Unweighted. ``[5]``"""
+
+
+class Result(NamedTuple):
+    """One training run."""
+
+    played: Played
+    """Greedy, on the evaluation's starts and luck."""
+    finite: jax.Array
+    """All weights are. Boolean"""
+    curve: Curve
+    variables: Variables
+
+
+class TrainInput(NamedTuple):
+    """What varies between runs of one shape; leading axis: runs."""
+
+    key: Any
+    """Key data of training."""
+    evaluation_key: Any
+    """Key data of the evaluation."""
+    hyperparameters: Hyperparameters
+    params: EnvParams
+
+
+class SolveInput(NamedTuple):
+    """What varies between optima of one structure; leading axis: environments and seeds."""
+
+    evaluation_key: Any
+    params: EnvParams
+
+
+class Memory(NamedTuple):
+    """What the compiler says that a program takes, bytes on each device."""
+
+    arguments: int
+    outputs: int
+    temporary: int
+
+    @property
+    def total(self) -> int:
+        """While it runs."""
+        return self.arguments + self.outputs + self.temporary
+
+
+def _play(key: Any, policy: Policy, params: EnvParams, episodes: int, steps: int) -> Played:
+    played = rollout(jax.random.wrap_key_data(key), policy, params, episodes=episodes, steps=steps)
+    result = outcome(played, params)
+    return Played(result.total.mean(), result.success.mean(), result.costs.mean(1))
+
+
+def _train(stop: jax.Array, given: TrainInput, *, shape: Shape, episodes: int) -> Result:
+    """Trains up to an update and evaluates."""
+    static: dict[str, Any] = {"config": shape.config, "steps": shape.steps}
+    state = init(jax.random.wrap_key_data(given.key), given.params, **static)
+    state = advance(state, 0, stop, given.hyperparameters, given.params, **static)
+    finite = jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.variables)]).all()
+    policy = Learned(state.variables, network_of(shape.config, given.params))
+    played = _play(given.evaluation_key, policy, given.params, episodes, shape.steps)
+    return Result(played, finite, state.curve, state.variables)
+
+
+def _solve(given: SolveInput, *, solving: Solving, episodes: int) -> Played:
+    return _play(given.evaluation_key, Optimal(solving.plan), given.params, episodes, solving.steps)
+
+
+class Program:
+    """A compiled program: takes `batch` rows at a time, `lanes` on each device of the mesh."""
+
+    def __init__(self, function: Callable[..., Any], mesh: Mesh, lanes: int, example: Any, extra: tuple[Any, ...] = ()):
+        """Compiles.
+
+        Args:
+          function: of extra arguments and a tree of local rows, to a tree with as many rows.
+          mesh: devices.
+          lanes: rows on each device.
+          example: one row's tree of NumPy arrays, for shapes.
+          extra: examples of arguments that all rows share.
+        """
+        self.mesh, self.lanes, self.batch = mesh, lanes, lanes * mesh.size
+        self.rows, self.shared = NamedSharding(mesh, P(AXIS)), NamedSharding(mesh, P())
+        specs = (*(P() for _ in extra), P(AXIS))
+        sharded = jax.jit(
+            # Runs send each other nothing, so there is nothing to check about what varies over the mesh.
+            jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False)
+        )
+        shapes = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((self.batch, *np.shape(leaf)), leaf.dtype, sharding=self.rows), example
+        )
+        shared = [jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=self.shared) for x in extra]
+        begun = time.perf_counter()
+        self._compiled = sharded.lower(*shared, shapes).compile()
+        self.seconds = time.perf_counter() - begun
+        analysis: Any = self._compiled.memory_analysis()
+        self.memory = Memory(
+            analysis.argument_size_in_bytes, analysis.output_size_in_bytes, analysis.temp_size_in_bytes
+        )
+
+    def __call__(self, rows: Any, *extra: Any) -> Any:
+        """Starts the program on up to `batch` rows; what is missing is filled with the last.
+
+        Args:
+          rows: a tree of NumPy arrays, leading axis rows; on every host the same, or at least right for its devices.
+          extra: what all rows share.
+
+        Returns:
+          Device arrays, filled rows included; see `fetch`.
+        """
+        count = len(jax.tree.leaves(rows)[0])
+        index = np.minimum(np.arange(self.batch), count - 1)
+
+        def placed(leaf: np.ndarray) -> jax.Array:
+            whole = leaf[index]
+            return jax.make_array_from_callback(whole.shape, self.rows, whole.__getitem__)
+
+        def everywhere(value: Any) -> jax.Array:
+            return jax.make_array_from_callback(np.shape(value), self.shared, np.asarray(value).__getitem__)
+
+        return self._compiled(*map(everywhere, extra), jax.tree.map(placed, rows))
+
+    def fetch(self, results: Any, count: int) -> Any:
+        """The first `count` rows of what a call gave as NumPy arrays, on every host."""
+        if jax.process_count() > 1:
+            from jax.experimental import multihost_utils
+
+            results = multihost_utils.process_allgather(results, tiled=True)
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], results)
+
+
+def training_program(shape: Shape, mesh: Mesh, lanes: int, episodes: int, example: TrainInput) -> Program:
+    """Compiles training runs of a shape, evaluated on so many episodes. Called with rows and the update to stop at."""
+    row = functools.partial(_train, shape=shape, episodes=episodes)
+
+    def train_rows(stop: jax.Array, given: TrainInput) -> Result:
+        return jax.vmap(row, in_axes=(None, 0))(stop, given)
+
+    return Program(train_rows, mesh, lanes, example, extra=(np.int32(0),))
+
+
+def solving_program(solving: Solving, mesh: Mesh, lanes: int, episodes: int, example: SolveInput) -> Program:
+    """Compiles exact optima of a structure, rolled out on so many episodes. They are solved one after the other."""
+    row = functools.partial(_solve, solving=solving, episodes=episodes)
+
+    def solve_rows(given: SolveInput) -> Played:
+        return jax.lax.map(row, given)
+
+    return Program(solve_rows, mesh, lanes, example)
+
+
+def train_inputs(
+    params: Sequence[EnvParams], hyperparameters: Sequence[Hyperparameters], keys: np.ndarray, evaluation: np.ndarray
+) -> TrainInput:
+    """Stacks what runs vary in.
+
+    Args:
+      params: an environment a run.
+      hyperparameters: numbers a run.
+      keys: key data of training ``[R, ...]``.
+      evaluation: key data of evaluation ``[R, ...]``.
+    """
+    return TrainInput(keys, evaluation, stack([numbers(h) for h in hyperparameters]), stack(params))
+
+
+def numbers(hyperparameters: Hyperparameters) -> Hyperparameters:
+    """Hyperparameters in single precision."""
+    return jax.tree.map(np.float32, hyperparameters)
+
+
+def stack(trees: Sequence[Any]) -> Any:
+    """Equal trees of arrays as one, leading axis; NumPy arrays."""
+    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *trees)
+
+
+def numpy_row(rows: Any, index: int) -> Any:
+    """One row of a stacked tree."""
+    return jax.tree.map(lambda leaf: leaf[index], rows)
+
+
+def make_mesh(devices: int | None = None) -> Mesh:
+    """All devices of all hosts, or the first few, along one axis."""
+    found = jax.devices()[:devices]
+    return jax.make_mesh((len(found),), (AXIS,), devices=found, axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def default_lanes() -> int:
+    """Runs side by side on a device. On a CPU more than 16 drop out of its caches; accelerators want many."""
+    return 16 if jax.default_backend() == "cpu" else 1024

@@ -1,0 +1,107 @@
+"""One row of a sweep trained again, alone, with its policy."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from aljax.errors import UserError
+from aljax.experiment import Protocol, Trained
+from aljax.policy import Learned
+from aljax.sweeps import results as results_
+from aljax.sweeps.programs import Shape, make_mesh, numpy_row, training_program
+from aljax.sweeps.results import FIGURES, column, played_arrays
+from aljax.sweeps.space import Job, Resolver, Spec, Value
+from aljax.sweeps.store import Store, recorded_lanes
+from aljax.sweeps.work import Work
+from aljax.train import Curve, network_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One run of a sweep."""
+
+    folder: Path
+    number: int
+    spec: Spec
+    lanes: int
+    point: tuple[Value, ...]
+    job: Job
+
+    @property
+    def protocol(self) -> Protocol:
+        """This row's seed alone."""
+        seed = self.spec.protocol.first_seed + self.number % self.spec.protocol.seeds
+        return dataclasses.replace(self.spec.protocol, seeds=1, first_seed=seed)
+
+
+def read_row(folder: str | Path, number: int) -> Row:
+    """A row of a sweep folder, finished or not.
+
+    Raises:
+      UserError: no such row, or no sweep folder of these versions.
+    """
+    folder = Path(folder)
+    store = Store(folder)
+    about = store.about()
+    spec = Spec.from_fingerprint(about["sweep"], str(folder))
+    resolver = Resolver(spec, about["sweep"]["scenarios"])
+    # What was begun under other versions, or elsewhere than on this kind of device, cannot be repeated exactly.
+    lanes = recorded_lanes(folder, spec, about["sweep"]["scenarios"])
+    assert lanes is not None
+    seeds = spec.protocol.seeds
+    if spec.adaptive:
+        points = _points(results_.read(folder, spec)) if store.complete else []
+        if not points:
+            raise UserError(f"{folder}: the search is not complete: its rows are not numbered yet")
+    else:
+        points = spec.points()
+    if not 0 <= number < len(points) * seeds:
+        raise UserError(f"--row: {folder} has rows 0 to {len(points) * seeds - 1}, got {number}")
+    point = points[number // seeds]
+    return Row(folder, number, spec, lanes, point, resolver.job(point))
+
+
+def _points(found: results_.Results) -> list[tuple[Value, ...]]:
+    """The points of a finished search, from its table."""
+    columns = []
+    for axis in found.spec.axes:
+        values = found.values(axis.key)
+        if axis.choices:
+            shown = column(axis.choices).tolist()
+            columns.append([axis.choices[shown.index(value)] for value in values.tolist()])
+        else:
+            columns.append(values.tolist())
+    return list(zip(*columns, strict=True))
+
+
+def train_row(row: Row) -> tuple[Trained, dict[str, float]]:
+    """Trains a row again: the sweep's program, all of its lanes filled with this row.
+
+    Returns:
+      The policy and its curve, leading axis 1, and the evaluation's figures as the sweep's table has them.
+    """
+    work = Work(dataclasses.replace(row.spec, protocol=row.protocol, optimum=False))
+    work.add_job(row.point, row.job)
+    given = work.training([0])
+    shape = Shape.of(row.job.scenario, row.job.config)
+    mesh = make_mesh(1)
+    program = training_program(shape, mesh, row.lanes, row.protocol.evaluation_episodes, numpy_row(given, 0))
+    begun = time.perf_counter()
+    result = program.fetch(program(given, np.int32(shape.config.updates)), 1)
+    seconds = {"compile": program.seconds, "train": time.perf_counter() - begun}
+    policy = Learned(result.variables, network_of(shape.config, row.job.scenario.params))
+    policy = jax.tree.map(jax.numpy.asarray, policy)
+    figures = {name: float(values[0]) for name, values in played_arrays(result.played).items()}
+    return Trained(policy, Curve(*result.curve), seconds), figures
+
+
+def recorded(row: Row) -> dict[str, Any] | None:
+    """The row's figures in the sweep's table; None where the sweep is not complete."""
+    if not Store(row.folder).complete:
+        return None
+    table = results_.read(row.folder, row.spec).table
+    return {name: float(table[name][row.number]) for name in FIGURES}

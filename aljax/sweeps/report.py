@@ -1,0 +1,241 @@
+"""A sweep in words and tables: what it will cost, what it found, and which configurations nothing beats."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from aljax.statistics import Interval
+from aljax.sweeps.plan import SweepPlan
+from aljax.sweeps.results import Results
+
+OBJECTIVES = ("latency", "money", "success")
+"""What the cost weighs against each other: the first two to be small, the last to be large."""
+MAXIMISE = (False, False, True)
+_SHOWN_ROWS = 10
+_BAR = 20  # characters of a share of 1
+
+
+def plan_table(plan: SweepPlan, *, plain: bool = False) -> Table:
+    """What a sweep will do and take, a line a fact."""
+    table = _table("The sweep's plan", plain)
+    table.show_header = plain  # Markdown has no table without one
+    table.add_column("")
+    table.add_column("", overflow="fold")
+    at_once = plan.lanes * plan.devices
+    lanes = f"{_plural(plan.lanes, 'lane')} × {_plural(plan.devices, 'device')} on {_plural(plan.hosts, 'host')}"
+    shapes = f"{_plural(plan.shapes, 'shape')} of training, {plan.compilations - plan.shapes:,} of exact optima"
+    total = plan.seconds + plan.compile_seconds
+    process = size(plan.process_bytes) if plan.process_bytes else "not known"
+    for name, value in (
+        ("runs", f"{plan.runs:,} = {_plural(plan.configurations, 'configuration')} × {_plural(plan.seeds, 'seed')}"),
+        ("training", f"{count(plan.episodes)} episodes in all"),
+        ("axes that cost no compilation", ", ".join(plan.traced) or "none"),
+        ("axes that compile anew", ", ".join(plan.static) or "none"),
+        ("compilations", f"{plan.compilations:,}: {shapes}"),
+        ("at once", f"{_plural(at_once, 'run')}: {lanes}"),
+        ("memory on each device", f"{size(plan.device_bytes)} at its peak, by the compiler's analysis"),
+        ("memory of the process", process),
+        ("time", f"{duration(total)}: {duration(plan.compile_seconds)} compiling, {duration(plan.seconds)} the rest"),
+        ("rate", f"{count(plan.rate)} episodes/s, compilations aside"),
+        ("exact optima", _optima(plan)),
+    ):
+        table.add_row(name, value)
+    return table
+
+
+def summary_tables(results: Results, *, plain: bool = False) -> list[Table]:
+    """The best configurations, how much each axis matters and, over weights, the front that nothing beats."""
+    tables = [_best(results, plain), _importance(results, plain)]
+    if over_weights(results):
+        tables.append(_front(results, plain))
+    return tables
+
+
+def summary_line(results: Results) -> str:
+    """A sweep in a line: how many runs, the best configuration, and which runs diverged."""
+    seeds, runs = results.spec.protocol.seeds, len(results.table["row"])
+    parts = [f"{_plural(runs, 'run')}, {_plural(runs // seeds, 'configuration')} × {_plural(seeds, 'seed')}"]
+    best = next(iter(results.best(1)), None)
+    if best is not None and np.isfinite(best.figures["cost"].estimate):
+        cost, success = (number(best.figures[name].estimate) for name in ("cost", "success"))
+        gap = "" if best.gap is None else f", {number(best.gap.estimate)} % above the optimum"
+        parts.append(f"best: configuration {best.configuration}, cost {cost}, success {success}{gap}")
+    diverged = results.diverged
+    if not len(diverged):
+        parts.append("none diverged")
+    else:
+        rows = ", ".join(map(str, diverged[:_SHOWN_ROWS]))
+        more = len(diverged) - _SHOWN_ROWS
+        shown = f"row{'s' if len(diverged) > 1 else ''} {rows}" + (f" and {more:,} more" if more > 0 else "")
+        parts.append(f"{len(diverged):,} diverged: {shown}")
+    return "; ".join(parts)
+
+
+def pareto_front(objectives: np.ndarray, maximise: Sequence[bool]) -> np.ndarray:
+    """Which points no other point dominates: is at least as good in everything, and better in something.
+
+    Args:
+      objectives: of each point. ``[N, K]``
+      maximise: which of them are to be large; the others are to be small. K truths
+
+    Returns:
+      The truth for each point, ``[N]``. Equal points are on the front together; one with a NaN never is.
+    """
+    costs = np.where(np.asarray(maximise, bool), -1.0, 1.0) * np.asarray(objectives, np.float64)
+    front = np.zeros(len(costs), bool)
+    left = np.flatnonzero(~np.isnan(costs).any(1))
+    # In lexicographic order a point can only be dominated by an earlier one, so that the first one left is never.
+    left = left[np.lexsort(costs[left].T[::-1])]
+    while len(left):
+        first, others = costs[left[0]], costs[left]
+        equal = (others == first).all(1)
+        front[left[equal]] = True
+        left = left[(others < first).any(1)]
+    return front
+
+
+def objectives(results: Results, prefix: str = "") -> np.ndarray:
+    """`OBJECTIVES` of each configuration, over its seeds; NaN where a run diverged. ``[configurations, 3]``
+
+    Args:
+      results: of a sweep.
+      prefix: ``optimal_`` for those of the exact optimum.
+
+    Returns:
+      The numbers.
+    """
+    return np.stack([results.by_configuration(prefix + name).mean(1) for name in OBJECTIVES], axis=1)
+
+
+def fronts(results: Results) -> np.ndarray:
+    """Which configurations are on the Pareto front of `OBJECTIVES`; where scenarios vary, on that of their own.
+
+    Returns:
+      The truth for each configuration.
+    """
+    points, names = objectives(results), scenarios(results)
+    front = np.zeros(len(points), bool)
+    for name in np.unique(names):
+        front[names == name] = pareto_front(points[names == name], MAXIMISE)
+    return front
+
+
+def scenarios(results: Results) -> np.ndarray:
+    """The scenario of each configuration."""
+    if any(axis.key == "scenario" for axis in results.spec.axes):
+        return results.values("scenario")
+    return np.full(len(results.by_configuration("row")), results.spec.scenario)
+
+
+def over_weights(results: Results) -> bool:
+    """Some λ varies, so that costs are weighed differently from configuration to configuration."""
+    return any(axis.key.partition(".")[0] == "weights" for axis in results.spec.axes)
+
+
+def number(value: object) -> str:
+    """A value of an axis or a figure: numbers to 4 significant digits, truths as TOML writes them."""
+    if isinstance(value, (bool, np.bool_)):
+        return str(value).lower()
+    if isinstance(value, (float, np.floating)):
+        return "–" if np.isnan(value) else f"{value:.4g}"
+    return str(value)
+
+
+def duration(seconds: float) -> str:
+    """A time as one would say it."""
+    for most, unit, name in ((100, 1, "s"), (6000, 60, "min")):
+        if seconds < most:
+            return f"{seconds / unit:.{1 if seconds < 10 * unit else 0}f} {name}"
+    return f"{seconds / 3600:.1f} h"
+
+
+def size(number_of_bytes: float) -> str:
+    """Memory as one would say it."""
+    mebibytes = number_of_bytes / 2**20
+    if mebibytes < 1024:
+        return f"{mebibytes:.{1 if mebibytes < 10 else 0}f} MiB"
+    return f"{mebibytes / 1024:.1f} GiB"
+
+
+def count(things: float) -> str:
+    """A large number as one would say it, to 3 significant digits."""
+    for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if things >= 10 * unit or (things >= unit and unit > 1e3):
+            return f"{things / unit:.{2 if things < 10 * unit else 1 if things < 100 * unit else 0}f}{name}"
+    return f"{things:,.0f}"
+
+
+def _best(results: Results, plain: bool) -> Table:
+    seeds = results.spec.protocol.seeds
+    currency = ", each at its own λ" if over_weights(results) else ""
+    table = _table(f"Best configurations by their mean cost over {_plural(seeds, 'seed')}{currency}", plain)
+    ranked = [each for each in results.best(5) if np.isfinite(each.figures["cost"].estimate)]
+    gaps = any(each.gap is not None for each in ranked)
+    interval = " [95 % CI]" if seeds > 1 else ""
+    table.add_column("configuration", justify="right")
+    for axis in results.spec.axes:
+        table.add_column(axis.key, justify="right")
+    for name in (f"cost{interval}", "success", *([f"above optimum, %{interval}"] if gaps else [])):
+        table.add_column(name, justify="right")
+    for each in ranked:
+        point = [number(value) for value in each.point.values()]
+        gap = ["" if each.gap is None else _interval(each.gap)] if gaps else []
+        success = number(each.figures["success"].estimate)
+        table.add_row(str(each.configuration), *point, _interval(each.figures["cost"]), success, *gap)
+    return table
+
+
+def _importance(results: Results, plain: bool) -> Table:
+    title = "How much each axis matters: the share of the cost's variance between configurations that it explains"
+    table = _table(f"{title} by itself (shares need not sum to 1)", plain)
+    table.add_column("axis")
+    table.add_column("share", justify="right")
+    table.add_column("")
+    for key, share in sorted(results.importance().items(), key=lambda item: -np.nan_to_num(item[1], nan=-1.0)):
+        if np.isnan(share):
+            table.add_row(key, "–", "too few configurations to tell")
+        else:
+            table.add_row(key, f"{share:.2f}", "█" * round(_BAR * share))
+    return table
+
+
+def _front(results: Results, plain: bool) -> Table:
+    """Points evenly spread over the front, by success, each with the first configuration that comes to it."""
+    every, on = objectives(results), np.flatnonzero(fronts(results))
+    points, first, sharing = np.unique(every[on], axis=0, return_index=True, return_counts=True)
+    order = np.argsort(points[:, -1], kind="stable")
+    if len(order) > _SHOWN_ROWS:
+        order = order[np.linspace(0, len(order) - 1, _SHOWN_ROWS).round().astype(int)]
+    some = f"; {len(order)} of its {len(points):,} points" if len(order) < len(points) else ""
+    among = f"{len(on):,} of {_plural(len(every), 'configuration')}"
+    table = _table(f"Pareto front: {among}, which none beats in latency, money and success at once{some}", plain)
+    keys = [axis.key for axis in results.spec.axes]
+    for name in ("configuration", *keys, "latency, s", "money, $", "success", "configurations there"):
+        table.add_column(name, justify="right")
+    for index in order:
+        configuration = on[first[index]]
+        values = [number(results.values(key)[configuration]) for key in keys]
+        table.add_row(str(configuration), *values, *map(number, points[index]), str(sharing[index]))
+    return table
+
+
+def _optima(plan: SweepPlan) -> str:
+    told = f"known for {plan.environments - plan.unsolved:,} of {_plural(plan.environments, 'environment')}"
+    return f"{told}; not the others: {plan.reason}" if plan.unsolved else told
+
+
+def _interval(interval: Interval) -> str:
+    """4 significant digits."""
+    if np.isnan(interval.low):
+        return number(interval.estimate)
+    return f"{number(interval.estimate)} [{number(interval.low)}, {number(interval.high)}]"
+
+
+def _plural(things: int, name: str) -> str:
+    return f"{things:,} {name}{'' if things == 1 else 's'}"
+
+
+def _table(title: str, plain: bool) -> Table:
+    return Table(title=title, box=box.MARKDOWN if plain else box.SIMPLE_HEAD, title_justify="left", title_style="bold")

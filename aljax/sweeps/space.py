@@ -1,0 +1,458 @@
+"""Which runs a sweep consists of: axes over anything, points on them, seeds.
+
+An axis has the name of what it varies: a field of `TrainConfig` or `Hyperparameters`, ``scenario``, or any key of a
+scenario that ``--set`` takes, such as ``weights.latency`` or ``actions.failure.search``.
+"""
+
+import dataclasses
+import difflib
+import functools
+import itertools
+import json
+import math
+import tomllib
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import scipy.stats
+
+from aljax.errors import UserError, one_line
+from aljax.experiment import Protocol, check
+from aljax.scenario import Scenario, load_scenario, parse_scenario
+from aljax.train import Hyperparameters, TrainConfig
+
+SAMPLED = ("random", "sobol")
+ADAPTIVE = ("tpe", "cma-es", "nsga-ii")
+METHODS = ("grid", *SAMPLED, *ADAPTIVE)
+"""How points are chosen: every combination; drawn; or by a search that looks at the results so far."""
+MOST_RUNS = 1_000_000
+"""Runs of one sweep at most."""
+
+_CONFIG = {field.name: field for field in dataclasses.fields(TrainConfig)}
+_NUMBERS = {field.name: field for field in dataclasses.fields(Hyperparameters)}
+_SCENARIO_KEYS = (
+    "horizon", "weights", "actions", "drift", "start_low", "start_high", "misread", "tolerance", "z_scale",
+    "latency_budget", "money_budget", "latency_scale", "money_scale",
+)  # fmt: skip
+_KEYS = ("scenario", "method", "configurations", "seeds", "seed", "evaluation_episodes", "optimum", "set", "axes")
+_AXIS_KEYS = ("low", "high", "log", "steps", "choice")
+
+Value = Any
+"""A TOML value: number, text, boolean or list."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """One thing that varies: over a list of values, or over a range."""
+
+    key: str
+    """What varies."""
+    choices: tuple[Value, ...] = ()
+    """The values; none: a range."""
+    low: float = 0.0
+    """The range's lower end, included."""
+    high: float = 0.0
+    """Its upper end, included."""
+    log: bool = False
+    """Even in the logarithm."""
+    integer: bool = False
+    """Whole numbers only."""
+    steps: int = 0
+    """How many values a grid takes; 0: it cannot."""
+
+    @property
+    def static(self) -> bool:
+        """A new value may compile anew: it changes the shape of arrays, or the program."""
+        return self.key in ("scenario", "horizon", *_CONFIG)
+
+    def at(self, u: float) -> Value:
+        """The value at a share u of the way, on [0, 1): uniform u give uniform (or log-uniform) values."""
+        if self.choices:
+            return self.choices[min(int(u * len(self.choices)), len(self.choices) - 1)]
+        low, high = (self.low - 0.5, self.high + 0.5) if self.integer else (self.low, self.high)
+        if self.log:
+            low = max(low, 0.5) if self.integer else low
+            value = math.exp(math.log(low) + u * (math.log(high) - math.log(low)))
+        else:
+            value = low + u * (high - low)
+        return self.clipped(value)
+
+    def grid(self) -> tuple[Value, ...]:
+        """All values that a grid takes."""
+        if self.choices:
+            return self.choices
+        space = np.geomspace if self.log else np.linspace
+        found = [self.clipped(float(value)) for value in space(self.low, self.high, self.steps)]
+        return tuple(dict.fromkeys(found))  # whole numbers may coincide
+
+    def clipped(self, value: float) -> float | int:
+        """A value as it is used: whole where it has to be, short, and inside the range."""
+        value = round(value) if self.integer else float(f"{value:.7g}")  # single precision; short to read
+        return min(max(value, self.low), self.high) if self.integer else float(min(max(value, self.low), self.high))
+
+    def to_json(self) -> dict[str, Any]:
+        """For the fingerprint."""
+        return dataclasses.asdict(self) | {"choices": list(self.choices)}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "Axis":
+        """Reads what `to_json` gave."""
+        return dataclasses.replace(cls(**found), choices=tuple(found["choices"]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One configuration, resolved: what the runs of all its seeds share."""
+
+    scenario: Scenario
+    config: TrainConfig
+    hyperparameters: Hyperparameters
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """A sweep as its file says."""
+
+    axes: tuple[Axis, ...]
+    """What varies."""
+    scenario: str = "paper"
+    """Where, unless it is an axis."""
+    fixed: Mapping[str, Value] = dataclasses.field(default_factory=dict)
+    """What is set to another value than its default, by key, for all runs."""
+    method: str = "grid"
+    """One of `METHODS`."""
+    configurations: int = 0
+    """Points to draw; a grid has its own number."""
+    protocol: Protocol = dataclasses.field(default_factory=Protocol)
+    """Seeds a configuration, and their evaluation."""
+    optimum: bool = True
+    """Compute the exact optimum of every environment where there is one."""
+    where: str = "sweep"
+    """Stands for the file in messages."""
+
+    @property
+    def adaptive(self) -> bool:
+        """Points are chosen by what earlier ones came to."""
+        return self.method in ADAPTIVE
+
+    @functools.cached_property
+    def count(self) -> int:
+        """Configurations."""
+        if self.method != "grid":
+            return self.configurations
+        return math.prod(len(axis.choices) or axis.steps for axis in self.axes)
+
+    @property
+    def runs(self) -> int:
+        """Rows of the table: configurations times seeds."""
+        return self.count * self.protocol.seeds
+
+    def points(self) -> list[tuple[Value, ...]]:
+        """The configurations, a value an axis; not for adaptive methods."""
+        if self.method == "grid":
+            return list(itertools.product(*(axis.grid() for axis in self.axes)))
+        if self.method == "sobol":
+            engine = scipy.stats.qmc.Sobol(len(self.axes), scramble=True, rng=np.random.default_rng(self.protocol.seed))
+            # Whole powers of two are balanced; scipy warns of anything else.
+            shares = engine.random_base2(max(0, math.ceil(math.log2(self.count))))[: self.count]
+        else:
+            shares = np.random.default_rng(self.protocol.seed).random((self.count, len(self.axes)))
+        return [tuple(axis.at(float(u)) for axis, u in zip(self.axes, row, strict=True)) for row in shares]
+
+    def fingerprint(self, texts: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """What must be equal for results to belong to the same sweep.
+
+        Args:
+          texts: the scenarios' files by name, where they are not to be read anew.
+        """
+        sources = dict(texts) if texts else {name: load_scenario(name).text for name in self._scenarios()}
+        return {
+            "axes": [axis.to_json() for axis in self.axes],
+            "scenario": self.scenario,
+            "scenarios": sources,
+            "set": dict(self.fixed),
+            "method": self.method,
+            "configurations": self.count,
+            "protocol": dataclasses.asdict(self.protocol),
+            "optimum": self.optimum,
+        }
+
+    @classmethod
+    def from_fingerprint(cls, found: Mapping[str, Any], where: str) -> "Spec":
+        """The sweep that a fingerprint was taken of."""
+        return cls(
+            axes=tuple(map(Axis.from_json, found["axes"])),
+            scenario=found["scenario"],
+            fixed=found["set"],
+            method=found["method"],
+            configurations=found["configurations"],
+            protocol=Protocol(**found["protocol"]),
+            optimum=found["optimum"],
+            where=where,
+        )
+
+    def _scenarios(self) -> list[str]:
+        named = [axis.choices for axis in self.axes if axis.key == "scenario"]
+        return [str(name) for name in named[0]] if named else [self.scenario]
+
+
+class Resolver:
+    """Turns points into jobs. Scenarios are read once; equal changes to one are applied once."""
+
+    def __init__(self, spec: Spec, texts: Mapping[str, str] | None = None):
+        self.spec, self.keys = spec, [axis.key for axis in spec.axes]
+        self._texts = dict(texts or {})
+        self._scenarios: dict[tuple[str, tuple[str, ...]], Scenario] = {}
+
+    def job(self, point: Sequence[Value]) -> Job:
+        """The configuration at a point.
+
+        Raises:
+          UserError: a value out of range, or what it makes of the scenario.
+        """
+        values = dict(self.spec.fixed) | dict(zip(self.keys, point, strict=True))
+        name = str(values.pop("scenario", self.spec.scenario))
+        config = TrainConfig(**{key: _frozen(values.pop(key)) for key in _CONFIG if key in values})
+        numbers = Hyperparameters(**{key: float(values.pop(key)) for key in _NUMBERS if key in values})
+        overrides = tuple(f"{key}={_toml(value)}" for key, value in values.items())
+        try:
+            check(config, numbers, self.spec.protocol)
+            return Job(self._scenario(name, overrides), config, numbers)
+        except UserError as error:
+            shown = ", ".join(f"{key} = {_toml(value)}" for key, value in zip(self.keys, point, strict=True))
+            raise UserError(f"{self.spec.where}: at {shown or 'the only point'}: {error}") from None
+
+    def _scenario(self, name: str, overrides: tuple[str, ...]) -> Scenario:
+        found = self._scenarios.get((name, overrides))
+        if found is None:
+            if name in self._texts:
+                found = parse_scenario(self._texts[name], name=Path(name).stem, where=name, overrides=overrides)
+            else:
+                found = load_scenario(name, overrides)
+            self._scenarios[name, overrides] = found
+        return found
+
+
+def read_spec(path: str | Path, changes: Mapping[str, Any] | None = None) -> Spec:
+    """Reads a sweep file.
+
+    Args:
+      path: a TOML file; see docs/sweeps.md.
+      changes: top-level keys, or ``set``, to put in place of the file's.
+
+    Raises:
+      UserError: one line naming the file, the key and the reason.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {one_line(error)}") from None
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: not valid TOML: {one_line(error)}") from None
+    changes = dict(changes or {})
+    if isinstance(raw.get("set", {}), dict):
+        changes["set"] = raw.get("set", {}) | changes.get("set", {})
+    return make_spec(raw | changes, str(path))
+
+
+def parsed_setting(text: str) -> tuple[str, Value]:
+    """Key and value of a ``key=value`` with a TOML value, as ``--set`` takes it.
+
+    Raises:
+      UserError: it is none.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"--set {text}: expected key=value, for instance batch=60")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        message = f'--set {text}: {value.strip()!r} is not a TOML value (number, true, [..], "text")'
+        raise UserError(message) from None
+
+
+def make_spec(raw: Mapping[str, Any], where: str = "sweep") -> Spec:
+    """Makes a sweep of a mapping with the keys of a sweep file. See `read_spec`."""
+    return _Reader(raw, where).spec()
+
+
+class _Reader:
+    """Checks a sweep's contents; every complaint names the file, the key and the reason."""
+
+    def __init__(self, raw: Mapping[str, Any], where: str):
+        self.raw, self.where = raw, where
+
+    def spec(self) -> Spec:
+        raw = self.raw
+        for key in raw:
+            if key not in _KEYS:
+                self.fail(key, f"unknown key{_near(key, _KEYS)}: expected one of {', '.join(_KEYS)}")
+        method = raw.get("method", "grid")
+        if method not in METHODS:
+            self.fail("method", f"expected one of {', '.join(METHODS)}, got {method!r}")
+        protocol = Protocol(
+            **{name: self.whole(name, getattr(Protocol, name)) for name in ("seeds", "seed", "evaluation_episodes")}
+        )
+        scenario = raw.get("scenario", "paper")
+        if not isinstance(scenario, str):
+            self.fail("scenario", f"expected a name or the path of a TOML file, got {scenario!r}")
+        optimum = raw.get("optimum", True)
+        if not isinstance(optimum, bool):
+            self.fail("optimum", f"expected true or false, got {optimum!r}")
+        fixed = dict(self.flat(self.table("set"), "set", axes=False))
+        for key, value in fixed.items():
+            self.value(f"set.{key}", key, value)
+        if "scenario" in fixed:
+            self.fail("set.scenario", "write scenario = ... above the tables instead")
+        axes = tuple(self.axis(key, value) for key, value in self.flat(self.table("axes"), "axes", axes=True))
+        if not axes:
+            self.fail("axes", "at least one axis is needed, for instance learning_rate = [0.01, 0.02]")
+        for axis in axes:
+            if axis.key in fixed:
+                self.fail(f"set.{axis.key}", "is an axis as well")
+        if method == "grid":
+            for axis in axes:
+                if not axis.choices and not axis.steps:
+                    self.fail(f"axes.{axis.key}", "a grid needs steps = ..., or a list, or another method")
+            count = math.prod(len(axis.choices) or axis.steps for axis in axes)
+            if "configurations" in raw:
+                self.fail("configurations", "a grid has its own number: leave it out, or choose another method")
+        else:
+            if "configurations" not in raw:
+                self.fail("configurations", f"missing: how many points should {method} draw?")
+            count = self.whole("configurations", 0)
+            if count < 1:
+                self.fail("configurations", f"expected a whole number of at least 1, got {count}")
+        runs = count * protocol.seeds
+        if runs > MOST_RUNS:
+            most = f"at most {MOST_RUNS:,} make one sweep"
+            raise UserError(f"{self.where}: {count:,} configurations × {protocol.seeds} seeds = {runs:,} runs; {most}")
+        if method == "grid":  # whole numbers of a range may coincide: then it has fewer than its steps
+            axes = tuple(a if a.choices else dataclasses.replace(a, choices=a.grid()) for a in axes)
+        spec = Spec(axes, scenario, fixed, method, 0 if method == "grid" else count, protocol, optimum, self.where)
+        self.scenario_keys(spec)
+        return spec
+
+    def fail(self, key: str, reason: str) -> NoReturn:
+        raise UserError(f"{self.where}: {key}: {reason}")
+
+    def whole(self, key: str, default: int) -> int:
+        value = self.raw.get(key, default)
+        if type(value) is not int:
+            self.fail(key, f"expected a whole number, got {value!r}")
+        return value
+
+    def table(self, key: str) -> Mapping[str, Any]:
+        value = self.raw.get(key, {})
+        if not isinstance(value, Mapping):
+            self.fail(key, f"expected a table [{key}], got {value!r}")
+        return value
+
+    def flat(self, table: Mapping[str, Any], where: str, *, axes: bool) -> Iterable[tuple[str, Any]]:
+        """Dotted keys, which TOML reads as tables in tables, put together again."""
+        for key, value in table.items():
+            if isinstance(value, Mapping) and not (axes and (not value or set(value) & set(_AXIS_KEYS))):
+                for inner, found in self.flat(value, f"{where}.{key}", axes=axes):
+                    yield f"{key}.{inner}", found
+            else:
+                yield key, value
+
+    def axis(self, key: str, body: Any) -> Axis:
+        """One axis from a list, or a table with low and high, or with choice."""
+        where = f"axes.{key}"
+        self.known(where, key)
+        if isinstance(body, Mapping):
+            for entry in body:
+                if entry not in _AXIS_KEYS:
+                    self.fail(f"{where}.{entry}", f"unknown key: expected {', '.join(_AXIS_KEYS)}")
+            if "choice" in body and len(body) > 1:
+                self.fail(where, "choice stands alone")
+        choices = body.get("choice") if isinstance(body, Mapping) else body
+        if choices is not None:
+            if not isinstance(choices, list) or not choices:
+                self.fail(
+                    where, f"expected a list of at least one value, or a table with low and high, got {choices!r}"
+                )
+            for value in choices:
+                self.value(where, key, value)
+            if len({_toml(value) for value in choices}) < len(choices):
+                self.fail(where, "a value stands twice")
+            return Axis(key, tuple(choices))
+        return self.range(where, key, body)
+
+    def range(self, where: str, key: str, body: Mapping[str, Any]) -> Axis:
+        integer = key == "horizon" or (key in _CONFIG and _CONFIG[key].type is int)
+        if key == "scenario" or (key in _CONFIG and not integer):
+            self.fail(where, "is no number: expected a list of values")
+        ends = []
+        for end in ("low", "high"):
+            value = body.get(end)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                self.fail(f"{where}.{end}", "missing" if value is None else f"expected a number, got {value!r}")
+            self.value(f"{where}.{end}", key, value)
+            ends.append(value)
+        low, high = ends
+        if not low < high:
+            self.fail(where, f"an empty range: low {low:g} is not below high {high:g}")
+        log, steps = body.get("log", False), body.get("steps", 0)
+        if not isinstance(log, bool):
+            self.fail(f"{where}.log", f"expected true or false, got {log!r}")
+        if log and low <= 0:
+            self.fail(where, f"a logarithmic range starts above 0, got {low:g}")
+        if type(steps) is not int or (steps < 2 and "steps" in body):
+            self.fail(f"{where}.steps", f"expected a whole number of at least 2, got {steps!r}")
+        return Axis(key, low=low, high=high, log=log, integer=integer, steps=steps)
+
+    def known(self, where: str, key: str) -> None:
+        first = key.partition(".")[0]
+        known = ("scenario", *_CONFIG, *_NUMBERS, *_SCENARIO_KEYS)
+        if key in ("scenario", *_CONFIG, *_NUMBERS) or first in _SCENARIO_KEYS:
+            return
+        what = "axis" if where.startswith("axes") else "key"
+        self.fail(where, f"unknown {what}{_near(key, known)}: expected one of {', '.join(known)}")
+
+    def value(self, where: str, key: str, value: Any) -> None:
+        """Refuses a value of the wrong type. Whether a scenario takes a number is for the scenario to say."""
+        self.known(where, key)
+        if key == "scenario":
+            if not isinstance(value, str):
+                self.fail(where, f"expected names or paths of scenarios, got {value!r}")
+        elif key == "hidden":
+            if not isinstance(value, list) or not all(type(units) is int and units > 0 for units in value):
+                self.fail(where, f"expected lists of units, such as [64] or [32, 32], got {value!r}")
+        elif key in _CONFIG:
+            wanted = _CONFIG[key].type
+            names = typing.get_args(wanted)
+            if names and value not in names:
+                self.fail(where, f"expected one of {', '.join(names)}, got {value!r}")
+            if not names and type(value) is not wanted:
+                kind = "true or false" if wanted is bool else "a whole number"
+                self.fail(where, f"expected {kind}, got {value!r}")
+        elif key in _NUMBERS and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            self.fail(where, f"expected a number, got {value!r}")
+
+    def scenario_keys(self, spec: Spec) -> None:
+        """Tries one value of every axis of the scenario, so that a wrong key is told by its axis, before the work."""
+        resolver = Resolver(spec)
+        resolver.job([axis.choices[0] if axis.choices else axis.low for axis in spec.axes])
+
+
+def _near(key: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _toml(value: Value) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return json.dumps(value)
+
+
+def _frozen(value: Value) -> Value:
+    return tuple(value) if isinstance(value, list) else value

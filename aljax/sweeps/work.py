@@ -1,0 +1,137 @@
+"""A sweep's work, resolved: rows of the table, what each is given, and how they are dealt out to programs."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from aljax.env import EnvParams
+from aljax.experiment import EVALUATION, TRAINING, seed_keys
+from aljax.optimum import find_optimal
+from aljax.scenario import Scenario
+from aljax.sweeps import programs
+from aljax.sweeps.programs import Shape, SolveInput, Solving, TrainInput
+from aljax.sweeps.space import Job, Resolver, Spec, Value
+from aljax.train import TrainConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Environment:
+    """One environment, which several configurations may share."""
+
+    scenario: Scenario
+    params: EnvParams
+    """NumPy arrays."""
+    solving: Solving | None
+    """The structure of its exact optimum; None: there is none."""
+    reason: str
+    """Why there is none."""
+
+
+class Work:
+    """Configurations and seeds as numbered rows: row r is configuration r // S, seed r % S.
+
+    Likewise, pair p is environment p // S, seed p % S: what an exact optimum is computed for.
+    """
+
+    def __init__(self, spec: Spec, resolver: Resolver | None = None):
+        self.spec, self.seeds = spec, spec.protocol.seeds
+        self.resolver = resolver or Resolver(spec)
+        self.points: list[tuple[Value, ...]] = []
+        self.jobs: list[Job] = []
+        self.environments: list[Environment] = []
+        self.environment_of: list[int] = []
+        self.shapes: list[Shape] = []
+        self.shape_of: list[int] = []
+        self._found: dict[Any, int] = {}
+        self._shapes: dict[Shape, int] = {}
+        self._keys = {
+            stream: np.asarray(jax.random.key_data(seed_keys(spec.protocol, stream)))
+            for stream in (TRAINING, EVALUATION)
+        }
+
+    def add(self, points: Sequence[tuple[Value, ...]]) -> None:
+        """Adds configurations.
+
+        Raises:
+          UserError: a value that the scenario refuses, or an option out of range.
+        """
+        for point in points:
+            self.add_job(point, self.resolver.job(point))
+
+    def add_job(self, point: tuple[Value, ...], job: Job) -> None:
+        """Adds a configuration that is resolved already."""
+        environment = self._environment(job.scenario)
+        shape = Shape.of(job.scenario, job.config)
+        if shape not in self._shapes:
+            self._shapes[shape] = len(self.shapes)
+            self.shapes.append(shape)
+        self.points.append(tuple(point))
+        self.jobs.append(job)
+        self.environment_of.append(environment)
+        self.shape_of.append(self._shapes[shape])
+
+    def _environment(self, scenario: Scenario) -> int:
+        if id(scenario) not in self._found:  # the resolver keeps scenarios, so that equal ones are one
+            solving, reason = None, "not asked for"
+            if self.spec.optimum:
+                one = dataclasses.replace(self.spec.protocol, seeds=1)
+                optimal, reason = find_optimal(scenario, one)
+                solving = None if optimal is None else Solving(optimal.plan, scenario.horizon)
+            self._found[id(scenario)] = len(self.environments)
+            params = jax.tree.map(np.asarray, scenario.params)
+            self.environments.append(Environment(scenario, params, solving, reason))
+        return self._found[id(scenario)]
+
+    @property
+    def rows(self) -> int:
+        """Rows so far."""
+        return len(self.jobs) * self.seeds
+
+    @property
+    def pairs(self) -> int:
+        """Environments times seeds."""
+        return len(self.environments) * self.seeds
+
+    def rows_of(self, shape: int) -> np.ndarray:
+        """The rows of a shape, ascending."""
+        configurations = np.flatnonzero(np.array(self.shape_of, int) == shape)
+        return (configurations[:, None] * self.seeds + np.arange(self.seeds)).ravel()
+
+    @property
+    def solvings(self) -> list[Solving]:
+        """The structures of exact optima, in the order in which they are met."""
+        return list(dict.fromkeys(e.solving for e in self.environments if e.solving is not None))
+
+    def pairs_of(self, solving: Solving) -> np.ndarray:
+        """The pairs of a structure, ascending."""
+        environments = np.array([i for i, e in enumerate(self.environments) if e.solving == solving], int)
+        return (environments[:, None] * self.seeds + np.arange(self.seeds)).ravel()
+
+    def training(self, rows: Sequence[int] | np.ndarray) -> TrainInput:
+        """What rows are given."""
+        rows = np.asarray(rows)
+        jobs = [self.jobs[row // self.seeds] for row in rows]
+        params = [self.environments[self.environment_of[row // self.seeds]].params for row in rows]
+        seeds = rows % self.seeds
+        numbers = [job.hyperparameters for job in jobs]
+        return programs.train_inputs(params, numbers, self._keys[TRAINING][seeds], self._keys[EVALUATION][seeds])
+
+    def solving(self, pairs: Sequence[int] | np.ndarray) -> SolveInput:
+        """What pairs are given."""
+        pairs = np.asarray(pairs)
+        params = [self.environments[pair // self.seeds].params for pair in pairs]
+        return SolveInput(self._keys[EVALUATION][pairs % self.seeds], programs.stack(params))
+
+    def config_of(self, row: int) -> TrainConfig:
+        """The static configuration of a row."""
+        return self.jobs[row // self.seeds].config
+
+
+def batches(items: np.ndarray, done: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """What is not done yet, `size` at a time."""
+    left = items[~done[items]]
+    for start in range(0, len(left), size):
+        yield left[start : start + size]

@@ -1,0 +1,445 @@
+"""Sweeps: rows equal single runs wherever they run, nothing that finished is lost, and the plan keeps its word."""
+
+import collections
+import dataclasses
+import json
+import logging
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pyarrow.parquet
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from aljax import UserError, sweep
+from aljax.cli import main
+from aljax.evaluate import evaluate
+from aljax.experiment import EVALUATION, TRAINING, Protocol, seed_keys
+from aljax.optimum import find_optimal
+from aljax.policy import Learned
+from aljax.scenario import load_scenario
+from aljax.sweeps import repeat
+from aljax.sweeps.run import Watch, plan_only
+from aljax.sweeps.space import make_spec
+from aljax.train import Hyperparameters, TrainConfig, network_of, train
+
+from tiny import TINY
+
+LANES = 4
+CACHE = {
+    "jax_compilation_cache_dir": None,
+    "jax_persistent_cache_min_compile_time_secs": 0.0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compilations(tmp_path_factory):
+    """These tests find each other's compilations, or they would mostly compile. Gives the folder."""
+    folder = tmp_path_factory.mktemp("compilations")
+    before = {name: getattr(jax.config, name) for name in CACHE}
+    for name, value in CACHE.items():
+        jax.config.update(name, str(folder) if value is None else value)
+    yield folder
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="module")
+def scenario(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scenario") / "tiny.toml"
+    path.write_text(TINY)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def spec(scenario):
+    """20 runs, so that neither 4 lanes nor 8 devices of them come out even."""
+    return make_spec(
+        {
+            "scenario": scenario,
+            "method": "sobol",
+            "configurations": 10,
+            "seeds": 2,
+            "evaluation_episodes": 50,
+            "set": {"episodes": 1200, "hidden": [4]},
+            "axes": {
+                "learning_rate": {"low": 0.01, "high": 0.1, "log": True},
+                "weights": {"latency": {"low": 0.1, "high": 0.9}},
+            },
+        }
+    )
+
+
+class Told(Watch):
+    """Keeps what a sweep tells."""
+
+    def __init__(self):
+        self.plan, self.there, self.steps = None, None, collections.defaultdict(list)
+
+    def planned(self, plan, done):
+        self.plan, self.there = plan, done
+
+    def advanced(self, doing, done, total):
+        self.steps[doing].append((done, total))
+
+
+@pytest.fixture(scope="module")
+def kept(spec, tmp_path_factory):
+    """A sweep that nothing disturbed: its results, what it told, its folder, on one device."""
+    folder, told = tmp_path_factory.mktemp("sweeps") / "whole", Told()
+    return sweep(spec, folder, lanes=LANES, devices=1, watch=told), told, folder
+
+
+def assert_same(found, expected):
+    for name, values in expected.table.items():
+        np.testing.assert_array_equal(found.table[name], values, name)
+    for name, values in expected.curves.items():
+        np.testing.assert_array_equal(found.curves[name], values, name)
+
+
+def same_files(folder, expected):
+    return all(
+        (folder / name).read_bytes() == (expected / name).read_bytes() for name in ("table.parquet", "curves.npz")
+    )
+
+
+def test_a_row_is_the_run_that_its_numbers_stand_for(kept, spec):
+    """Against the plain training function, not the sweep's program: to rounding, while rounding has not grown."""
+    results, _, _ = kept
+    row = 7
+    point = dict(zip(("learning_rate", "weights.latency"), spec.points()[row // 2], strict=True))
+    scenario = load_scenario(spec.scenario, [f"weights.latency={point['weights.latency']}"])
+    config = TrainConfig(episodes=1200, hidden=(4,))
+    keys = [seed_keys(Protocol(seeds=2), stream)[row % 2] for stream in (TRAINING, EVALUATION)]
+    numbers = Hyperparameters(learning_rate=point["learning_rate"])
+    variables, curve = jax.jit(train, static_argnames=("config", "steps"))(
+        keys[0], numbers, scenario.params, config=config, steps=scenario.horizon
+    )
+    for name in ("cost", "gradient_norm", "components"):
+        np.testing.assert_allclose(results.curves[name][row], getattr(curve, name), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(results.curves["cost"][row][:10], curve.cost[:10], rtol=1e-5)
+    policy = Learned(variables, network_of(config, scenario.params))
+    optimal, _ = find_optimal(scenario, Protocol(seeds=1, evaluation_episodes=50))
+    played = evaluate(
+        keys[1][None],
+        {"learned": policy, "optimal": optimal},
+        scenario.params,
+        trained=frozenset(),
+        episodes=50,
+        steps=3,
+    )
+    for name, prefix in (("learned", ""), ("optimal", "optimal_")):
+        outcome = played[name].outcome
+        assert results.table[f"{prefix}cost"][row] == pytest.approx(float(outcome.total.mean()), rel=1e-5)
+        assert results.table[f"{prefix}success"][row] == pytest.approx(float(outcome.success.mean()), rel=1e-5)
+        assert results.table[f"{prefix}latency"][row] == pytest.approx(float(outcome.costs[0, 0].mean()), rel=1e-5)
+    gap = 100 * (results.table["cost"][row] / results.table["optimal_cost"][row] - 1)
+    assert results.table["gap_percent"][row] == pytest.approx(gap)
+
+
+def test_a_row_trained_alone_is_the_same_bit_for_bit(kept, capsys, tmp_path):
+    results, _, folder = kept
+    row = repeat.read_row(folder, 13)
+    trained, figures = repeat.train_row(row)
+    assert figures == {name: results.table[name][13] for name in figures}
+    np.testing.assert_array_equal(trained.curve.cost[0], results.curves["cost"][13])
+    out = tmp_path / "run"
+    assert main(["train", "--from", str(folder), "--row", "13", "--out", str(out), "--no-plots"]) == 0
+    assert "the same to the last bit" in capsys.readouterr().out
+    cost = json.loads((out / "metrics.json").read_text())["policies"]["learned"]["cost"]["mean"]
+    assert cost == pytest.approx(results.table["cost"][13], rel=1e-5)
+
+
+def test_eight_devices_give_what_one_gives(kept, spec):
+    results, _, _ = kept
+    assert_same(sweep(spec, lanes=LANES, devices=8), results)
+
+
+def test_two_hosts_give_what_one_gives(kept, spec, tmp_path):
+    _, _, expected = kept
+    file = sweep_file(tmp_path, spec)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    joined = ["--coordinator", f"127.0.0.1:{port}", "--processes", "2", "--process"]
+    with_two = {"JAX_NUM_CPU_DEVICES": "2"}
+    # Only the first host has a folder to write in.
+    other = start(file, "/proc/none", *joined, "1", **with_two)
+    first = start(file, tmp_path / "out", *joined, "0", **with_two)
+    outputs = [process.communicate(timeout=240) for process in (first, other)]
+    assert first.returncode == other.returncode == 0, outputs
+    assert "2 hosts" in outputs[0][0] and "plan" not in outputs[1][0]
+    assert same_files(tmp_path / "out", expected)
+
+
+def sweep_file(folder, spec):
+    """The sweep as a file."""
+    axes = [f'"{a.key}" = {{ low = {a.low}, high = {a.high}, log = {str(a.log).lower()} }}' for a in spec.axes]
+    lines = [f'scenario = "{spec.scenario}"', f'method = "{spec.method}"', f"configurations = {spec.configurations}"]
+    lines += [f"seeds = {spec.protocol.seeds}", f"evaluation_episodes = {spec.protocol.evaluation_episodes}"]
+    lines += ["[set]", "episodes = 1200", "hidden = [4]", "[axes]", *axes]
+    path = folder / "tiny-sweep.toml"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def start(file, out, *args, lanes=LANES, **environment):
+    """``aljax sweep`` in a process of its own."""
+    command = [
+        sys.executable,
+        "-m",
+        "aljax",
+        "sweep",
+        str(file),
+        "--out",
+        str(out),
+        "--lanes",
+        str(lanes),
+        "--no-plots",
+    ]
+    return subprocess.Popen(
+        [*command, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
+    )
+
+
+def test_killed_ten_times_and_resumed_it_ends_as_if_undisturbed(kept, spec, tmp_path):
+    _, _, expected = kept
+    file, out, dice = sweep_file(tmp_path, spec), tmp_path / "out", random.Random(0)
+    # The test's processes find each other's compilations, or it would mostly compile.
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    one = cache | {"JAX_NUM_CPU_DEVICES": "1"}
+    warm = start(file, tmp_path / "other", "--plan", **one)
+    assert warm.communicate(timeout=240) and warm.returncode == 0
+    chunks = 5 + 2  # of training and of optima
+    kills = 0
+    while kills < 10:
+        process = start(file, out, **one)
+        wanted = min(chunks, finished(out) + dice.choice((0, 0, 1)))
+        while process.poll() is None and finished(out) < wanted:
+            time.sleep(0.001)
+        time.sleep(dice.random() * (0.02 if wanted else 3))
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        kills += 1
+        assert not (out / "manifest.json").exists() or same_files(out, expected)
+    last = start(file, out, **one)
+    _, errors = last.communicate(timeout=240)
+    assert last.returncode == 0, errors
+    assert kills == 10
+    assert same_files(out, expected)
+    assert not (out / "chunks").exists()
+
+
+def finished(folder):
+    return len(list((folder / "chunks").glob("[!.]*.npz")))
+
+
+def test_what_is_done_is_not_done_again(kept, spec, tmp_path, monkeypatch):
+    results, _, whole = kept
+    told = Told()
+    assert_same(sweep(spec, whole, watch=told), results)
+    assert told.plan is None  # complete: read, nothing compiled
+
+    folder = tmp_path / "half"
+    interrupted = Told()
+
+    def stop(doing, done, total):
+        if done >= 12:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(interrupted, "advanced", stop)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(spec, folder, lanes=LANES, devices=1, watch=interrupted)
+    assert sorted(p.name for p in (folder / "chunks").iterdir()) == [f"train-{i:09d}.npz" for i in (0, 4, 8)]
+    assert_same(sweep(spec, folder, devices=8, watch=told), results)  # the lanes are the recorded ones
+    assert told.there == 12 and told.steps["training"] == [(20, 20)]
+    assert same_files(folder, whole)
+
+
+def test_a_diverged_run_is_marked_and_hurts_no_other(spec, scenario):
+    good = [point[0] for point in spec.points()[:3]]
+    raw = {"scenario": scenario, "seeds": 2, "evaluation_episodes": 50, "set": {"episodes": 1200, "hidden": [4]}}
+    rates = [good[0], 3e38, good[1], good[2]]
+    found = sweep(raw | {"axes": {"learning_rate": rates}}, lanes=LANES, devices=1)
+    assert found.diverged.tolist() == [2, 3]
+    assert np.isnan(found.table["cost"][2:4]).all() and np.isnan(found.table["gap_percent"][2:4]).all()
+    assert found.best()[0].configuration != 1 and found.best()[-1].configuration == 1
+    alone = sweep(raw | {"axes": {"learning_rate": good}}, lanes=LANES, devices=1)
+    others = [0, 1, 4, 5, 6, 7]
+    for name in ("cost", "success", "optimal_cost"):
+        np.testing.assert_array_equal(found.table[name][others], alone.table[name])
+    np.testing.assert_array_equal(found.curves["cost"][others], alone.curves["cost"])
+
+
+def test_the_compilations_promised_are_those_made(scenario, caplog):
+    raw = {
+        "scenario": scenario, "seeds": 2, "evaluation_episodes": 20,
+        "set": {"episodes": 60, "baseline": "none"},
+        "axes": {"hidden": [[3], [4]], "entropy": [0.1, 0.2, 0.3], "horizon": [2]},
+    }  # fmt: skip
+    told = Told()
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        sweep(raw, lanes=2, devices=1, watch=told)
+    compiled = collections.Counter(
+        record.getMessage().partition("jit(")[2].partition(")")[0]
+        for record in caplog.records
+        if record.getMessage().startswith("Finished XLA compilation")
+    )
+    assert compiled == {"train_rows": 2, "solve_rows": 1}
+    assert told.plan.compilations == 3 and told.plan.shapes == 2
+    assert told.plan.static == ("hidden", "horizon") and told.plan.traced == ("entropy",)
+
+
+def test_the_plan_tells_numbers_before_anything_is_written(spec, tmp_path, capsys):
+    plan = plan_only(spec, tmp_path / "out", lanes=LANES, devices=8)
+    assert (plan.runs, plan.configurations, plan.seeds, plan.episodes) == (20, 10, 2, 20 * 1200)
+    assert (plan.compilations, plan.lanes, plan.devices, plan.environments, plan.unsolved) == (2, LANES, 8, 10, 0)
+    assert plan.device_bytes > 4 * 50 * 12 * LANES and plan.seconds > 0 and plan.rate > 0
+    assert (
+        main(["sweep", str(sweep_file(tmp_path, spec)), "--plan", "--out", str(tmp_path / "out"), "--lanes", "4"]) == 0
+    )
+    assert "20" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+def test_lanes_shrink_until_they_fit_or_it_says_why_not(scenario):
+    raw = {"scenario": scenario, "seeds": 1, "optimum": False, "evaluation_episodes": 200}
+    raw |= {"set": {"episodes": 60, "hidden": [2], "baseline": "none"}, "axes": {"entropy": [0.1]}}
+    needed = plan_only(raw, lanes=16, devices=1).device_bytes
+    fitted = plan_only(raw, devices=1, memory_limit=0.6 * needed)
+    assert fitted.lanes == 8 and fitted.device_bytes < 0.6 * needed
+    with pytest.raises(UserError, match="does not fit in memory: 16 runs side by side need"):
+        plan_only(raw, lanes=16, devices=1, memory_limit=0.6 * needed)
+
+
+def test_the_table_is_parquet_with_a_row_a_run(kept, spec):
+    _, told, folder = kept
+    table = pyarrow.parquet.read_table(folder / "table.parquet")
+    assert table.num_rows == 20 == len(np.load(folder / "curves.npz")["cost"])
+    assert table.column("configuration").to_pylist() == [i // 2 for i in range(20)]
+    assert table.column("learning_rate").to_pylist() == [point[0] for point in spec.points() for _ in range(2)]
+    assert {"weights.latency", "cost", "success", "violation", "diverged", "optimal_cost", "gap_percent"} <= set(
+        table.column_names
+    )
+    assert min(table.column("gap_percent").to_pylist()) > -1e-3  # the optimum of the tiny scenario, on the same luck
+    assert told.steps["training"] == [(done, 20) for done in (4, 8, 12, 16, 20)]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["compilations"] == told.plan.compilations == 2
+
+
+def test_a_sweep_over_scenarios_of_different_shapes(scenario, tmp_path):
+    other = tmp_path / "other.toml"
+    other.write_text(TINY.replace('coordinates = ["error"]', 'coordinates = ["error", "doubt"]'))
+    fixed = {"episodes": 60, "hidden": [2], "baseline": "none"}
+    raw = {"seeds": 1, "evaluation_episodes": 20, "set": fixed}
+    found = sweep(raw | {"axes": {"scenario": [scenario, str(other)]}, "optimum": False}, lanes=2, devices=1)
+    assert found.table["scenario"].tolist() == [scenario, str(other)]
+    assert found.table["divergence"][1] != found.table["divergence"][0] and np.isnan(found.table["optimal_cost"]).all()
+
+
+def other_spec(spec, **changes):
+    return dataclasses.replace(spec, **changes)
+
+
+@pytest.fixture
+def copied(kept, tmp_path):
+    """A sweep folder to spoil."""
+    return shutil.copytree(kept[2], tmp_path / "copied")
+
+
+def test_another_sweep_s_folder_is_left_alone(copied, spec):
+    before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match="holds the results of another sweep \\(set differs\\)"):
+        sweep(other_spec(spec, fixed={"episodes": 1230, "hidden": [4]}), copied)
+    with pytest.raises(UserError, match="begun with 4 lanes, not 8"):
+        sweep(spec, copied, lanes=8)
+    assert before == {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
+
+
+def test_a_folder_of_other_versions_is_left_alone(copied, spec):
+    about = json.loads((copied / "sweep.json").read_text())
+    about["versions"]["jax"] = "0.0.1"
+    (copied / "sweep.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match=r"begun with .*jax 0\.0\.1.*rows would not be comparable"):
+        sweep(spec, copied)
+
+
+def test_a_folder_that_is_no_sweep_s_is_left_alone(tmp_path, spec):
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(UserError, match="already exists, and it is not a sweep folder"):
+        sweep(spec, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+
+
+def test_damaged_files_are_named(copied, spec):
+    (copied / "table.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UserError, match=r"table\.parquet: cannot be read"):
+        sweep(spec, copied)
+    (copied / "manifest.json").unlink()
+    (copied / "chunks").mkdir()
+    (copied / "chunks" / "train-000000000.npz").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"train-000000000\.npz: cannot be read .*delete it"):
+        sweep(spec, copied, devices=1)
+
+
+def test_two_processes_do_not_work_on_one_sweep(copied, spec, tmp_path):
+    lock = "f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX)"
+    holder = f"import fcntl, sys; {lock}; print('held', flush=True); input()"
+    (copied / "manifest.json").unlink()
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(copied / ".lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(UserError, match="another process is at work on this sweep"):
+            sweep(spec, copied, devices=1)
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--from", "FOLDER"], "--from and --row go together"),
+        (["--row", "1"], "--from and --row go together"),
+        (["--from", "FOLDER", "--row", "20"], "--row: FOLDER has rows 0 to 19, got 20"),
+        (["--from", "FOLDER", "--row", "1", "--batch", "60"], "--from takes scenario, numbers and seed from the sweep"),
+        (["--from", "/proc/none", "--row", "1"], "not a sweep folder"),
+    ],
+)
+def test_bad_rows_are_refused_in_one_line(kept, capsys, args, message):
+    folder = str(kept[2])
+    assert main(["train", *(folder if arg == "FOLDER" else arg for arg in args)]) == 2
+    captured = capsys.readouterr()
+    assert message.replace("FOLDER", folder) in captured.err and captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--set", "batch"], "expected key=value"),
+        (["--set", "batch=many"], "is not a TOML value"),
+        (["--set", "learning_rate=0.1"], "set.learning_rate: is an axis as well"),
+        (["--episodes", "0"], "episodes: expected a whole number of at least 1, got 0"),
+        (["--lanes", "0"], "--lanes: expected a number above 0"),
+        (["--devices", "9"], "--devices: there are 8, asked for 9"),
+        (["--coordinator", "here:1"], "go together"),
+        (["--study", "sqlite:///x.db"], "--study is for adaptive methods"),
+        (["--json", "/proc/no/x.json"], "cannot be written"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line(spec, tmp_path, capsys, args, message):
+    out = tmp_path / "out"
+    assert main(["sweep", str(sweep_file(tmp_path, spec)), "--out", str(out), *args]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and captured.err.count("\n") == 1 and not out.exists()
