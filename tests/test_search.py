@@ -13,6 +13,7 @@ import pytest
 from aljax.errors import UserError
 from aljax.sweeps import search as search_
 from aljax.sweeps import space
+from aljax.sweeps import study as study_
 from aljax.sweeps.run import Watch, plan_only, sweep
 from aljax.sweeps.search import first_points, search
 
@@ -31,12 +32,12 @@ WORKER = """
 import sys, time
 from pathlib import Path
 import jax
-from aljax.sweeps import search as search_, space
+from aljax.sweeps import search as search_, space, study as study_
 
 raw, out, url, ready, go, cache = sys.argv[1:]
 jax.config.update("jax_compilation_cache_dir", cache)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-search_.HEARTBEAT_SECONDS, search_.GRACE_SECONDS, search_.POLL_SECONDS = 1, 2, 0.1
+study_.HEARTBEAT_SECONDS, study_.GRACE_SECONDS, search_.POLL_SECONDS = 1, 2, 0.1
 batches, train = 0, search_.carry_out
 
 def paused(work, *rest):
@@ -69,8 +70,8 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(search_, "HEARTBEAT_SECONDS", 1)
-    monkeypatch.setattr(search_, "GRACE_SECONDS", 2)
+    monkeypatch.setattr(study_, "HEARTBEAT_SECONDS", 1)
+    monkeypatch.setattr(study_, "GRACE_SECONDS", 2)
     monkeypatch.setattr(search_, "POLL_SECONDS", 0.1)
 
 
@@ -172,7 +173,7 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(make, tmp_path)
     assert watch.heard == list(range(BATCH * SEEDS, 16 * SEEDS + 1, BATCH * SEEDS))
     assert watch.plan is not None and watch.plan.configurations == 16 and watch.plan.episodes == 16 * SEEDS * 60
     same(run(spec, out), whole)
-    assert states(search_._sqlite(out / "study.db")) == ["COMPLETE"] * 16
+    assert states(study_.sqlite_url(out / "study.db")) == ["COMPLETE"] * 16
 
 
 def test_two_workers_share_the_trials_of_one_study(make, tmp_path, cache):
@@ -251,7 +252,7 @@ def figures(cost=1.0):
 def join(tmp_path):
     """Joins a study; several times, as several workers would."""
     with contextlib.ExitStack() as stack:
-        yield lambda spec: stack.enter_context(search_._joined(spec, f"sqlite:///{tmp_path}/study.db"))
+        yield lambda spec: stack.enter_context(study_.joined_study(spec, f"sqlite:///{tmp_path}/study.db"))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -260,7 +261,7 @@ def test_points_get_better_and_are_the_same_however_often_a_search_was_stopped(m
 
     def searched(url, stopped):
         asked = 0
-        with search_._joined(spec, url) as joined:
+        with study_.joined_study(spec, url) as joined:
             while not joined.finished():
                 claims = joined.ask(6)
                 if asked % 4 in stopped:
@@ -330,7 +331,7 @@ def test_a_retry_that_was_queued_twice_is_done_once(make, join):
     other.abandon()
     one.recover()
     (failed,) = [trial for trial in other.study.trials if trial.state.name == "FAIL"]
-    with search_._quiet(optuna):
+    with study_._quiet(optuna):
         optuna.storages.RetryHeartbeatStaleTrialCallback()(other.study, failed)
     claims = other.ask(1) + one.ask(1)
     assert [claim.index for claim in claims] == [0]
@@ -341,7 +342,7 @@ def test_a_retry_that_was_queued_twice_is_done_once(make, join):
 def test_a_trial_of_a_worker_that_died_before_its_first_heartbeat_is_done_again(make, join):
     spec = make(configurations=1)
     one, other = join(spec), join(spec)
-    with search_._quiet(optuna):
+    with study_._quiet(optuna):
         one.study.ask()
     assert other.ask(1) == []
     for _ in range(100):
@@ -416,11 +417,11 @@ def test_refusals(make, tmp_path, monkeypatch):
         with pytest.raises(UserError, match=r"^study: cannot be opened: .+$"):
             run(make(), study=url)
     url = f"sqlite:///{tmp_path}/study.db"
-    with search_._joined(make(), url) as joined:
+    with study_.joined_study(make(), url) as joined:
         joined.agree(8)
     with pytest.raises(UserError, match=r"^study: begun with 8 lanes, not 4: rows would not be comparable$"):
         run(make(), study=url)
-    with search_._joined(make(), url) as joined:
+    with study_.joined_study(make(), url) as joined:
         joined.study.set_user_attr("begun", {"lanes": LANES, "platform": "abacus", "versions": {}})
     with pytest.raises(UserError, match=r"^study: begun with platform abacus, this is cpu: rows would not"):
         run(make(), study=url)

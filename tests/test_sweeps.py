@@ -29,6 +29,7 @@ from aljax.scenario import load_scenario
 from aljax.sweeps import repeat
 from aljax.sweeps.run import Watch, plan_only
 from aljax.sweeps.space import make_spec
+from aljax.sweeps.store import recorded_lanes
 from aljax.train import Hyperparameters, TrainConfig, network_of, train
 
 from tiny import TINY
@@ -381,6 +382,12 @@ def test_a_folder_that_is_no_sweep_s_is_left_alone(tmp_path, spec):
     with pytest.raises(UserError, match="already exists, and it is not a sweep folder"):
         sweep(spec, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+
+
+def test_a_folder_left_before_anything_was_recorded_is_free(tmp_path, spec):
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".sweep.x1y2.json").write_text("{")
+    assert recorded_lanes(tmp_path, spec) is None
 
 
 def test_damaged_files_are_named(copied, spec):

@@ -18,7 +18,7 @@ from aljax.sweeps.plan import Compiler, SweepPlan, fitting, make_sweep_plan, pea
 from aljax.sweeps.programs import Program, Result, make_mesh
 from aljax.sweeps.results import Gathered, Results, played_arrays, training_arrays
 from aljax.sweeps.space import Spec, make_spec, read_spec
-from aljax.sweeps.store import Store, opened, recorded_lanes
+from aljax.sweeps.store import Store, agreed_lanes, opened, recorded_lanes
 from aljax.sweeps.work import Work, batches
 
 
@@ -218,9 +218,7 @@ def _agreed(spec: Spec, folder: Path | None, lanes: int | None) -> tuple[int | N
         recorded, complete = int(state[0]) or None, bool(state[1])
     if refusal is not None:
         raise refusal
-    if recorded is not None and lanes is not None and lanes != recorded:
-        raise UserError(f"{folder}: begun with {recorded} lanes, not {lanes}: rows would not be comparable")
-    return recorded or lanes, complete
+    return agreed_lanes(str(folder), recorded, lanes), complete
 
 
 def _recall(gathered: Gathered, store: Store | None) -> None:

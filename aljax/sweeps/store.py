@@ -96,7 +96,7 @@ def recorded_lanes(folder: Path, spec: Spec, texts: Mapping[str, str] | None = N
     Raises:
       UserError: the folder holds something else, or another sweep, or this one begun under other versions.
     """
-    if not folder.exists() or (folder.is_dir() and {p.name for p in folder.iterdir()} <= {_LOCK}):
+    if not folder.exists() or (folder.is_dir() and all(_is_left_over(path.name) for path in folder.iterdir())):
         return None
     if not folder.is_dir() or not (folder / _ABOUT).is_file():
         raise UserError(f"{folder}: already exists, and it is not a sweep folder")
@@ -104,19 +104,40 @@ def recorded_lanes(folder: Path, spec: Spec, texts: Mapping[str, str] | None = N
     for key, value in wanted["sweep"].items():
         if held["sweep"].get(key) != value:
             raise UserError(f"{folder}: holds the results of another sweep ({key} differs): give another --out")
-    for key in ("platform", "versions"):
+    for key in here():
         if held[key] != wanted[key]:
-            was = _shown(held[key])
-            raise UserError(f"{folder}: begun with {was}, this is {_shown(wanted[key])}: rows would not be comparable")
+            was = shown(held[key])
+            raise UserError(f"{folder}: begun with {was}, this is {shown(wanted[key])}: rows would not be comparable")
     return int(held["lanes"])
 
 
+def _is_left_over(name: str) -> bool:
+    """Of a process that was killed before it had written what the sweep is."""
+    return name == _LOCK or (name.startswith(".sweep.") and name.endswith(".json"))
+
+
+def agreed_lanes(where: str, recorded: int | None, lanes: int | None) -> int | None:
+    """The lanes that are recorded, or asked for.
+
+    Raises:
+      UserError: they differ.
+    """
+    if recorded is not None and lanes is not None and lanes != recorded:
+        raise UserError(f"{where}: begun with {recorded} lanes, not {lanes}: rows would not be comparable")
+    return recorded or lanes
+
+
 def _described(spec: Spec, texts: Mapping[str, str] | None = None) -> dict[str, Any]:
-    described = {"sweep": spec.fingerprint(texts), "platform": jax.default_backend(), "versions": runs.versions()}
-    return json.loads(json.dumps(described))
+    return json.loads(json.dumps({"sweep": spec.fingerprint(texts), **here()}))
 
 
-def _shown(value: Any) -> str:
+def here() -> dict[str, Any]:
+    """What must be equal for rows to be comparable, beside the sweep and the lanes."""
+    return {"platform": jax.default_backend(), "versions": runs.versions()}
+
+
+def shown(value: Any) -> str:
+    """A value of `here` in words."""
     return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
 
 
