@@ -1,6 +1,18 @@
-"""Tests run on the CPU, whatever else the machine has."""
+"""Tests run on the CPU, whatever else the machine has, and find their own earlier compilations."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")  # for what is spread over devices; the rest uses the first
+
+# Most of the time goes into compiling, often the same program again, in this process and in those that it starts.
+# A folder for each process, gone with it: what is in it was compiled by the code under test.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ or "PYTEST_XDIST_WORKER" in os.environ:
+    _folder = tempfile.mkdtemp(prefix="aljax-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _folder
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    atexit.register(shutil.rmtree, _folder, ignore_errors=True)

@@ -17,7 +17,6 @@ import jax
 import numpy as np
 import pyarrow.parquet
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from aljax import UserError, sweep
 from aljax.cli import main
@@ -35,24 +34,6 @@ from aljax.train import Hyperparameters, TrainConfig, network_of, train
 from tiny import TINY
 
 LANES = 4
-CACHE = {
-    "jax_compilation_cache_dir": None,
-    "jax_persistent_cache_min_compile_time_secs": 0.0,
-    "jax_persistent_cache_min_entry_size_bytes": -1,
-}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compilations(tmp_path_factory):
-    """These tests find each other's compilations, or they would mostly compile. Gives the folder."""
-    folder = tmp_path_factory.mktemp("compilations")
-    before = {name: getattr(jax.config, name) for name in CACHE}
-    for name, value in CACHE.items():
-        jax.config.update(name, str(folder) if value is None else value)
-    yield folder
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")
@@ -216,9 +197,8 @@ def start(file, out, *args, lanes=LANES, **environment):
 def test_killed_ten_times_and_resumed_it_ends_as_if_undisturbed(kept, spec, tmp_path):
     _, _, expected = kept
     file, out, dice = sweep_file(tmp_path, spec), tmp_path / "out", random.Random(0)
-    # The test's processes find each other's compilations, or it would mostly compile.
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    one = cache | {"JAX_NUM_CPU_DEVICES": "1"}
+    one = {"JAX_NUM_CPU_DEVICES": "1"}
+    # The processes find each other's compilations, or they would mostly compile when they are killed.
     warm = start(file, tmp_path / "other", "--plan", **one)
     assert warm.communicate(timeout=240) and warm.returncode == 0
     chunks = 5 + 2  # of training and of optima
