@@ -10,7 +10,7 @@ train: $(VENV)/.installed
 	$(BIN)/aljax train $(ARGS)
 
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(VENV)/.linted
 	$(BIN)/ruff check .

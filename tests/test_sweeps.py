@@ -150,10 +150,7 @@ def test_eight_devices_give_what_one_gives(kept, spec):
 def test_two_hosts_give_what_one_gives(kept, spec, tmp_path):
     _, _, expected = kept
     file = sweep_file(tmp_path, spec)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    joined = ["--coordinator", f"127.0.0.1:{port}", "--processes", "2", "--process"]
+    joined = ["--coordinator", f"127.0.0.1:{free_port()}", "--processes", "2", "--process"]
     with_two = {"JAX_NUM_CPU_DEVICES": "2"}
     # Only the first host has a folder to write in.
     other = start(file, "/proc/none", *joined, "1", **with_two)
@@ -162,6 +159,19 @@ def test_two_hosts_give_what_one_gives(kept, spec, tmp_path):
     assert first.returncode == other.returncode == 0, outputs
     assert "2 hosts" in outputs[0][0] and "plan" not in outputs[1][0]
     assert same_files(tmp_path / "out", expected)
+
+    # Once more, now that it is complete: both hosts are told, and nothing is done again.
+    joined[1] = f"127.0.0.1:{free_port()}"
+    again = [start(file, out, *joined, str(i), **with_two) for i, out in enumerate((tmp_path / "out", "/proc/none"))]
+    outputs = [process.communicate(timeout=240) for process in again]
+    assert again[0].returncode == again[1].returncode == 0, outputs
+    assert "plan" not in outputs[0][0] and "best: configuration" in outputs[0][0]
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def sweep_file(folder, spec):

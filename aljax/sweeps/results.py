@@ -128,6 +128,22 @@ class Gathered:
             values[items] = arrays[name]
         self.pair_done[items] = True
 
+    def put_results(self, found: Results) -> None:
+        """Takes in what is complete."""
+        pair = self.pair
+        for name in FIGURES:
+            self.rows[name][:] = found.table[name]
+            self.pairs[name][pair] = found.table[f"optimal_{name}"]
+        self.rows["finite"][:] = ~found.table["diverged"]
+        self.curves = dict(found.curves)
+        self.row_done[:] = self.pair_done[:] = True
+
+    @property
+    def pair(self) -> np.ndarray:
+        """The pair of environment and seed that each row belongs to. ``[R]``"""
+        configuration, seed = np.divmod(np.arange(self.work.rows), self.work.seeds)
+        return np.array(self.work.environment_of, int)[configuration] * self.work.seeds + seed
+
     def results(self) -> Results:
         """The table and the curves."""
         work, seeds = self.work, self.work.seeds
@@ -138,8 +154,7 @@ class Gathered:
         finite = self.rows["finite"] & np.isfinite(self.rows["cost"])
         table |= {name: np.where(finite, self.rows[name], np.nan) for name in FIGURES}
         table["diverged"] = ~finite
-        pair = np.array(work.environment_of, int)[configuration] * seeds + seed
-        table |= {f"optimal_{name}": self.pairs[name][pair] for name in FIGURES}
+        table |= {f"optimal_{name}": self.pairs[name][self.pair] for name in FIGURES}
         with np.errstate(divide="ignore", invalid="ignore"):
             gap = 100 * (table["cost"] / table["optimal_cost"] - 1)
         table["gap_percent"] = np.where(np.isfinite(gap), gap, np.nan)

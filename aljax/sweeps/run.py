@@ -73,19 +73,17 @@ def sweep(
     if study is not None:
         raise UserError(f"--study is for adaptive methods, {spec.where} has method {spec.method}")
     watch, folder = watch or Watch(), None if out is None else Path(out)
+    if folder is not None:
+        results_.check_parquet()
+    lanes, complete = _agreed(spec, folder, lanes)
+    if complete:
+        return _complete(spec, folder)
     work = prepared(spec)
+    watch.step("compiling")
+    compiler = fitting(work, make_mesh(devices), lanes, memory_limit)
     with contextlib.ExitStack() as stack:
-        lanes, complete = _agreed(spec, folder, lanes)
-        if complete and folder is not None and jax.process_count() == 1:
-            return results_.read(folder, spec)
-        compiler: Compiler | None = None
-        if not complete or jax.process_count() > 1:
-            watch.step("compiling")
-            compiler = fitting(work, make_mesh(devices), lanes, memory_limit)
-        assert compiler is not None
         store = None
         if folder is not None and jax.process_index() == 0:
-            results_.check_parquet()
             store = stack.enter_context(opened(folder, spec, compiler.lanes))
         gathered = Gathered(work)
         _recall(gathered, store)
@@ -219,6 +217,18 @@ def _agreed(spec: Spec, folder: Path | None, lanes: int | None) -> tuple[int | N
     if refusal is not None:
         raise refusal
     return agreed_lanes(str(folder), recorded, lanes), complete
+
+
+def _complete(spec: Spec, folder: Path | None) -> Results:
+    """The results that the first host's folder holds."""
+    found = results_.read(folder, spec) if folder is not None and jax.process_index() == 0 else None
+    if found is not None and jax.process_count() == 1:
+        return found
+    gathered = Gathered(prepared(spec))
+    if found is not None:
+        gathered.put_results(found)
+    _share(gathered)
+    return gathered.results()
 
 
 def _recall(gathered: Gathered, store: Store | None) -> None:
