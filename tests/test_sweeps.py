@@ -431,6 +431,7 @@ def test_bad_rows_are_refused_in_one_line(kept, capsys, args, message):
         (["--lanes", "0"], "--lanes: expected a number above 0"),
         (["--devices", "9"], "--devices: there are 8, asked for 9"),
         (["--coordinator", "here:1"], "go together"),
+        (["--distributed", "--coordinator", "here:1", "--processes", "2", "--process", "0"], "--distributed finds"),
         (["--study", "sqlite:///x.db"], "--study is for adaptive methods"),
         (["--json", "/proc/no/x.json"], "cannot be written"),
     ],

@@ -132,7 +132,8 @@ class Sweep:
             elif self.distributed:
                 jax.distributed.initialize()
         except (RuntimeError, ValueError) as error:
-            raise UserError(f"the hosts cannot be joined: {one_line(error)}") from None
+            hint = " (no job of Slurm, Open MPI or Kubernetes found?)" if self.distributed else ""
+            raise UserError(f"the hosts cannot be joined: {one_line(error)}{hint}") from None
         if self.devices is not None and self.devices > jax.device_count():
             raise UserError(f"--devices: there are {jax.device_count()}, asked for {self.devices}")
 
