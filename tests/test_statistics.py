@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from aljax.statistics import (
     Interval,
     bootstrap,
+    explained_variance,
     interquartile_mean,
     mean_interval,
     paired_difference,
@@ -84,3 +86,30 @@ def test_bootstrap_intervals_over_twenty_seeds_cover_nearly_as_often_as_they_say
         found = bootstrap([rng.normal(size=20)], resamples=500)
         covered.append(found.low <= 0 <= found.high)
     assert 0.86 < np.mean(covered) < 0.99
+
+
+def test_the_explained_variance_is_that_of_an_analysis_of_variance():
+    rng = np.random.default_rng(0)
+    names = np.array(["a", "b", "c"])[rng.integers(0, 3, 60)]
+    outcomes = rng.normal(size=60) + 2.0 * (names == "b")
+    groups = [outcomes[names == name] for name in "abc"]
+    f = scipy.stats.f_oneway(*groups).statistic
+    k, n = 3, 60
+    expected = (k - 1) * (f - 1) / ((k - 1) * f + n - k)  # ε² in terms of F
+    assert explained_variance(names, outcomes) == pytest.approx(expected)
+
+
+def test_what_explains_nothing_explains_nothing_and_what_explains_all_nearly_all():
+    rng = np.random.default_rng(1)
+    x, noise = rng.random(5_000), rng.random(5_000)
+    assert explained_variance(x, noise) < 0.01
+    assert explained_variance(x, (x - 0.5) ** 2) > 0.9  # no straight line, and yet
+    assert explained_variance(np.repeat([True, False], 10), np.repeat([1.0, 2.0], 10)) == pytest.approx(1)
+    assert explained_variance(np.arange(10) // 2, np.ones(10)) == 0
+
+
+def test_too_few_outcomes_explain_nothing_and_those_that_diverged_are_left_out():
+    assert np.isnan(explained_variance([1, 2, 3], [1.0, 2.0, 3.0]))
+    assert np.isnan(explained_variance([1, 2], [np.nan, np.nan]))
+    values, outcomes = np.repeat([1, 2], 10), np.repeat([1.0, 2.0], 10) + np.tile([0.0, 0.1], 10)
+    assert explained_variance(np.append(values, 1), np.append(outcomes, np.nan)) == explained_variance(values, outcomes)
