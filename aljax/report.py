@@ -47,8 +47,8 @@ def metric_tables(scenario: Scenario, summaries: Mapping[str, Summary], *, plain
     """
     published = PUBLISHED if scenario.name == "paper" and not scenario.overrides else {}
     about = f"{_about(scenario)}, mean ± std over seeds"
-    first = _table(f"Table 1. Total cost and success: {about}", plain)
-    second = _table(f"Table 2. Cost components, unweighted: {about}", plain)
+    first = new_table(f"Table 1. Total cost and success: {about}", plain)
+    second = new_table(f"Table 2. Cost components, unweighted: {about}", plain)
     first.add_column("policy")
     second.add_column("policy")
     for table, names in ((first, ("cost", "success")), (second, COMPONENTS)):
@@ -77,7 +77,7 @@ def percent(gap: Interval) -> str:
 
 def optimal_table(scenario: Scenario, exact: Summary, rolled_out: Summary | None) -> Table:
     """The exact optimum and, for comparison, what following it came to in as many episodes."""
-    table = _table(f"The exact optimum: {_about(scenario)}, mean ± std over seeds", False)
+    table = new_table(f"The exact optimum: {_about(scenario)}, mean ± std over seeds", False)
     for column in ("", "cost", "success", *COMPONENTS):
         table.add_column(column, justify="right" if column else "left")
     rows = {"expected": exact} | ({} if rolled_out is None else {"rolled out": rolled_out})
@@ -92,7 +92,7 @@ def path_table(scenario: Scenario, path: Path) -> Table:
     start = ", ".join(f"{name} {_g(x)}" for name, x in zip(scenario.coordinate_names, path.z[0], strict=True))
     solution = path.solution
     about = f"expected cost {float(solution.value[0]):.4f}, success {float(solution.success[0]):.4f}"
-    table = _table(f"Optimal actions from {start}, as long as none fails ({about})", False)
+    table = new_table(f"Optimal actions from {start}, as long as none fails ({about})", False)
     for column in ("step", "action", *scenario.coordinate_names):
         table.add_column(column, justify="left" if column == "action" else "right")
     for step, (action, z) in enumerate(zip(path.actions, path.z[1:], strict=True), 1):
@@ -102,7 +102,7 @@ def path_table(scenario: Scenario, path: Path) -> Table:
 
 def bracket_table(scenario: Scenario, found: Bracket) -> Table:
     """A lower and an upper bound on the optimum's cost."""
-    table = _table(f"Bounds on the optimal expected cost: {_about(scenario)}", False)
+    table = new_table(f"Bounds on the optimal expected cost: {_about(scenario)}", False)
     for column in ("bound", "cost [95 % CI]", "from"):
         table.add_column(column, justify="right" if "CI" in column else "left")
     table.add_row("lower", str(found.lower), "information relaxation: no policy costs less on average")
@@ -118,7 +118,7 @@ def _about(scenario: Scenario) -> str:
 
 def scenario_list(scenarios: Iterable[Scenario]) -> Table:
     """The shipped scenarios, a row each."""
-    table = _table("Scenarios", False)
+    table = new_table("Scenarios", False)
     for column in ("name", "actions", "coordinates", "horizon", "what it is"):
         table.add_column(column, justify="right" if column in ("actions", "coordinates", "horizon") else "left")
     for scenario in scenarios:
@@ -130,25 +130,25 @@ def scenario_list(scenarios: Iterable[Scenario]) -> Table:
 def scenario_tables(scenario: Scenario) -> list[Table]:
     """One scenario: its actions, its task, its weights, and where the numbers come from."""
     params, names = scenario.params, scenario.coordinate_names
-    actions = _table("Actions", False)
+    actions = new_table("Actions", False)
     for column in ("action", "kind", "latency s", "money $", "failure", "after failing", "success does", "noise"):
         actions.add_column(column, justify="left" if column in ("action", "kind", "success does") else "right")
     for i, (action, kind) in enumerate(zip(scenario.action_names, scenario.kinds, strict=True)):
         row = {name: np.asarray(getattr(params.actions, name))[i] for name in _columns()}
         numbers = (_g(row[k]) for k in ("latency", "money", "failure", "retry_failure"))
         actions.add_row(action, kind, *numbers, _effect(row, names), _g(row["noise"]))
-    task = _table("Task", False)
+    task = new_table("Task", False)
     for column in ("coordinate", "starts", "drift a step", "tolerance", "misread std"):
         task.add_column(column, justify="left" if column == "coordinate" else "right")
     for i, name in enumerate(names):
         starts = f"{_g(params.start_low[i])} to {_g(params.start_high[i])}"
         task.add_row(name, starts, *(_g(x[i]) for x in (params.drift, params.tolerance, params.misread)))
-    cost = _table("Cost weights λ and limits", False)
+    cost = new_table("Cost weights λ and limits", False)
     for column in (*COMPONENTS, "horizon", "latency budget", "money budget"):
         cost.add_column(column, justify="right")
     limits = (_g(params.latency_budget), _g(params.money_budget))
     cost.add_row(*(_g(weight) for weight in np.asarray(params.weights)), str(scenario.horizon), *limits)
-    sources = _table("Where the numbers come from", False)
+    sources = new_table("Where the numbers come from", False)
     sources.add_column("key")
     sources.add_column("source", overflow="fold")
     for key, text in scenario.sources.items():
@@ -172,7 +172,8 @@ def markdown(tables: Iterable[Table]) -> str:
     return "\n".join(line.rstrip() for line in stream.getvalue().strip().splitlines()) + "\n"
 
 
-def _table(title: str, plain: bool) -> Table:
+def new_table(title: str, plain: bool) -> Table:
+    """An empty table with a title; `plain`: as Markdown."""
     return Table(title=title, box=box.MARKDOWN if plain else box.SIMPLE_HEAD, title_justify="left", title_style="bold")
 
 

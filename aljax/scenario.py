@@ -100,7 +100,7 @@ def load_scenario(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Sc
       UserError: no such scenario, broken TOML, or a key or number that cannot be; one line naming file, key
         and reason.
     """
-    name, where, text = _read(name_or_path)
+    name, where, text = read_scenario(name_or_path)
     return parse_scenario(text, name=name, where=where, overrides=overrides)
 
 
@@ -116,8 +116,8 @@ def parse_scenario(text: str, *, name: str, where: str, overrides: Sequence[str]
     return _Reader(raw, where).scenario(name, text, tuple(overrides))
 
 
-def _read(name_or_path: str | Path) -> tuple[str, str, str]:
-    """Name, place and text of a scenario."""
+def read_scenario(name_or_path: str | Path) -> tuple[str, str, str]:
+    """Name, place and text of a scenario, for `parse_scenario`. See `load_scenario`."""
     asked, names = str(name_or_path), scenario_names()
     path = resources.files("aljax") / "scenarios" / f"{asked}.toml" if asked in names else Path(asked)
     if asked not in names and not path.is_file():

@@ -15,7 +15,7 @@ from aljax.sweeps import search as search_
 from aljax.sweeps import space
 from aljax.sweeps import study as study_
 from aljax.sweeps.run import Watch, plan_only, sweep
-from aljax.sweeps.search import first_points, search
+from aljax.sweeps.search import batch_size, first_points, search
 
 from tiny import TINY
 
@@ -399,7 +399,7 @@ def test_points_are_values_of_the_axes(make):
         else:
             assert all(axis.low <= value <= axis.high for value in values)
             assert all(type(value) is (int if axis.integer else float) for value in values)
-    assert len(first_points(spec)) == min(40, 16 * jax.device_count() // SEEDS)
+    assert batch_size(spec, 16, 8) == min(40, 16 * 8 // SEEDS)
 
 
 def test_the_plan_is_that_of_the_whole(make, tmp_path):
@@ -410,7 +410,7 @@ def test_the_plan_is_that_of_the_whole(make, tmp_path):
 
 def test_refusals(make, tmp_path, monkeypatch):
     spec = make("cma-es", axes={"learning_rate": RATE, "hidden": [[4], [8]]}, set={"episodes": 60, "batch": 10})
-    for refused in (search, first_points):
+    for refused in (search, lambda spec: first_points(spec, 1)):
         with pytest.raises(UserError, match=r"^sweep: axes.hidden: cma-es needs ranges, not lists$"):
             refused(spec)
     for url in ("nonsense", "nonsense://there", f"sqlite:///{tmp_path}/nowhere/study.db"):

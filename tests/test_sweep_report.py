@@ -169,9 +169,12 @@ def test_every_picture_survives_that_all_diverged(tmp_path):
 )
 def test_what_applies_is_drawn(name, expected, tmp_path, monkeypatch):
     drawn = []
-    for function in ("against_axes", "heat_map", "learning_curves", "pareto"):
-        monkeypatch.setattr(plots, function, lambda path, *_: drawn.append(path.name))
-    assert plots.draw(tmp_path, SWEEPS[name]()) == drawn == expected
+    files = {"against_axes": "axes.png", "heat_map": "heat_map.png", "learning_curves": "learning_curves.png"}
+    for function, file in (files | {"pareto": "pareto.png"}).items():
+        # Drawn under another name, so that the file appears whole.
+        monkeypatch.setattr(plots, function, lambda path, *_, file=file: drawn.append((file, path.write_text(file))))
+    assert plots.draw(tmp_path, SWEEPS[name]()) == [file for file, _ in drawn] == expected
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {file: file for file in expected}
 
 
 @pytest.mark.parametrize("name", SWEEPS)

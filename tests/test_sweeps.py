@@ -301,7 +301,7 @@ def test_the_plan_tells_numbers_before_anything_is_written(spec, tmp_path, capsy
     assert (
         main(["sweep", str(sweep_file(tmp_path, spec)), "--plan", "--out", str(tmp_path / "out"), "--lanes", "4"]) == 0
     )
-    assert "20" in capsys.readouterr().out
+    assert "20 = 10 configurations × 2 seeds" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
 
 

@@ -15,6 +15,7 @@ from tyro.conf import Positional, arg
 
 from aljax import report, runs
 from aljax.errors import UserError, one_line
+from aljax.plots import pyplot
 from aljax.sweeps.plan import SweepPlan
 from aljax.sweeps.results import Results
 from aljax.sweeps.run import Watch, plan_only, sweep
@@ -85,6 +86,8 @@ class Sweep:
         spec = read_spec(self.file, changes)
         if jax.process_index() > 0:
             console.quiet = True
+        if self.plots and not self.plan:
+            pyplot()  # to say before the work that it is missing
         out = self.out or Path("runs") / f"sweep-{self.file.stem}"
         limit = None if self.memory is None else self.memory * 2**30
         chosen: dict[str, Any] = {"lanes": self.lanes, "devices": self.devices, "memory_limit": limit}
@@ -142,12 +145,11 @@ class Sweep:
         from aljax.sweeps import plots
         from aljax.sweeps import report as sweep_report
 
-        tables = sweep_report.summary_tables(found)
         if self.plots:
             plots.draw(out, found)
         with runs.whole_file(out / "summary.md") as file:
-            file.write_text(report.markdown(sweep_report.summary_tables(found)), encoding="utf-8")
-        report.show(console, tables)
+            file.write_text(report.markdown(sweep_report.summary_tables(found, plain=True)), encoding="utf-8")
+        report.show(console, sweep_report.summary_tables(found))
         console.print(f"{sweep_report.summary_line(found)} Written to [bold]{out}[/]", highlight=False)
 
     def _write(self, spec: Spec, watch: "_Watch", found: Results | None, begun: float) -> None:

@@ -1,12 +1,13 @@
 """Pictures of a sweep, drawn with matplotlib (the extra ``plot``)."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from aljax import runs
 from aljax.plots import pyplot, save
 from aljax.sweeps.report import MAXIMISE, OBJECTIVES, fronts, number, objectives, over_weights, scenarios
 from aljax.sweeps.results import Results, column
@@ -263,17 +264,16 @@ def draw(folder: Path, results: Results) -> list[str]:
     """
     if _best(_means(results, "cost")) is None:
         return []
-    against_axes(folder / "axes.png", results)
-    names = ["axes.png"]
+    drawings: dict[str, Callable[[Path, Results], None]] = {"axes.png": against_axes}
     if len(results.spec.axes) > 1:
-        heat_map(folder / "heat_map.png", results, *two_most_important(results))
-        names.append("heat_map.png")
-    learning_curves(folder / "learning_curves.png", results)
-    names.append("learning_curves.png")
+        drawings["heat_map.png"] = lambda path, results: heat_map(path, results, *two_most_important(results))
+    drawings["learning_curves.png"] = learning_curves
     if over_weights(results):
-        pareto(folder / "pareto.png", results)
-        names.append("pareto.png")
-    return names
+        drawings["pareto.png"] = pareto
+    for name, drawing in drawings.items():
+        with runs.whole_file(folder / name) as file:
+            drawing(file, results)
+    return list(drawings)
 
 
 def _means(results: Results, column: str) -> np.ndarray:

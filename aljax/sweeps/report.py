@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from rich import box
 from rich.table import Table
 
+from aljax.report import new_table
 from aljax.statistics import Interval
 from aljax.sweeps.plan import SweepPlan
 from aljax.sweeps.results import Results
@@ -19,7 +19,7 @@ _BAR = 20  # characters of a share of 1
 
 def plan_table(plan: SweepPlan, *, plain: bool = False) -> Table:
     """What a sweep will do and take, a line a fact."""
-    table = _table("The sweep's plan", plain)
+    table = new_table("The sweep's plan", plain)
     table.show_header = plain  # Markdown has no table without one
     table.add_column("")
     table.add_column("", overflow="fold")
@@ -170,7 +170,7 @@ def count(things: float) -> str:
 def _best(results: Results, plain: bool) -> Table:
     seeds = results.spec.protocol.seeds
     currency = ", each at its own λ" if over_weights(results) else ""
-    table = _table(f"Best configurations by their mean cost over {_plural(seeds, 'seed')}{currency}", plain)
+    table = new_table(f"Best configurations by their mean cost over {_plural(seeds, 'seed')}{currency}", plain)
     ranked = [each for each in results.best(5) if np.isfinite(each.figures["cost"].estimate)]
     gaps = any(each.gap is not None for each in ranked)
     interval = " [95 % CI]" if seeds > 1 else ""
@@ -189,7 +189,7 @@ def _best(results: Results, plain: bool) -> Table:
 
 def _importance(results: Results, plain: bool) -> Table:
     title = "How much each axis matters: the share of the cost's variance between configurations that it explains"
-    table = _table(f"{title} by itself (shares need not sum to 1)", plain)
+    table = new_table(f"{title} by itself (shares need not sum to 1)", plain)
     table.add_column("axis")
     table.add_column("share", justify="right")
     table.add_column("")
@@ -210,7 +210,7 @@ def _front(results: Results, plain: bool) -> Table:
         order = order[np.linspace(0, len(order) - 1, _SHOWN_ROWS).round().astype(int)]
     some = f"; {len(order)} of its {len(points):,} points" if len(order) < len(points) else ""
     among = f"{len(on):,} of {_plural(len(every), 'configuration')}"
-    table = _table(f"Pareto front: {among}, which none beats in latency, money and success at once{some}", plain)
+    table = new_table(f"Pareto front: {among}, which none beats in latency, money and success at once{some}", plain)
     keys = [axis.key for axis in results.spec.axes]
     for name in ("configuration", *keys, "latency, s", "money, $", "success", "configurations there"):
         table.add_column(name, justify="right")
@@ -235,7 +235,3 @@ def _interval(interval: Interval) -> str:
 
 def _plural(things: int, name: str) -> str:
     return f"{things:,} {name}{'' if things == 1 else 's'}"
-
-
-def _table(title: str, plain: bool) -> Table:
-    return Table(title=title, box=box.MARKDOWN if plain else box.SIMPLE_HEAD, title_justify="left", title_style="bold")

@@ -221,7 +221,10 @@ def _agreed(spec: Spec, folder: Path | None, lanes: int | None) -> tuple[int | N
 
 def _complete(spec: Spec, folder: Path | None) -> Results:
     """The results that the first host's folder holds."""
-    found = results_.read(folder, spec) if folder is not None and jax.process_index() == 0 else None
+    found = None
+    if folder is not None and jax.process_index() == 0:
+        found = results_.read(folder, spec)
+        Store(folder).tidy()
     if found is not None and jax.process_count() == 1:
         return found
     gathered = Gathered(prepared(spec))

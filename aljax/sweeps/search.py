@@ -18,7 +18,7 @@ import numpy as np
 from aljax.errors import UserError
 from aljax.sweeps import results as results_
 from aljax.sweeps.plan import Compiler, SweepPlan, fitting, make_sweep_plan
-from aljax.sweeps.programs import Shape, default_lanes, make_mesh
+from aljax.sweeps.programs import Shape, make_mesh
 from aljax.sweeps.results import Gathered, Results
 from aljax.sweeps.run import Watch, carry_out, receipt
 from aljax.sweeps.space import Resolver, Spec
@@ -69,7 +69,9 @@ def search(
         results_.check_parquet()
         lanes = agreed_lanes(str(folder), recorded_lanes(folder, spec), lanes)
         if Store(folder).complete:
-            return results_.read(folder, spec)
+            found = results_.read(folder, spec)
+            Store(folder).tidy()
+            return found
     with contextlib.ExitStack() as stack:
         joined = None
         if study is not None:
@@ -102,18 +104,17 @@ def plan_search(
     return _plan(spec, _fitting(spec, resolver, lanes, devices, memory_limit, watch), resolver, watch)
 
 
-def first_points(spec: Spec, batch: int | None = None) -> list[Point]:
+def first_points(spec: Spec, batch: int) -> list[Point]:
     """The first points that a search asks for, without writing anything.
 
     Args:
       spec: an adaptive sweep.
-      batch: how many; None: what fills all devices with the platform's lanes.
+      batch: how many.
 
     Raises:
       UserError: what the method cannot do, or a package that is missing.
     """
     check_method(spec)
-    batch = batch or batch_size(spec, default_lanes(), jax.device_count())
     with joined_study(spec, None) as joined:
         return [claim.point for claim in joined.ask(batch)]
 
@@ -127,7 +128,7 @@ class _Worker:
     """Does what the study deals out, until all of it is done, and makes the table."""
 
     def __init__(
-        self, spec: Spec, joined: "Study", compiler: Compiler, resolver: Resolver, store: Store | None, watch: Watch
+        self, spec: Spec, joined: Study, compiler: Compiler, resolver: Resolver, store: Store | None, watch: Watch
     ):  # fmt: skip
         self.spec, self.joined, self.compiler, self.resolver = spec, joined, compiler, resolver
         self.store, self.watch = store, watch

@@ -21,7 +21,7 @@ import scipy.stats
 
 from aljax.errors import UserError, one_line
 from aljax.experiment import Protocol, check
-from aljax.scenario import Scenario, load_scenario, parse_scenario
+from aljax.scenario import Scenario, parse_scenario, read_scenario
 from aljax.train import Hyperparameters, TrainConfig
 
 SAMPLED = ("random", "sobol")
@@ -168,7 +168,7 @@ class Spec:
         Args:
           texts: the scenarios' files by name, where they are not to be read anew.
         """
-        sources = dict(texts) if texts else {name: load_scenario(name).text for name in self._scenarios()}
+        sources = dict(texts) if texts else {name: read_scenario(name)[2] for name in self._scenarios()}
         return {
             "axes": [axis.to_json() for axis in self.axes],
             "scenario": self.scenario,
@@ -204,7 +204,7 @@ class Resolver:
 
     def __init__(self, spec: Spec, texts: Mapping[str, str] | None = None):
         self.spec, self.keys = spec, [axis.key for axis in spec.axes]
-        self._texts = dict(texts or {})
+        self._sources = {name: (Path(name).stem, name, text) for name, text in (texts or {}).items()}
         self._scenarios: dict[tuple[str, tuple[str, ...]], Scenario] = {}
 
     def job(self, point: Sequence[Value]) -> Job:
@@ -228,10 +228,10 @@ class Resolver:
     def _scenario(self, name: str, overrides: tuple[str, ...]) -> Scenario:
         found = self._scenarios.get((name, overrides))
         if found is None:
-            if name in self._texts:
-                found = parse_scenario(self._texts[name], name=Path(name).stem, where=name, overrides=overrides)
-            else:
-                found = load_scenario(name, overrides)
+            if name not in self._sources:
+                self._sources[name] = read_scenario(name)
+            stem, where, text = self._sources[name]
+            found = parse_scenario(text, name=stem, where=where, overrides=overrides)
             self._scenarios[name, overrides] = found
         return found
 

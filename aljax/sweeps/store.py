@@ -66,6 +66,10 @@ class Store:
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Says that the results are complete, and drops the chunks that they were made of."""
         runs.write_json(self.folder / _COMPLETE, {"format": _FORMAT, **summary})
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Drops the chunks of complete results, which a kill may have left there."""
         shutil.rmtree(self.chunks, ignore_errors=True)
 
 
