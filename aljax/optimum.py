@@ -11,6 +11,7 @@ import numpy as np
 
 from aljax import env
 from aljax.bounds import lower_bounds
+from aljax.chance import draw_chance
 from aljax.errors import UserError
 from aljax.evaluate import Evaluation, Summary, evaluate, summarise
 from aljax.experiment import EVALUATION, RELAXATION, SELECTION, Protocol, seed_keys
@@ -18,7 +19,7 @@ from aljax.optimal import solve
 from aljax.optimal_policy import Optimal
 from aljax.plan import Plan, make_plan
 from aljax.policy import Learned, Policy, heuristics
-from aljax.rollout import Outcome, draw_chance
+from aljax.rollout import Outcome
 from aljax.scenario import Scenario
 from aljax.statistics import Interval, mean_interval, paired_gap
 

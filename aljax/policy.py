@@ -153,8 +153,24 @@ class Random(Policy):
         return masked(jnp.zeros((num_actions(params), *observation.shape[1:])), params)
 
 
+class Dense(nn.Module):
+    """`flax.linen.Dense` for inputs whose features are the *first* axis: nothing is transposed on the way."""
+
+    features: int
+    """Numbers that it returns."""
+    kernel_init: nn.initializers.Initializer
+    bias_init: nn.initializers.Initializer = nn.initializers.zeros
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps ``[I, ...]`` to ``[features, ...]``."""
+        kernel = self.param("kernel", self.kernel_init, (x.shape[0], self.features))
+        bias = self.param("bias", self.bias_init, (self.features,))
+        return jnp.tensordot(kernel, x, (0, 0)) + bias.reshape(bias.shape + (1,) * (x.ndim - 1))
+
+
 class Network(nn.Module):
-    """A feed-forward network: tanh layers, and an output layer that starts near 0.
+    """A feed-forward network: tanh layers, and an output layer that starts near 0. Features are the first axis.
 
     The first layer starts wide, its units' bends spread over the observations. Measured (benchmarks/gap.py) to come
     nearer to the optimum than one that starts narrow; presumably because what is best to do changes at sharp
@@ -168,11 +184,11 @@ class Network(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps ``[..., I]`` to ``[..., outputs]``."""
+        """Maps ``[I, ...]`` to ``[outputs, ...]``."""
         for depth, units in enumerate(self.hidden):
             scale, bias = (3.0, _uniform_bias) if depth == 0 else (1.0, nn.initializers.zeros)
-            x = nn.tanh(nn.Dense(units, kernel_init=_uniform_kernel(scale), bias_init=bias)(x))
-        return nn.Dense(self.outputs, kernel_init=_uniform_kernel(0.01))(x)
+            x = nn.tanh(Dense(units, _uniform_kernel(scale), bias)(x))
+        return Dense(self.outputs, _uniform_kernel(0.01))(x)
 
 
 def _uniform_kernel(scale: float) -> nn.initializers.Initializer:
@@ -212,9 +228,9 @@ class Learned(Policy):
 
 
 def apply_network(network: Network, variables: Variables, observation: jax.Array) -> jax.Array:
-    """Runs a network on observations whose features are the *first* axis, ``[I, ...]`` to ``[outputs, ...]``."""
-    output: Any = network.apply(variables, jnp.moveaxis(observation, 0, -1))
-    return jnp.moveaxis(output, -1, 0)
+    """Runs a network on observations ``[I, ...]``, giving ``[outputs, ...]``."""
+    output: Any = network.apply(variables, observation)
+    return output
 
 
 def init_network(key: jax.Array, params: EnvParams, hidden: tuple[int, ...], outputs: int) -> tuple[Network, Variables]:

@@ -1,14 +1,15 @@
 """Whole episodes: a batch of them under one policy, all their chance drawn from one key."""
 
 import dataclasses
-import math
-from typing import Any, NamedTuple
+import functools
+import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from aljax import env
+from aljax.chance import draw_chance
 from aljax.env import EnvParams, EnvState
 from aljax.policy import Policy
 
@@ -71,56 +72,14 @@ def rollout(key: jax.Array, policy: Policy, params: EnvParams, *, episodes: int,
         observation, state, memory = carry
         xi, choice = drawn
         action = sample(policy.logits(params, observation, memory), choice)
-        moved, costs = env.transition(state, action, xi, params)
+        moved, costs = env.transition_apart(state, action, xi, params)
         seen = env.observe(moved, params)
         memory = policy.remember(params, memory, action, seen)
         return (seen, moved, memory), (observation, action, costs, ~state.done)
 
     carry = (observation, state, policy.begin(params, observation))
     (_, final, _), (seen, action, costs, alive) = jax.lax.scan(body, carry, (chance.luck, chance.choice))
-    return Trajectory(seen, action, costs, alive, final, succeeded(final, params))
-
-
-class Chance(NamedTuple):
-    """All that is random in B episodes of T steps, whatever is played."""
-
-    start: jax.Array
-    """Uniform. ``[d, B]``"""
-    misread: jax.Array
-    """Standard normal. ``[d, B]``"""
-    luck: env.Luck
-    """ξ of every step: u ``[T, B]``, ε ``[T, d, B]``."""
-    choice: jax.Array
-    """Uniform, for policies that draw their action. ``[T, B]``"""
-
-
-def draw_chance(key: jax.Array, params: EnvParams, *, episodes: int, steps: int) -> Chance:
-    """Draws everything at once, flat: one generator compiles and runs several times faster than one a shape.
-
-    Args:
-      key: a PRNG key.
-      params: the environment, for d alone.
-      episodes: B.
-      steps: T.
-
-    Returns:
-      The chance of B episodes.
-    """
-    d = env.num_coordinates(params)
-    shapes = [(d, episodes), (d, episodes), (steps, episodes), (steps, episodes), (steps, d, episodes)]
-    sizes = [math.prod(shape) for shape in shapes]
-    flat = jax.random.uniform(key, (sum(sizes),))
-    ends = np.cumsum(sizes)
-    start, misread, u, choice, epsilon = (
-        flat[end - size : end].reshape(shape) for end, size, shape in zip(ends, sizes, shapes, strict=True)
-    )
-    return Chance(start, _normal(misread), env.Luck(u, _normal(epsilon)), choice)
-
-
-def _normal(uniform: jax.Array) -> jax.Array:
-    """Standard normal numbers from uniform ones on [0, 1), by the inverse distribution function."""
-    lowest = np.nextafter(np.float32(-1), np.float32(0))
-    return math.sqrt(2) * jax.lax.erf_inv(jnp.maximum(2 * uniform - 1, lowest))
+    return Trajectory(seen, action, jnp.stack(costs, axis=1), alive, final, succeeded(final, params))
 
 
 def sample(logits: jax.Array, uniform: jax.Array) -> jax.Array:
@@ -133,9 +92,15 @@ def sample(logits: jax.Array, uniform: jax.Array) -> jax.Array:
     Returns:
       The row, an integer scalar.
     """
-    weights = jnp.exp(logits - jnp.max(logits, axis=0))
-    cumulated = jnp.cumsum(weights, axis=0)
-    return jnp.sum(cumulated <= uniform * cumulated[-1], axis=0)
+    if logits.shape[0] > env.FEW:
+        weights = jnp.exp(logits - jnp.max(logits, axis=0))
+        cumulated = jnp.cumsum(weights, axis=0)
+        return jnp.sum(cumulated <= uniform * cumulated[-1], axis=0)
+    # The same written out row by row, for which CPUs have vector instructions.
+    highest = functools.reduce(jnp.maximum, logits)
+    sums = list(itertools.accumulate(jnp.exp(row - highest) for row in logits))
+    target = uniform * sums[-1]
+    return functools.reduce(jnp.add, [(below <= target).astype(jnp.int32) for below in sums])
 
 
 def succeeded(state: EnvState, params: EnvParams) -> jax.Array:

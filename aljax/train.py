@@ -10,6 +10,7 @@
 """
 
 import dataclasses
+import functools
 from typing import Literal, NamedTuple
 
 import jax
@@ -193,12 +194,18 @@ def _update(
     played = rollout(jax.random.fold_in(state.key, update), sampler, params, episodes=config.batch, steps=steps)
     remaining = 1.0 - update / config.updates
     togo = costs_to_go(played, params)
-    values = _critic_values(state, played, config)
-    returns = togo
-    if values is not None:
+    critic, critic_optimiser, critic_gradient = state.critic, state.critic_optimiser, None
+    if config.baseline == "critic":
+        # One pass through the critic serves its estimates and its gradient.
+        estimate = functools.partial(critic_values, running=state.running, played=played, config=config)
+        values, pull_back = jax.vjp(estimate, critic)
         trace = 1.0 - (1.0 - hyper.trace) * remaining
-        returns = lambda_returns(step_costs(played, params), values, played.alive, trace)
-    advantages = baselined(config.baseline, returns, played.alive, state.running, values)
+        advantages = lambda_advantages(step_costs(played, params), values, played.alive, trace)
+        # Of the mean squared error over the steps played, in the critic's own frame, where costs are over `scale`.
+        _, scale = _critic_frame(state.running)
+        (critic_gradient,) = pull_back(advantages * (-2.0 / (scale**2 * jnp.maximum(played.alive.sum(), 1))))
+    else:
+        advantages = baselined(config.baseline, togo, played.alive, state.running)
     if config.normalise:
         advantages = _normalised(advantages, played.alive)
 
@@ -211,9 +218,7 @@ def _update(
     direction, optimiser = optax.scale_by_adam().update(clipped, state.optimiser)
     variables = optax.tree.add_scale(state.variables, -hyper.learning_rate * shrink, direction)
 
-    critic, critic_optimiser = state.critic, state.critic_optimiser
-    if config.baseline == "critic":
-        critic_gradient = jax.grad(_critic_loss)(critic, returns, played, state.running, config)
+    if critic_gradient is not None:
         direction, critic_optimiser = optax.scale_by_adam().update(critic_gradient, critic_optimiser)
         critic = optax.tree.add_scale(critic, -hyper.critic_learning_rate * shrink, direction)
 
@@ -234,29 +239,30 @@ def costs_to_go(played: Trajectory, params: EnvParams) -> jax.Array:
     return jnp.cumsum(step_costs(played, params)[::-1], axis=0)[::-1]
 
 
-def lambda_returns(costs: jax.Array, values: jax.Array, alive: jax.Array, trace: float | jax.Array) -> jax.Array:
-    """Costs to go in which the critic's estimates stand for part of what follows (Sutton and Barto, section 12.1).
+def lambda_advantages(costs: jax.Array, values: jax.Array, alive: jax.Array, trace: float | jax.Array) -> jax.Array:
+    """λ-returns less the critic's estimates: what stands for costs to go less a baseline under a critic.
 
-    R_t = c_t + (1 − λ) V_{t+1} + λ R_{t+1}, nothing following an episode's end. R less V is the generalised
-    advantage estimate of Schulman et al. (2016).
+    The generalised advantage estimate of Schulman et al. (2016): A_t = c_t + V_{t+1} − V_t + λ A_{t+1}, nothing
+    following an episode's end. V_t + A_t is the λ-return of Sutton and Barto, section 12.1.
 
     Args:
-      costs: what each step cost, weighted. ``[T, B]``
+      costs: what each step cost, weighted, 0 after an episode's end. ``[T, B]``
       values: V, the critic's estimates. ``[T, B]``
       alive: which steps were played. Boolean ``[T, B]``
-      trace: λ; 1 gives the costs to go themselves, 0 one step and the critic.
+      trace: λ; 1 gives the costs to go themselves less V, 0 one step and the critic.
 
     Returns:
-      R. ``[T, B]``
+      A, 0 at steps not alive. ``[T, B]``
     """
-    following = jnp.concatenate([jnp.where(alive, values, 0.0)[1:], jnp.zeros_like(values[:1])])
+    values = jnp.where(alive, values, 0.0)
+    following = jnp.concatenate([values[1:], jnp.zeros_like(values[:1])])
 
-    def back(onward: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        cost, value = step
-        onward = cost + (1.0 - trace) * value + trace * onward
+    def back(onward: jax.Array, step: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        cost, value, following = step
+        onward = cost + following - value + trace * onward
         return onward, onward
 
-    return jax.lax.scan(back, jnp.zeros_like(costs[0]), (costs, following), reverse=True)[1]
+    return jax.lax.scan(back, jnp.zeros_like(costs[0]), (costs, values, following), reverse=True)[1]
 
 
 def baselined(
@@ -311,8 +317,7 @@ def surrogate(
     Per-step terms are summed over an episode's steps and averaged over episodes, so without normalisation the
     gradient estimates ∇J itself.
     """
-    seen = jnp.moveaxis(played.observation, 1, 0)  # [O, T, B]
-    logits = masked(apply_network(network, variables, seen), params)
+    logits = masked(_on_steps(network, variables, played), params)
     log_probabilities = jax.nn.log_softmax(logits, axis=0)
     rows = jnp.arange(logits.shape[0]).reshape(-1, 1, 1)
     chosen = jnp.where(rows == played.action, log_probabilities, 0.0).sum(0)
@@ -322,6 +327,13 @@ def surrogate(
     bonus = entropies.sum(0).mean()
     mean = entropies.sum() / jnp.maximum(played.alive.sum(), 1)
     return score - entropy_weight * bonus, mean
+
+
+def _on_steps(network: Network, variables: Variables, played: Trajectory) -> jax.Array:
+    """A network's outputs for every observation of a trajectory, steps and episodes as one axis. ``[outputs, T, B]``"""
+    steps, size, episodes = played.observation.shape
+    seen = jnp.moveaxis(played.observation, 1, 0).reshape(size, steps * episodes)
+    return apply_network(network, variables, seen).reshape(-1, steps, episodes)
 
 
 def _schedule(kind: Schedule, remaining: jax.Array, hyper: Hyperparameters) -> jax.Array:
@@ -352,24 +364,7 @@ def _critic_frame(running: Running) -> tuple[jax.Array, jax.Array]:
     return (running.mean / weight)[:, None], jnp.sqrt(running.square / weight) + 1e-3
 
 
-def _critic_output(critic: Variables, played: Trajectory, config: TrainConfig) -> jax.Array:
-    """The critic's raw numbers for the observations of a trajectory. ``[T, B]``"""
-    network = Network(config.hidden, 1)
-    return apply_network(network, critic, jnp.moveaxis(played.observation, 1, 0))[0]
-
-
-def _critic_values(state: TrainState, played: Trajectory, config: TrainConfig) -> jax.Array | None:
-    """The critic's estimates of the costs to go ``[T, B]``, or None without a critic."""
-    if config.baseline != "critic":
-        return None
-    offset, scale = _critic_frame(state.running)
-    return offset + scale * _critic_output(state.critic, played, config)
-
-
-def _critic_loss(
-    critic: Variables, returns: jax.Array, played: Trajectory, running: Running, config: TrainConfig
-) -> jax.Array:
-    """Mean squared error of the critic in its own frame, over the steps played."""
+def critic_values(critic: Variables, running: Running, played: Trajectory, config: TrainConfig) -> jax.Array:
+    """The critic's estimates of the costs to go. ``[T, B]``"""
     offset, scale = _critic_frame(running)
-    error = _critic_output(critic, played, config) - (returns - offset) / scale
-    return jnp.where(played.alive, error**2, 0.0).sum() / jnp.maximum(played.alive.sum(), 1)
+    return offset + scale * _on_steps(Network(config.hidden, 1), critic, played)[0]

@@ -160,7 +160,7 @@ def _variance(
         sampler = Learned(state.variables, network, greedy=False)
         played = rollout(key, sampler, params, episodes=config.batch, steps=scenario.horizon)
         togo = train.costs_to_go(played, params)
-        values = train._critic_values(state, played, dataclasses.replace(config, baseline="critic"))
+        values = train.critic_values(state.critic, state.running, played, config)
         advantages = train.baselined(kind, togo, played.alive, state.running, values)
         gradient, _ = jax.grad(train.surrogate, has_aux=True)(state.variables, network, played, advantages, 0.0, params)
         return jax.flatten_util.ravel_pytree(gradient)[0]

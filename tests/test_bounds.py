@@ -10,12 +10,13 @@ import pytest
 
 from aljax import bounds, load_scenario
 from aljax.bounds import lower_bounds
+from aljax.chance import draw_chance
 from aljax.env import num_actions
 from aljax.errors import UserError
 from aljax.optimal import solve
 from aljax.plan import make_plan
 from aljax.policy import CostAware, Learned, Random
-from aljax.rollout import draw_chance, outcome, rollout
+from aljax.rollout import outcome, rollout
 from aljax.train import Hyperparameters, TrainConfig, network_of, train
 
 import oracle

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from aljax import env
+from aljax.chance import draw_chance
 from aljax.policy import Policy, Random, heuristics
-from aljax.rollout import draw_chance, outcome, rollout
+from aljax.rollout import outcome, rollout
 from aljax.scenario import load_scenario
 
 from tiny import tiny_scenario
@@ -103,8 +104,8 @@ def test_a_longer_scan_than_the_horizon_changes_nothing():
     np.testing.assert_array_equal(longer.observation[0], short.observation[0])  # the starts do not move
 
 
-def test_chance_has_the_distributions_that_the_environment_names():
-    chance = draw_chance(jax.random.key(7), load_scenario("paper").params, episodes=4000, steps=10)
+def test_chance_has_the_distributions_that_the_environment_names(desk):
+    chance = draw_chance(jax.random.key(7), desk.params, episodes=4000, steps=10)
     for uniform in (chance.start, chance.luck.u, chance.choice):
         assert uniform.min() >= 0 and uniform.max() < 1
         np.testing.assert_allclose(uniform.mean(), 0.5, atol=0.01)

@@ -135,11 +135,12 @@ def test_leave_one_out_is_the_mean_over_the_others_alive():
     np.testing.assert_allclose(found, [[-3.0, -1.5, 4.5], [-2.0, 2.0, 0.0], [3.0, 0.0, 0.0]])
 
 
-def test_lambda_returns_lean_on_the_values_of_what_follows():
+def test_lambda_advantages_lean_on_the_values_of_what_follows():
     costs = jnp.array([[1.0, 2.0], [4.0, 8.0], [16.0, 0.0]])
     values = jnp.array([[100.0, 100.0], [10.0, 20.0], [30.0, 40.0]])  # the last is of a step never played
     alive = jnp.array([[True, True], [True, True], [True, False]])
-    plain, half, one_step = (train.lambda_returns(costs, values, alive, trace) for trace in (1.0, 0.5, 0.0))
+    advantages = (train.lambda_advantages(costs, values, alive, trace) for trace in (1.0, 0.5, 0.0))
+    plain, half, one_step = (jnp.where(alive, values, 0.0) + advantage for advantage in advantages)  # λ-returns
     np.testing.assert_allclose(plain, [[21.0, 10.0], [20.0, 8.0], [16.0, 0.0]])
     np.testing.assert_allclose(one_step, [[11.0, 22.0], [34.0, 8.0], [16.0, 0.0]])
     np.testing.assert_allclose(half, [[19.5, 16.0], [27.0, 8.0], [16.0, 0.0]])

@@ -1,0 +1,98 @@
+"""All that is random in a batch of episodes, drawn at once from one key.
+
+The generator is Threefry-2x32-20 (Salmon et al., 2011, "Parallel random numbers: as easy as 1, 2, 3"), which
+`jax.random` uses too. It stands here written out because JAX's own form is a loop on CPUs, and takes one number from
+each block instead of two; drawn that way, chance cost more than the environment's step (docs/performance.md).
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aljax import env
+from aljax.env import EnvParams
+
+
+class Chance(NamedTuple):
+    """All that is random in B episodes of T steps, whatever is played."""
+
+    start: jax.Array
+    """Uniform. ``[d, B]``"""
+    misread: jax.Array
+    """Standard normal; 0 where nothing can be misread. ``[d, B]``"""
+    luck: env.Luck
+    """ξ of every step: u ``[T, B]``, ε ``[T, d, B]``; ε is 0 where no row of the table has noise."""
+    choice: jax.Array
+    """Uniform, for policies that draw their action. ``[T, B]``"""
+
+
+def draw_chance(key: jax.Array, params: EnvParams, *, episodes: int, steps: int) -> Chance:
+    """Draws everything for a rollout.
+
+    A step's numbers do not depend on how many steps follow it. Normal numbers that an environment would multiply by 0
+    are not drawn (unless environments with and without noise are vmapped together).
+
+    Args:
+      key: a PRNG key.
+      params: the environment.
+      episodes: B.
+      steps: T.
+
+    Returns:
+      The chance of B episodes.
+    """
+    words = jax.random.key_data(key).ravel()[-2:]
+    d = env.num_coordinates(params)
+    u, choice = _uniforms(words, 0, (steps, episodes))
+    start, misread = _uniforms(words, 1, (d, episodes))
+
+    def epsilon() -> jax.Array:
+        pairs = jnp.stack(_uniforms(words, 2, (steps, -(-d // 2), episodes)), axis=2)
+        return _normal(pairs.reshape(steps, -1, episodes)[:, :d])
+
+    def nothing(shape: tuple[int, ...]) -> Callable[[], jax.Array]:
+        return lambda: jnp.zeros(shape, u.dtype)
+
+    noisy, misreading = jnp.any(params.actions.noise > 0.0), jnp.any(params.misread > 0.0)
+    return Chance(
+        start=start,
+        misread=jax.lax.cond(misreading, lambda: _normal(misread), nothing(misread.shape)),
+        luck=env.Luck(u, jax.lax.cond(noisy, epsilon, nothing((steps, d, episodes)))),
+        choice=choice,
+    )
+
+
+def _uniforms(key: jax.Array, stream: int, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    """Two arrays of independent numbers on [0, 1), of 23 random bits each."""
+    size = math.prod(shape)
+    counter = jax.lax.iota(jnp.uint32, size).reshape(shape)
+    found = threefry(key[0], key[1], counter, jnp.uint32(stream))
+    one = np.uint32(0x3F800000)  # the bits of 1.0: with random ones behind, a number on [1, 2)
+    first, second = (jax.lax.bitcast_convert_type((bits >> np.uint32(9)) | one, jnp.float32) - 1.0 for bits in found)
+    return first, second
+
+
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+
+
+def threefry(key0: jax.Array, key1: jax.Array, x0: jax.Array, x1: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Threefry-2x32 of 20 rounds: two words of key and two of counter (uint32, broadcast) to two random words."""
+    schedule = (key0, key1, key0 ^ key1 ^ np.uint32(0x1BD11BDA))
+    x0, x1 = x0 + schedule[0], x1 + schedule[1]
+    for group in range(5):
+        for rotation in _ROTATIONS[group % 2]:
+            x0 = x0 + x1
+            x1 = ((x1 << np.uint32(rotation)) | (x1 >> np.uint32(32 - rotation))) ^ x0
+        x0 = x0 + schedule[(group + 1) % 3]
+        x1 = x1 + schedule[(group + 2) % 3] + np.uint32(group + 1)
+    return x0, x1
+
+
+def _normal(uniform: jax.Array) -> jax.Array:
+    """Standard normal numbers from uniform ones on [0, 1), by the inverse distribution function."""
+    lowest = np.nextafter(np.float32(-1), np.float32(0))
+    return math.sqrt(2) * jax.lax.erf_inv(jnp.maximum(2 * uniform - 1, lowest))
