@@ -1,9 +1,12 @@
 """What every benchmark script needs around its measurement: where it runs, and how it ends."""
 
+import functools
 import os
 import platform
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,31 @@ def machine() -> dict[str, Any]:
         "jax_device": f"{device.platform}: {device.device_kind}",
         "load_before": list(os.getloadavg()),
     }
+
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+RIVALS = ("torch", "numba", "gymnax", "rejax", "distrax")
+
+
+def versions(rivals: Sequence[str] = RIVALS) -> dict[str, str]:
+    """Versions of what figures depend on, of the rivals that are installed, and the revision where git knows it."""
+    found = {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
+    for name in rivals:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    here = Path(__file__).parent
+    try:
+        git = functools.partial(subprocess.run, cwd=here, capture_output=True, text=True, check=True)
+        found["revision"] = git(["git", "rev-parse", "HEAD"]).stdout.strip()
+        # Receipts are what benchmarks write, not what they run.
+        watched = ["--", "../aljax", ".", ":!results"]
+        if git(["git", "status", "--porcelain", *watched]).stdout.strip():
+            found["revision"] += " with local changes"
+    except (OSError, subprocess.CalledProcessError):
+        found["revision"] = "unknown"
+    return found
 
 
 def _processor() -> str:

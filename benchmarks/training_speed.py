@@ -11,12 +11,9 @@ import datetime
 import functools
 import hashlib
 import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +27,18 @@ from rich.table import Table
 from aljax import Scenario, UserError, env, load_scenario, train
 from aljax.runs import write_json
 
-from receipts import machine
+from receipts import machine, versions
+
+from rivals.result import Run
 
 try:
     import torch
 
     from rivals import torch_batched, torch_sequential
-    from rivals.common import Run
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
-    print("training_speed: the rivals need PyTorch: python -m pip install -e '.[bench]'", file=sys.stderr)
-    sys.exit(2)
+    torch = None
 
 PROBE = 10  # an early stretch of updates ends here or after the share that the slowest rival plays
 
@@ -255,6 +252,17 @@ def stretch(runs: Sequence[Run], low: int, high: int) -> tuple[float, float, flo
     return float(np.mean(costs)), float(np.std(costs)), float(np.mean(success))
 
 
+def summary(seconds: Sequence[float]) -> dict[str, Any]:
+    """Statistics of repeats."""
+    return {
+        "median": float(np.median(seconds)),
+        "min": float(np.min(seconds)),
+        "max": float(np.max(seconds)),
+        "std": float(np.std(seconds)),
+        "all": list(seconds),
+    }
+
+
 def describe(contestant: Timed, base: Timed, work: Work, early: tuple[int, int]) -> dict[str, Any]:
     """A contestant's row of the receipt."""
     final = (work.config.updates - max(1, work.config.updates // 10), work.config.updates)
@@ -263,16 +271,9 @@ def describe(contestant: Timed, base: Timed, work: Work, early: tuple[int, int])
         if all(run.cost.size >= high for run in contestant.runs):
             cost, spread, success = stretch(contestant.runs, low, high)
             learned[label] = {"updates": [low, high], "cost": cost, "cost_std": spread, "success": success}
-    seconds = np.array(contestant.seconds)
     return {
         "name": contestant.name,
-        "seconds": {
-            "median": contestant.median,
-            "min": float(seconds.min()),
-            "max": float(seconds.max()),
-            "std": float(seconds.std()),
-            "all": contestant.seconds,
-        },
+        "seconds": summary(contestant.seconds),
         "cpu_seconds_median": float(np.median(contestant.cpu_seconds)),
         "times_aljax": contestant.median / base.median,
         "times_aljax_cpu": float(np.median(contestant.cpu_seconds) / np.median(base.cpu_seconds)),
@@ -342,22 +343,6 @@ def show(receipt: dict[str, Any], console: Console) -> None:
     )
 
 
-def versions() -> dict[str, str]:
-    """Versions of what the figures depend on, and this checkout's revision where git knows it."""
-    names = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")
-    found = {"python": platform.python_version()} | {name: metadata.version(name) for name in names}
-    found["torch"] = torch.__version__
-    here = Path(__file__).parent
-    try:
-        git = functools.partial(subprocess.run, cwd=here, capture_output=True, text=True, check=True)
-        found["revision"] = git(["git", "rev-parse", "HEAD"]).stdout.strip()
-        if git(["git", "status", "--porcelain", "--", "../aljax", "."]).stdout.strip():
-            found["revision"] += " with local changes"
-    except (OSError, subprocess.CalledProcessError):
-        found["revision"] = "unknown"
-    return found
-
-
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -396,6 +381,9 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark; the exit status is 0, or 2 for what the user can put right."""
     chosen = options(arguments)
+    if torch is None:
+        print("training_speed: the rivals need PyTorch: python -m pip install -e '.[bench]'", file=sys.stderr)
+        return 2
     console = Console()
     try:
         scenario = load_scenario(chosen.scenario)
@@ -445,7 +433,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "early_updates": early,
         "rows": [describe(contestant, contestants[0], work, early) for contestant in contestants],
         "environments_differ_by_at_most": worst,
-        "versions": versions(),
+        "versions": versions(("torch",)),
         "machine": here,
         "options": {name: value for name, value in vars(chosen).items() if name != "json"},
     }

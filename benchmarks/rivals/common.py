@@ -1,26 +1,12 @@
-"""What both PyTorch rivals share: the result's type, the network, the learning-rate schedule."""
+"""What both PyTorch rivals share: the network, the critic, the learning-rate schedule."""
 
-import dataclasses
 import math
 
-import numpy as np
 import torch
 from torch import nn
 
 from aljax.env import EnvParams
 from aljax.train import Hyperparameters, TrainConfig
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One seed's learning, seen from each update's batch."""
-
-    cost: np.ndarray
-    """Mean total cost. ``[updates]``"""
-    success: np.ndarray
-    """Share of episodes that succeeded. ``[updates]``"""
-    steps: int
-    """Steps played in all."""
 
 
 def check(config: TrainConfig) -> None:

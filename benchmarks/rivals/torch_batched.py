@@ -16,7 +16,6 @@ from aljax.train import Hyperparameters, TrainConfig
 
 from rivals.common import (
     Critic,
-    Run,
     advantages_of,
     check,
     leave_one_out,
@@ -25,6 +24,7 @@ from rivals.common import (
     remaining,
     schedule,
 )
+from rivals.result import Run
 
 
 class Environment:

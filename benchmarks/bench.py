@@ -1,0 +1,145 @@
+"""Measures everything side by side: stepping, rollouts, training, floors, growth, start-up. See ``benchmarks/README.md``.
+
+Each part runs in a process of its own. A run that was stopped goes on with the parts that are missing, if options and
+code are the same.
+"""
+
+import argparse
+import datetime
+import importlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))  # a part's process is started from any folder
+
+from suite import PARTS
+from suite.options import Options, free_memory, usable_cores
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true", help="everything small, under two minutes: proves that it runs")
+    parser.add_argument("--parts", nargs="+", metavar="PART", default=list(PARTS), help=", ".join(PARTS))
+    parser.add_argument("--repeats", type=int, default=10, help="times that a row is timed (default: %(default)s)")
+    parser.add_argument("--batch", type=int, help="episodes in stepping and rollouts (default: by device)")
+    parser.add_argument("--devices", type=int, help="devices of rows that use several (default: all; cores of a CPU)")
+    parser.add_argument("--memory", type=float, help="GiB a point of growth may take (default: 60 %% of what is free)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the receipt there")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the tables there, Markdown")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="write the plots there, bench_*.png")
+    hidden = {name: argparse.SUPPRESS for name in ("help",)}
+    for name in ("--part", "--point", "--options", "--out"):
+        parser.add_argument(name, **hidden)
+    parser.add_argument("--cores", type=int, **hidden)
+    chosen = parser.parse_args(arguments)
+    unknown = [part for part in chosen.parts if part not in PARTS]
+    if unknown:
+        parser.exit(2, f"bench: --parts: no part {unknown[0]!r}, expected some of {', '.join(PARTS)}\n")
+    for name, least in (("repeats", 2), ("batch", 1), ("devices", 1), ("memory", 0)):
+        value = getattr(chosen, name)
+        if value is not None and not value >= least:
+            parser.exit(2, f"bench: --{name}: expected at least {least}, got {value}\n")
+    return chosen
+
+
+def run_part(chosen: argparse.Namespace) -> None:
+    """A part's own process: measures, and leaves JSON behind."""
+    if chosen.cores and hasattr(os, "sched_setaffinity"):  # before jax or numba start threads
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-chosen.cores :])
+    options = Options.from_json(chosen.options)
+    part = importlib.import_module(f"suite.{chosen.part}")
+    begun = time.perf_counter()
+    if chosen.point is not None:
+        found = part.measure_point(options, json.loads(chosen.point))
+    else:
+        found = part.measure(options) | {"took_seconds": time.perf_counter() - begun}
+    Path(chosen.out).write_text(json.dumps(found, allow_nan=False))
+
+
+def partial_folder(file: Path, key: dict[str, Any]) -> Path:
+    """The folder of finished parts beside a receipt, emptied if it is of other options or other code."""
+    folder = file.with_name(file.name + ".partial")
+    mark = folder / "run.json"
+    if not mark.is_file() or json.loads(mark.read_text()) != key:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        mark.write_text(json.dumps(key))
+    return folder
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """The whole: every part in its process, then receipt, page and figures."""
+    from rich.console import Console
+
+    from aljax.runs import check_writable, write_json
+
+    from receipts import machine, versions
+
+    from suite import apart, fractions, page
+
+    for place in (chosen.json, chosen.page):
+        if place is not None:
+            check_writable(place)
+    if chosen.figures is not None:
+        chosen.figures.mkdir(parents=True, exist_ok=True)
+    memory = int(chosen.memory * 2**30) if chosen.memory is not None else int(0.6 * free_memory()) or None
+    options = Options(chosen.quick, chosen.repeats, chosen.batch, chosen.devices or usable_cores(), memory)
+    console, here, found = Console(), machine(), versions()
+    begun, clock = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), time.perf_counter()
+    # What is free differs from run to run; a limit that was asked for is part of the run's identity.
+    key = {"options": json.loads(options.to_json()) | {"memory": chosen.memory}, "versions": found}
+    partial = partial_folder(chosen.json, key) if chosen.json is not None else None
+    sections: dict[str, Any] = {}
+    for part in (name for name in PARTS if name in chosen.parts):
+        kept = partial / f"{part}.json" if partial is not None else None
+        if kept is not None and kept.is_file():
+            sections[part] = json.loads(kept.read_text())
+            console.print(f"{part}: measured before", style="dim", highlight=False)
+            continue
+        with console.status(f"{part}: {PARTS[part]} ..."):
+            sections[part] = apart.run(part, options, devices=options.cores)
+        took = sections[part]["took_seconds"]
+        console.print(f"{part}: {PARTS[part]}, {took:.0f} s", style="dim", highlight=False)
+        if kept is not None:
+            write_json(kept, sections[part])
+    fractions.add(sections)
+    receipt = {
+        "benchmark": "bench",
+        "started": begun,
+        "took_seconds": time.perf_counter() - clock,
+        "machine": here | {"load_after": list(os.getloadavg())},
+        "versions": found,
+        "options": json.loads(options.to_json()) | {"parts": list(sections)},
+        "skipped": [{"part": part} | row for part in sections for row in sections[part].get("skipped", [])],
+        "sections": sections,
+    }
+    page.show(receipt, console)
+    if chosen.json is not None:
+        write_json(chosen.json, receipt)
+        shutil.rmtree(partial, ignore_errors=True)
+    if chosen.figures is not None:
+        page.draw(receipt, chosen.figures)
+    if chosen.page is not None:
+        page.write(receipt, chosen.page, chosen.figures)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the benchmark; the exit status is 0, or 2 for what the user can put right."""
+    chosen = parse(arguments)
+    if chosen.part:
+        run_part(chosen)
+        return 0
+    from receipts import status_of
+
+    return status_of(lambda: run(chosen))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
