@@ -1,6 +1,6 @@
-"""Measures everything side by side: stepping, rollouts, training, floors, growth, start-up. See ``benchmarks/README.md``.
+"""Measures everything side by side: stepping, rollouts, training, floors, growth, start-up.
 
-Each part runs in a process of its own. A run that was stopped goes on with the parts that are missing, if options and
+See ``benchmarks/README.md``. Each part runs in a process of its own. A run that was stopped goes on with the parts that are missing, if options and
 code are the same.
 """
 
@@ -34,10 +34,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the receipt there")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the tables there, Markdown")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="write the plots there, bench_*.png")
-    hidden = {name: argparse.SUPPRESS for name in ("help",)}
     for name in ("--part", "--point", "--options", "--out"):
-        parser.add_argument(name, **hidden)
-    parser.add_argument("--cores", type=int, **hidden)
+        parser.add_argument(name, help=argparse.SUPPRESS)
+    parser.add_argument("--cores", type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     unknown = [part for part in chosen.parts if part not in PARTS]
     if unknown:
@@ -81,7 +80,6 @@ def run(chosen: argparse.Namespace) -> None:
     from aljax.runs import check_writable, write_json
 
     from receipts import machine, versions
-
     from suite import apart, fractions, page
 
     for place in (chosen.json, chosen.page):

@@ -28,7 +28,6 @@ from aljax import Scenario, UserError, env, load_scenario, train
 from aljax.runs import write_json
 
 from receipts import machine, versions
-
 from rivals.result import Run
 
 try:

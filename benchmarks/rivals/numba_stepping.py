@@ -22,7 +22,7 @@ BLOCK = 256  # episodes that one thread takes at a time
 
 
 def arrays(params: EnvParams) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """An environment, leaves NumPy arrays, as the loops take it: table ``[A, 15]``, vectors ``[7, 3]``, numbers ``[5]``.
+    """An environment, its leaves NumPy arrays, as the loops take it: table ``[A, 15]``, vectors, numbers.
 
     Raises:
       ValueError: the task has not three coordinates.
@@ -132,11 +132,20 @@ def _keep(final, z0, z1, z2, m0, m1, m2, latency, money, time, last, done):
 
 @njit(fastmath=True, parallel=True, cache=True)
 def play_given(table, v, n, uniform, normal, actions, us, epsilon):
-    """Plays given actions ``[T, B]`` with given luck. Returns end states ``[B, 11]``, sums of observations and costs."""
+    """Plays given actions ``[T, B]`` with given luck. Returns end states, sums of observations and of costs."""
     T, B = actions.shape
-    final, seen, paid = np.zeros((B, 11), np.float32), np.zeros((B, 9 + len(table)), np.float32), np.zeros((B, 5), np.float32)
+    A = len(table)
+    final, seen, paid = (
+        np.zeros((B, 11), np.float32),
+        np.zeros((B, 9 + A), np.float32),
+        np.zeros((B, 5), np.float32),
+    )
     for b in prange(B):
-        z0, z1, z2 = v[1, 0] + v[2, 0] * uniform[0, b], v[1, 1] + v[2, 1] * uniform[1, b], v[1, 2] + v[2, 2] * uniform[2, b]
+        z0, z1, z2 = (
+            v[1, 0] + v[2, 0] * uniform[0, b],
+            v[1, 1] + v[2, 1] * uniform[1, b],
+            v[1, 2] + v[2, 2] * uniform[2, b],
+        )
         m0, m1, m2 = v[3, 0] * normal[0, b], v[3, 1] * normal[1, b], v[3, 2] * normal[2, b]
         latency = money = float32(0)
         time, last, done = int32(0), int32(-1), False

@@ -1,4 +1,4 @@
-"""The environment in NumPy: single precision, episodes side by side along the last axis, all chance from a Generator."""
+"""The environment in NumPy: single precision, episodes side by side along the last axis."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Whole episodes under a random network, as aljax's rivals play them: NumPy, PyTorch, and gymnax with the same network."""
+"""Whole episodes under a random network: NumPy, PyTorch, and gymnax with the same network."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,12 @@ def numpy_rollout(params: EnvParams, hidden: int, episodes: int, steps: int) -> 
     def uniform(*shape: int) -> np.ndarray:
         return rng.uniform(-1, 1, shape).astype(np.float32)
 
-    W1, b1, W2, b2 = uniform(hidden, size), uniform(hidden, 1), 0.1 * uniform(env.actions, hidden), uniform(env.actions, 1)
+    W1, b1, W2, b2 = (
+        uniform(hidden, size),
+        uniform(hidden, 1),
+        0.1 * uniform(env.actions, hidden),
+        uniform(env.actions, 1),
+    )
 
     def play() -> dict[str, np.ndarray]:
         rng = np.random.default_rng(0)

@@ -50,14 +50,17 @@ def run(part: str, options: Options, *, point: Any = None, cores: int | None = N
 
 
 def places(backend: str, options: Options) -> list[dict[str, Any]]:
-    """Where rows are measured, as points: ``where``, ``devices`` for jax and ``threads`` for the others (0: none), ``cores``.
+    """Where rows are measured, as points: ``where``, ``devices`` for jax, ``threads`` for the others, ``cores``.
 
-    On a CPU: one core; one device, which uses all cores for large operations; all cores, a device each.
+    0 devices or threads: jax, or the others, have no rows there. On a CPU: one core; one device, which uses all cores for large operations; all cores, a device each.
     """
     cores = options.cores
     if backend == "cpu":
-        found = [("one core", 1, 1, 1), ("one device", 1, 0, None)]
-        return [_place(*each) for each in [*found, ("all cores", cores, cores, None)]] if cores > 1 else [_place(*found[0])]
+        found = [("one core", 1, 1, 1)]
+        if cores > 1:
+            found += [] if options.quick else [("one device", 1, 0, None)]
+            found.append(("all cores", cores, cores, None))
+        return [_place(*each) for each in found]
     several = min(cores, len(jax.devices()))
     found = [("one device", 1, 0, None), ("one core", 0, 1, 1), ("all cores", 0, usable_cores(), None)]
     return [_place(*each) for each in ([*found, ("all devices", several, 0, None)] if several > 1 else found)]

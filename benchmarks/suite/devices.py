@@ -26,9 +26,7 @@ def spread(function: Callable[..., Any], devices: int, *shared: Any, seed: int =
     """
     if devices == 1:
         return jax.jit(function), (jax.random.key(seed), *shared)
-    mesh = jax.make_mesh(
-        (devices,), (AXIS,), devices=jax.devices()[:devices], axis_types=(jax.sharding.AxisType.Auto,)
-    )
+    mesh = jax.make_mesh((devices,), (AXIS,), devices=jax.devices()[:devices], axis_types=(jax.sharding.AxisType.Auto,))
 
     def local(data: jax.Array, *shared: Any) -> Any:
         return jax.tree.map(lambda leaf: leaf[None], function(jax.random.wrap_key_data(data[0]), *shared))
@@ -51,9 +49,7 @@ def rows(function: Callable[..., Any], devices: int, first: Any, shared: int) ->
     """
     if devices == 1:
         return jax.jit(function), first
-    mesh = jax.make_mesh(
-        (devices,), (AXIS,), devices=jax.devices()[:devices], axis_types=(jax.sharding.AxisType.Auto,)
-    )
+    mesh = jax.make_mesh((devices,), (AXIS,), devices=jax.devices()[:devices], axis_types=(jax.sharding.AxisType.Auto,))
     split = PartitionSpec(AXIS)
     specs = (split, *(PartitionSpec() for _ in range(shared)))
     placed = jax.device_put(first, NamedSharding(mesh, split))

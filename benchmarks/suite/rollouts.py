@@ -12,7 +12,6 @@ from aljax.policy import Learned, init_network
 from aljax.train import TrainConfig
 
 from rivals import rollouts as rivals
-
 from suite import apart, devices
 from suite.measure import measured, repeated
 from suite.options import Options
@@ -75,7 +74,7 @@ def _row(name: str, variant: str, where: str, episodes: int, steps: int, found: 
 
 
 def measure_point(options: Options, point: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of one kind in this process; see `suite.stepping.measure_point`."""
+    """Rows of one kind in this process; see `apart.places`."""
     rows: list[dict[str, Any]] = []
     if point["devices"]:
         rows += jax_rows(options, point["where"], min(point["devices"], len(jax.devices())))

@@ -1,4 +1,4 @@
-"""Environment steps a second with random actions: reset and T steps of all episodes, everything seen and paid summed."""
+"""Environment steps a second with random actions; everything that is seen and paid is summed."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -12,7 +12,6 @@ from aljax import env, load_scenario, rollout
 from aljax.env import EnvParams
 
 from rivals import numpy_batched, same
-
 from suite import apart, devices
 from suite.measure import measured, repeated
 from suite.options import Options
@@ -23,7 +22,7 @@ GYMNAX = ("CartPole-v1", "Acrobot-v1")
 
 def horizons(options: Options) -> tuple[int, ...]:
     """Lengths of the episodes."""
-    return (10, 20) if options.quick else (10, 100)
+    return (10,) if options.quick else (10, 100)
 
 
 def scenario_params(horizon: int) -> EnvParams:
@@ -82,7 +81,7 @@ def jax_rows(options: Options, horizon: int, where: str, several: int) -> Iterat
     if there("gymnax"):
         from rivals.gymnax_stepping import stepping
 
-        for name in GYMNAX:
+        for name in GYMNAX[:1] if options.quick else GYMNAX:
             for automatic in (True, False):
                 text = "step, starts anew" if automatic else "step_env"
                 contestants.append((f"gymnax {name}", text, stepping(name, share, horizon, automatic=automatic), ()))
@@ -122,7 +121,7 @@ def _row(name: str, variant: str, horizon: int, where: str, steps: int, found: d
 
 
 def measure_point(options: Options, point: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of one kind in this process: ``where``, ``devices`` for jax (0: none), ``threads`` for the loops (0: none)."""
+    """Rows of one place (see `apart.places`) in this process."""
     rows: list[dict[str, Any]] = []
     for horizon in horizons(options):
         if point["devices"]:

@@ -13,7 +13,6 @@ from aljax import Scenario, load_scenario, rollout, train
 from aljax.policy import Learned, Policy
 
 import training_speed
-
 from suite import apart, devices
 from suite.measure import Program, compiled, measured, repeated
 from suite.options import Options
@@ -25,12 +24,12 @@ LARGEST = 122_880  # episodes an update over all runs: more does not fit any cac
 
 def batches(options: Options) -> tuple[int, ...]:
     """Episodes an update."""
-    return (30, 480) if options.quick else (30, 120, 480, 1920, 7680, 30_720)
+    return (30, 120) if options.quick else (30, 120, 480, 1920, 7680, 30_720)
 
 
 def sides(options: Options) -> tuple[int, ...]:
     """Training runs side by side."""
-    return (1, 2) if options.quick else (1, 2, 5, 16)
+    return (2,) if options.quick else (1, 2, 5, 16)
 
 
 def work(options: Options) -> training_speed.Work:
@@ -168,7 +167,7 @@ def torch_saturation(options: Options) -> Iterator[dict[str, Any]]:
 
     job = work(options)
     for batch in batches(options)[1:5]:
-        for runs in (1, 5):
+        for runs in (1,) if options.quick else (1, 5):
             updates = max(2, min(40, 20_000 // (batch * runs)))
             config = dataclasses.replace(job.config, batch=batch, episodes=batch * updates)
             learn = functools.partial(
