@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: train test lint format calibrate clean
+.PHONY: train test lint format calibrate bench clean
 
 train: $(VENV)/.installed
 	$(BIN)/aljax train $(ARGS)
@@ -24,6 +24,10 @@ format: $(VENV)/.linted
 calibrate: $(VENV)/.installed
 	$(BIN)/python calibration/paper.py
 
+bench: $(VENV)/.benched
+	$(BIN)/python benchmarks/bench.py --json benchmarks/results/bench.json --page docs/benchmarks.md \
+	  --figures docs/figures $(ARGS)
+
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
 
@@ -38,6 +42,10 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/.tested: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,test]'
+	@touch $@
+
+$(VENV)/.benched: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,bench]'
 	@touch $@
 
 $(VENV)/.linted: $(VENV)/.tested

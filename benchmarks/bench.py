@@ -1,7 +1,7 @@
 """Measures everything side by side: stepping, rollouts, training, floors, growth, start-up.
 
-See ``benchmarks/README.md``. Each part runs in a process of its own. A run that was stopped goes on with the parts that are missing, if options and
-code are the same.
+See ``benchmarks/README.md``. Each part runs in a process of its own. A run that was stopped goes on with the parts
+that are missing, if options and code are the same.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).parent))  # a part's process is started from any folder
 
@@ -22,9 +22,17 @@ from suite import PARTS
 from suite.options import Options, free_memory, usable_cores
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """See `argparse.ArgumentParser.error`."""
+        self.exit(2, f"bench: {message}\n")
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(prog="bench", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = Parser(prog="bench", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="everything small, under two minutes: proves that it runs")
     parser.add_argument("--parts", nargs="+", metavar="PART", default=list(PARTS), help=", ".join(PARTS))
     parser.add_argument("--repeats", type=int, default=10, help="times that a row is timed (default: %(default)s)")
@@ -40,11 +48,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     chosen = parser.parse_args(arguments)
     unknown = [part for part in chosen.parts if part not in PARTS]
     if unknown:
-        parser.exit(2, f"bench: --parts: no part {unknown[0]!r}, expected some of {', '.join(PARTS)}\n")
+        parser.error(f"--parts: no part {unknown[0]!r}, expected some of {', '.join(PARTS)}")
     for name, least in (("repeats", 2), ("batch", 1), ("devices", 1), ("memory", 0)):
         value = getattr(chosen, name)
         if value is not None and not value >= least:
-            parser.exit(2, f"bench: --{name}: expected at least {least}, got {value}\n")
+            parser.error(f"--{name}: expected at least {least}, got {value}")
     return chosen
 
 
@@ -77,6 +85,7 @@ def run(chosen: argparse.Namespace) -> None:
     """The whole: every part in its process, then receipt, page and figures."""
     from rich.console import Console
 
+    from aljax import UserError
     from aljax.runs import check_writable, write_json
 
     from receipts import machine, versions
@@ -102,7 +111,10 @@ def run(chosen: argparse.Namespace) -> None:
             console.print(f"{part}: measured before", style="dim", highlight=False)
             continue
         with console.status(f"{part}: {PARTS[part]} ..."):
-            sections[part] = apart.run(part, options, devices=options.cores)
+            try:
+                sections[part] = apart.run(part, options, devices=options.cores)
+            except apart.PartError as error:
+                raise UserError(str(error)) from None
         took = sections[part]["took_seconds"]
         console.print(f"{part}: {PARTS[part]}, {took:.0f} s", style="dim", highlight=False)
         if kept is not None:

@@ -52,7 +52,8 @@ def run(part: str, options: Options, *, point: Any = None, cores: int | None = N
 def places(backend: str, options: Options) -> list[dict[str, Any]]:
     """Where rows are measured, as points: ``where``, ``devices`` for jax, ``threads`` for the others, ``cores``.
 
-    0 devices or threads: jax, or the others, have no rows there. On a CPU: one core; one device, which uses all cores for large operations; all cores, a device each.
+    0 devices or threads: jax, or the others, have no rows there. On a CPU: one core; one device, which uses all
+    cores for large operations; all cores, a device each.
     """
     cores = options.cores
     if backend == "cpu":

@@ -12,7 +12,7 @@ from aljax.train import TrainConfig
 from suite import apart, devices
 from suite.measure import measured
 from suite.options import Options
-from suite.training import SEEDS, batches, sides
+from suite.training import LARGEST, SEEDS, batches, sides
 
 HIDDEN = TrainConfig().hidden[0]
 
@@ -140,15 +140,16 @@ def random_row(options: Options, words: int, several: int) -> dict[str, Any]:
     return {"name": "random", "words": words, "devices": several, "words_per_second": rate} | found
 
 
-def rows(options: Options, several: int) -> Iterator[dict[str, Any]]:
+def rows(options: Options, where: str, several: int) -> Iterator[dict[str, Any]]:
     """All floors on so many devices."""
     yield rollout_row(options, several)
-    yield update_row(options, 30, SEEDS, several) if SEEDS % several == 0 else update_row(options, 30, several, several)
-    largest = 480 if options.quick else 7680
-    for batch in (size for size in batches(options) if size <= largest):
-        for runs in (sides(options)[0], sides(options)[-1]):
-            if runs % several == 0 and (batch, runs) != (30, SEEDS) and batch * runs <= 122_880:
-                yield update_row(options, batch, runs, several)
+    if several == 1:
+        yield update_row(options, TrainConfig().batch, SEEDS, several)
+    if where != "one core" or options.cores == 1:  # where training throughput is measured
+        for batch in batches(options):
+            for runs in sides(options):
+                if runs % several == 0 and (batch, runs) != (TrainConfig().batch, SEEDS) and batch * runs <= LARGEST:
+                    yield update_row(options, batch, runs, several)
     for n in (256, 512) if options.quick else (512, 1024, 2048, 4096):
         yield product_row(options, n, several)
     for words in (2**14, 2**20) if options.quick else (2**14, 2**16, 2**20, 2**26):
@@ -159,7 +160,7 @@ def rows(options: Options, several: int) -> Iterator[dict[str, Any]]:
 
 def measure_point(options: Options, point: dict[str, Any]) -> list[dict[str, Any]]:
     """All floors in this process, on ``devices``."""
-    found = list(rows(options, min(point["devices"], len(jax.devices()))))
+    found = list(rows(options, point["where"], min(point["devices"], len(jax.devices()))))
     return [row | {"where": point["where"]} for row in found]
 
 

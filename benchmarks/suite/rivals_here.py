@@ -1,7 +1,6 @@
 """Which rivals are installed, and what to say of one that is not."""
 
 import importlib.util
-from typing import Any
 
 NEEDS = {"torch": "torch", "numba": "numba", "gymnax": "gymnax", "rejax": "rejax"}
 """The package to install for each rival."""

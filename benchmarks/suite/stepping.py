@@ -88,6 +88,9 @@ def jax_rows(options: Options, horizon: int, where: str, several: int) -> Iterat
     for name, variant, function, shared in contestants:
         jitted, given = devices.spread(function, several, *shared)
         found = measured(jitted, *given, repeats=options.row_repeats)
+        if name == "aljax" and not variant:
+            d = env.num_coordinates(params)
+            found["random_words"] = share * several * (2 * d + horizon * (2 + d))
         yield _row(name, variant, horizon, where, share * several * horizon, found, devices=several)
 
 

@@ -14,7 +14,7 @@ from aljax.policy import Learned, Policy
 
 import training_speed
 from suite import apart, devices
-from suite.measure import Program, compiled, measured, repeated
+from suite.measure import Program, compiled, repeated
 from suite.options import Options
 from suite.rivals_here import missing, there
 
@@ -217,5 +217,5 @@ def measure(options: Options) -> dict[str, Any]:
     throughput = [row for count in dict.fromkeys((1, several)) for row in point("saturation", count)]
     best = max(throughput, key=lambda row: row["episodes_per_second"])
     found["saturation_point"] = {name: best[name] for name in ("batch", "runs", "devices", "episodes_per_second")}
-    sizes = {"seeds": SEEDS, "episodes_a_seed": job.config.updates * job.config.batch}
+    sizes = {"seeds": SEEDS, "batch": job.config.batch, "episodes_a_seed": job.config.updates * job.config.batch}
     return sizes | {"rows": rows, "saturation": throughput, "skipped": skipped} | found
