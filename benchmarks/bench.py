@@ -19,7 +19,10 @@ from typing import Any, NoReturn
 sys.path.insert(0, str(Path(__file__).parent))  # a part's process is started from any folder
 
 from suite import PARTS
-from suite.options import Options, free_memory, usable_cores
+from suite.options import Options, usable_cores
+
+# Processes start one another here, and on an accelerator each would take most of the memory for itself.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
 class Parser(argparse.ArgumentParser):
@@ -96,12 +99,11 @@ def run(chosen: argparse.Namespace) -> None:
             check_writable(place)
     if chosen.figures is not None:
         chosen.figures.mkdir(parents=True, exist_ok=True)
-    memory = int(chosen.memory * 2**30) if chosen.memory is not None else int(0.6 * free_memory()) or None
+    memory = None if chosen.memory is None else int(chosen.memory * 2**30)
     options = Options(chosen.quick, chosen.repeats, chosen.batch, chosen.devices or usable_cores(), memory)
     console, here, found = Console(), machine(), versions()
     begun, clock = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), time.perf_counter()
-    # What is free differs from run to run; a limit that was asked for is part of the run's identity.
-    key = {"options": json.loads(options.to_json()) | {"memory": chosen.memory}, "versions": found}
+    key = {"options": json.loads(options.to_json()), "versions": found}
     partial = partial_folder(chosen.json, key) if chosen.json is not None else None
     sections: dict[str, Any] = {}
     for part in (name for name in PARTS if name in chosen.parts):

@@ -13,6 +13,7 @@ from aljax import load_scenario
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 import bench
+
 from rivals import numpy_batched, same
 from suite import fractions, measure, page
 from suite.environments import grown

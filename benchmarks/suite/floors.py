@@ -145,7 +145,7 @@ def rows(options: Options, where: str, several: int) -> Iterator[dict[str, Any]]
     yield rollout_row(options, several)
     if several == 1:
         yield update_row(options, TrainConfig().batch, SEEDS, several)
-    if where != "one core" or options.cores == 1:  # where training throughput is measured
+    if where != "one core" or options.quick or options.cores == 1:  # where training throughput is measured
         for batch in batches(options):
             for runs in sides(options):
                 if runs % several == 0 and (batch, runs) != (TrainConfig().batch, SEEDS) and batch * runs <= LARGEST:

@@ -12,8 +12,9 @@ from aljax.policy import Learned, init_network
 from suite import apart
 from suite.environments import grown
 from suite.measure import Program, compiled, peak_memory, repeated
-from suite.options import Options
+from suite.options import Options, free_memory
 from suite.stepping import play
+from suite.tables import size as size_text
 
 KINDS = ("stepping", "rollout", "update")
 """What is measured: steps with random actions; episodes under a network; one training update on as many episodes."""
@@ -27,7 +28,7 @@ def default_point(backend: str) -> dict[str, int]:
 def axes(options: Options, backend: str) -> dict[str, tuple[int, ...]]:
     """Values of each axis."""
     if options.quick:
-        return {"episodes": (64, 256), "horizon": (10, 20)}
+        return {"episodes": (64, 256)}
     largest = 20 if backend == "cpu" else 24
     return {
         "episodes": tuple(2**power for power in range(6, largest + 1, 2)),
@@ -36,6 +37,21 @@ def axes(options: Options, backend: str) -> dict[str, tuple[int, ...]]:
         "coordinates": (4, 16, 64, 256),
         "seeds": (1, 8, 64, 512, 4096),
     }
+
+
+def available() -> int:
+    """Bytes that are free where jax computes; 0 where nobody tells."""
+    stats = jax.devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return int(stats["bytes_limit"]) - int(stats.get("bytes_in_use", 0))
+    return free_memory()
+
+
+def kinds(options: Options, axis: str) -> tuple[str, ...]:
+    """What is measured along an axis."""
+    if axis == "seeds":
+        return ("update",)
+    return ("stepping", "update") if options.quick else KINDS
 
 
 def program(kind: str, point: dict[str, int]) -> tuple[Program, Any]:
@@ -73,11 +89,12 @@ def measure_point(options: Options, point: dict[str, Any]) -> dict[str, Any]:
     size = {name: point[name] for name in default_point("cpu")}
     work, args = program(point["kind"], size)
     before = peak_memory()
-    if options.memory and work.bytes > options.memory:
-        return point | {"left_out": f"needs {work.bytes} bytes, more than {options.memory}"} | work.notes
+    limit = options.memory if options.memory is not None else int(0.6 * available())
+    if 0 < limit < work.bytes:
+        return point | {"left_out": f"needs {size_text(work.bytes)}, more than {size_text(limit)}"} | work.notes
     # Fetching trajectories would count the copies on the host; the end states stand for them.
     found = repeated(
-        lambda: work.call(*args), options.row_repeats, seconds=2.0 if options.quick else 10.0, fetch=lambda result: []
+        lambda: work.call(*args), options.row_repeats, seconds=1.0 if options.quick else 6.0, fetch=lambda result: []
     )
     for name in ("outputs_sha256", "repeats_bitwise_equal"):  # nothing was fetched
         found.pop(name)
@@ -95,7 +112,7 @@ def measure(options: Options) -> dict[str, Any]:
     start, found = default_point(backend), []
     for axis, values in axes(options, backend).items():
         for value in values:
-            for kind in KINDS if axis != "seeds" else ("update",):
+            for kind in kinds(options, axis):
                 point = start | {axis: value, "axis": axis, "value": value, "kind": kind}
                 if axis == "seeds":
                     point["episodes"] = 30

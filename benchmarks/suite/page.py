@@ -26,7 +26,8 @@ def head(receipt: dict[str, Any]) -> list[str]:
         f"jax on {here['jax_device']}. Started {receipt['started']}; took {receipt['took_seconds'] / 60:.0f} minutes. "
         f"Load: {load[0]:.1f} before, {load[1]:.1f} after.",
         f"Versions: {versions}.",
-        f"Median of {options['repeats']} repeats unless a row says otherwise, after a warm-up; compilation apart.",
+        f"Median of {min(3, options['repeats']) if options['quick'] else options['repeats']} repeats, or fewer where a "
+        "row's budget of seconds was spent (the receipt tells), after a warm-up; compilation apart.",
     ]
     if options["quick"]:
         lines.insert(0, "**A quick run: sizes are small, and nothing here is worth quoting.**")

@@ -39,7 +39,7 @@ def _row(name: str, times: list[tuple[float, float]], **more: Any) -> dict[str, 
 def measure(options: Options) -> dict[str, Any]:
     """The section."""
     repeats = 1 if options.quick else 3
-    train = [sys.executable, "-m", "aljax", "train"] + (["--episodes", "600", "--seeds", "2"] if options.quick else [])
+    train = [sys.executable, "-m", "aljax", "train"] + (["--episodes", "300", "--seeds", "2"] if options.quick else [])
     rows, cold, warm = [], [], []
     inside: dict[str, list[dict[str, float]]] = {"cold": [], "warm": []}
     with tempfile.TemporaryDirectory() as temporary:

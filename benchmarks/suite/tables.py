@@ -164,9 +164,12 @@ def _floors(section: dict[str, Any]) -> list[Table]:
             rate = f"{number(row['words_per_second'] / 1e6)} million/s"
         else:
             shape = f"{row['batch']:,} × {row['runs']} runs" if row["name"] == "update" else f"{row['episodes']:,}"
-            what = f"matrix products of a {row['name']}, {shape}"
+            what = f"matrix products, {row['name']}, {shape}"
             rate = f"{number(row['flops_per_second'] / 1e9)} GFLOP/s"
-        rows.append((row["where"], what, rate, seconds(row["seconds"])))
+        stats = row["seconds"]
+        if row["name"] == "update":
+            stats = {name: stats[name] / row["updates"] for name in ("median", "min", "max")}
+        rows.append((row["where"], what, rate, seconds(stats)))
     return [Table("Floors", "What the machine does at best.", ("where", "", "rate", "time [min, max]"), rows)]
 
 
