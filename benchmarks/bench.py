@@ -150,7 +150,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     from receipts import status_of
 
-    return status_of(lambda: run(chosen))
+    try:
+        return status_of(lambda: run(chosen))
+    except KeyboardInterrupt:
+        kept = " the same command goes on from the parts that are finished" if chosen.json is not None else ""
+        print(f"bench: stopped;{kept}" if kept else "bench: stopped", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
