@@ -203,7 +203,11 @@ def measure(options: Options) -> dict[str, Any]:
     rows = [{"name": "aljax", "variant": f"{SEEDS} seeds vmapped, one device"} | point("aljax")]
     skipped, found = [], {}
     if there("rejax"):
-        rows.append({"name": "rejax PPO", "variant": f"{SEEDS} seeds vmapped, one device"} | point("rejax"))
+        try:
+            rows.append({"name": "rejax PPO", "variant": f"{SEEDS} seeds vmapped, one device"} | point("rejax"))
+        except apart.PartError as error:  # its versions may not go together with jax's: the others still count
+            why = str(error).splitlines()[-1]
+            skipped.append(missing("rejax", "rejax PPO") | {"why": why})
     else:
         skipped.append(missing("rejax", "rejax PPO"))
     if there("torch"):
