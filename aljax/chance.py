@@ -66,6 +66,11 @@ def draw_chance(key: jax.Array, params: EnvParams, *, episodes: int, steps: int)
     )
 
 
+def uniform(key: jax.Array, shape: tuple[int, ...], low: float, high: float) -> jax.Array:
+    """Uniform numbers on [low, high), one to a block: for few numbers, where compiling takes longer than drawing."""
+    return low + (high - low) * _uniforms(jax.random.key_data(key).ravel()[-2:], 0, shape)[0]
+
+
 def _uniforms(key: jax.Array, stream: int, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
     """Two arrays of independent numbers on [0, 1), of 23 random bits each."""
     size = math.prod(shape)

@@ -17,7 +17,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
 
-from aljax import report, runs
+from aljax import compiling, report, runs
 from aljax.errors import UserError, one_line
 from aljax.evaluate import summarise
 from aljax.experiment import Compared, Protocol, Trained, abstract_policy, check, compare, prepare, train_seeds
@@ -388,6 +388,9 @@ def main(args: Sequence[str] | None = None) -> int:
     command = None
     try:
         command = _parse(sys.argv[1:] if args is None else list(args))
+        compiling.use_cache()
+        if isinstance(command, Train):
+            compiling.use_cores()
         command.run(Console(width=None if sys.stdout.isatty() else 160))
     except UserError as error:
         print(f"aljax: {one_line(error)}", file=sys.stderr)
@@ -498,11 +501,12 @@ def _draw(
 ) -> None:
     """The run's pictures; the map of choices is the first seed's."""
     import jax
+    import numpy as np
 
     from aljax import plots
 
     if curve is not None:
         plots.learning_curves(folder / "learning_curves.png", curve, batch, compared.summaries, scenario.name)
     plots.components(folder / "components.png", scenario, compared.summaries)
-    first = jax.tree.map(lambda leaf: leaf[0], policy)
+    first = jax.tree.map(lambda leaf: np.asarray(leaf)[0], policy)
     plots.choices(folder / "choices.png", scenario, compared.evaluations, first)

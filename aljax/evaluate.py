@@ -9,9 +9,10 @@ import jax
 import numpy as np
 
 from aljax import env
+from aljax.chance import Chance, draw_chance
 from aljax.env import COMPONENTS, EnvParams
-from aljax.policy import Policy
-from aljax.rollout import Outcome, outcome, rollout
+from aljax.policy import HEURISTICS, OneOf, Policy
+from aljax.rollout import Outcome, outcome, play
 from aljax.statistics import Interval, bootstrap, paired_gap
 
 
@@ -48,15 +49,28 @@ def evaluate(
     Returns:
       An evaluation a policy, under its name.
     """
-    play = functools.partial(_play, episodes=episodes, steps=steps)
-    return {
-        name: jax.vmap(play, in_axes=(0, 0 if name in trained else None, None))(keys, policy, params)
+    draw = functools.partial(draw_chance, episodes=episodes, steps=steps)
+    chance = jax.vmap(draw, in_axes=(0, None))(keys, params)
+    found = {
+        name: jax.vmap(_play, in_axes=(0, 0 if name in trained else None, None))(chance, policy, params)
         for name, policy in policies.items()
+        if not isinstance(policy, HEURISTICS)
     }
+    # The heuristics are cheap to run and slow to compile: one rollout, in which a number says which of them plays.
+    simple = {name: policy for name, policy in policies.items() if isinstance(policy, HEURISTICS)}
+    if simple:
+
+        def play_number(number: jax.Array) -> Evaluation:
+            policy = OneOf(tuple(simple.values()), number)
+            return jax.vmap(_play, in_axes=(0, None, None))(chance, policy, params)
+
+        results = jax.vmap(play_number)(jax.numpy.arange(len(simple), dtype=jax.numpy.int32))
+        found |= {name: jax.tree.map(lambda leaf, i=i: leaf[i], results) for i, name in enumerate(simple)}
+    return {name: found[name] for name in policies}
 
 
-def _play(key: jax.Array, policy: Policy, params: EnvParams, *, episodes: int, steps: int) -> Evaluation:
-    played = rollout(key, policy, params, episodes=episodes, steps=steps)
+def _play(chance: Chance, policy: Policy, params: EnvParams) -> Evaluation:
+    played = play(chance, policy, params)
     rows = jax.numpy.arange(env.num_actions(params)).reshape(-1, 1)
     chosen = (played.action[:, None] == rows) & played.alive[:, None]
     return Evaluation(outcome(played, params), chosen.mean(-1))

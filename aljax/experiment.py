@@ -11,7 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 
+from aljax import compiling
 from aljax.errors import UserError
 from aljax.evaluate import Evaluation, Summary, evaluate, summarise
 from aljax.optimal_policy import Optimal
@@ -93,26 +96,56 @@ def train_seeds(
     check(config, hyperparameters, protocol)
     static: dict[str, Any] = {"config": config, "steps": scenario.horizon}
     keys = seed_keys(protocol, TRAINING)
-    numbers = jax.tree.map(jnp.float32, hyperparameters)
+    numbers = jax.tree.map(np.float32, hyperparameters)
     begun = time.perf_counter()
-    start = jax.jit(jax.vmap(functools.partial(init, **static), in_axes=(0, None)))
-    state: TrainState = start(keys, scenario.params)
-    pieces = jax.jit(
-        jax.vmap(functools.partial(advance, **static), in_axes=(0, None, None, None, None)), donate_argnums=0
-    )
-    compiled = pieces.lower(state, jnp.int32(0), jnp.int32(0), numbers, scenario.params).compile()
-    compiling = time.perf_counter() - begun
+    mesh, rows = _seats(protocol.seeds)
+    state: TrainState = _spread(functools.partial(init, **static), mesh, 1)(keys[rows], scenario.params)
+    pieces = _spread(functools.partial(advance, **static), mesh, 4, donate_argnums=0)
+    compiled = pieces.lower(state, np.int32(0), np.int32(0), numbers, scenario.params).compile()
+    compiled_in = time.perf_counter() - begun
 
     begun = time.perf_counter()
     stops = np.unique(np.linspace(0, config.updates, min(_PIECES, config.updates) + 1).astype(np.int32))
     for low, high in itertools.pairwise(stops):
-        state = compiled(state, jnp.int32(low), jnp.int32(high), numbers, scenario.params)
+        state = compiled(state, np.int32(low), np.int32(high), numbers, scenario.params)
         if on_progress is not None:
-            on_progress(int(high), jax.tree.map(np.asarray, state.curve))
+            on_progress(int(high), _fetch(state.curve, protocol.seeds))
     state = jax.block_until_ready(state)
-    seconds = {"compile": compiling, "train": time.perf_counter() - begun}
-    policy = Learned(state.variables, network_of(config, scenario.params))
-    return Trained(policy, jax.tree.map(np.asarray, state.curve), seconds)
+    seconds = {"compile": compiled_in, "train": time.perf_counter() - begun}
+    variables = jax.tree.map(jnp.asarray, _fetch(state.variables, protocol.seeds))
+    return Trained(
+        Learned(variables, network_of(config, scenario.params)), _fetch(state.curve, protocol.seeds), seconds
+    )
+
+
+def _seats(seeds: int) -> tuple[Mesh, np.ndarray]:
+    """Devices for so many seeds, and which seed each place on them takes: the last again where places are left."""
+    devices = jax.local_devices()[:seeds]
+    mesh = jax.make_mesh((len(devices),), ("seeds",), devices=devices, axis_types=(jax.sharding.AxisType.Auto,))
+    return mesh, np.minimum(np.arange(-(-seeds // len(devices)) * len(devices)), seeds - 1)
+
+
+def _spread(function: Callable[..., Any], mesh: Mesh, shared: int, **options: Any) -> Any:
+    """`function` of one seed and `shared` further arguments, for all seeds of a leading axis, spread over devices.
+
+    On a CPU a device takes its seeds one after the other: as fast as vmapped, and then a seed's last bits do not
+    depend on how many seeds and devices there are. Accelerators take them side by side.
+    """
+
+    def local(seeds: Any, *given: Any) -> Any:
+        if jax.default_backend() == "cpu":
+            return jax.lax.map(lambda seed: function(seed, *given), seeds)
+        return jax.vmap(lambda seed: function(seed, *given))(seeds)
+
+    specs = (P("seeds"), *(P() for _ in range(shared)))
+    # Seeds have nothing to say to each other, so there is nothing to check about what varies over the mesh.
+    spread = jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=P("seeds"), check_vma=False)
+    return jax.jit(spread, compiler_options=compiling.options(), **options)
+
+
+def _fetch(tree: Any, seeds: int) -> Any:
+    """The first so many seeds as NumPy arrays."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[:seeds], tree)
 
 
 def prepare(
@@ -136,16 +169,16 @@ def prepare(
     keys = seed_keys(protocol, EVALUATION)
     static = {"trained": trained, "episodes": protocol.evaluation_episodes, "steps": scenario.horizon}
     begun = time.perf_counter()
-    run = jax.jit(functools.partial(evaluate, **static))
+    run = jax.jit(functools.partial(evaluate, **static), compiler_options=compiling.options())
     given: dict[str, Policy] = {} if learned is None else {learned.name: learned}
     compiled = run.lower(keys, given | others, scenario.params).compile()
-    compiling = time.perf_counter() - begun
+    compiled_in = time.perf_counter() - begun
 
     def comparison(learned: Learned | None) -> Compared:
         policies = ({} if learned is None else {learned.name: learned}) | others
         begun = time.perf_counter()
         found = jax.device_get(compiled(keys, policies, scenario.params))
-        seconds = {"compile": compiling, "evaluate": time.perf_counter() - begun}
+        seconds = {"compile": compiled_in, "evaluate": time.perf_counter() - begun}
         reference = found.get(Optimal.name)
         summaries = {
             name: summarise(found[name], None if name == Optimal.name else reference, trained=name in trained)
@@ -185,10 +218,13 @@ def abstract_policy(scenario: Scenario, config: TrainConfig, protocol: Protocol)
 
 def seed_keys(protocol: Protocol, stream: int) -> jax.Array:
     """A key a seed, ``[S]``, of one stream; a seed's key does not depend on how many there are."""
-    root = jax.random.fold_in(jax.random.key(protocol.seed), stream)
-    return jax.vmap(functools.partial(jax.random.fold_in, root))(
-        jnp.arange(protocol.first_seed, protocol.first_seed + protocol.seeds)
-    )
+    return _fold(protocol.seed, stream, np.arange(protocol.first_seed, protocol.first_seed + protocol.seeds))
+
+
+@jax.jit  # one small program instead of seven
+def _fold(seed: jax.Array, stream: jax.Array, seeds: jax.Array) -> jax.Array:
+    root = jax.random.fold_in(jax.random.key(seed), stream)
+    return jax.vmap(functools.partial(jax.random.fold_in, root))(seeds)
 
 
 def check(config: TrainConfig, hyperparameters: Hyperparameters, protocol: Protocol) -> None:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax import env, optimal
-from aljax.env import COMPONENTS, EnvState
+from aljax.env import COMPONENTS, EnvParams, EnvState
 from aljax.errors import UserError
 from aljax.evaluate import Evaluation, Summary
 from aljax.plan import Plan
@@ -143,24 +143,29 @@ def _map_of_choices(axis: Any, scenario: Scenario, policy: Policy, plays: np.nda
     time = scenario.horizon // 2
     spent = plays.mean(0)[:time].sum(0) / max(plays.mean(0)[:time].sum(), 1e-9) * time  # times each row was played
     batch = z.shape[1:]
-    state = EnvState(
-        z=jnp.asarray(z),
-        misread=jnp.zeros_like(jnp.asarray(z)),
-        latency=jnp.full(batch, spent @ np.asarray(params.actions.latency), jnp.float32),
-        money=jnp.full(batch, spent @ np.asarray(params.actions.money), jnp.float32),
-        time=jnp.full(batch, time, jnp.int32),
-        last_failed=jnp.full(batch, -1, jnp.int32),
-        done=jnp.zeros(batch, bool),
-    )
-    observation = env.observe(state, params)
-    choice = jnp.argmax(policy.logits(params, observation, policy.begin(params, observation)), axis=0)
-    picture = np.array(colours)[np.asarray(choice).reshape(_GRID, _GRID) % len(colours)]
+    arrays: dict[str, Any] = {  # NumPy's: each would be a small program of JAX's
+        "z": z,
+        "misread": np.zeros_like(z),
+        "latency": np.full(batch, spent @ np.asarray(params.actions.latency), np.float32),
+        "money": np.full(batch, spent @ np.asarray(params.actions.money), np.float32),
+        "time": np.full(batch, time, np.int32),
+        "last_failed": np.full(batch, -1, np.int32),
+        "done": np.zeros(batch, bool),
+    }
+    state = EnvState(**arrays)
+    picture = np.array(colours)[np.asarray(_likeliest(policy, params, state)).reshape(_GRID, _GRID) % len(colours)]
     extent = (sides[0][0], sides[0][-1], sides[1][0], sides[1][-1])
     axis.imshow(picture, origin="lower", extent=extent, aspect="auto", interpolation="nearest")
     names = scenario.coordinate_names
     others = ", the rest resolved" if len(names) > 2 else ""
     axis.set(xlabel=names[across], ylabel=names[up])
     axis.set_title(f"{policy.name}: choice at step {time + 1} of {scenario.horizon}{others}", fontsize=9)
+
+
+@jax.jit  # a program of its own: operation by operation, JAX would compile twenty
+def _likeliest(policy: Policy, params: EnvParams, state: EnvState) -> jax.Array:
+    observation = env.observe(state, params)
+    return jnp.argmax(policy.logits(params, observation, policy.begin(params, observation)), axis=0)
 
 
 def optimum(path: Path, scenario: Scenario, plan: Plan, start: Sequence[float]) -> None:

@@ -8,7 +8,6 @@ As in `aljax.env`, shapes are written for one episode and every function takes t
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
@@ -16,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from aljax.chance import uniform
 from aljax.env import EnvParams, num_actions, num_coordinates, observation_size
 from aljax.scenario import Scenario
 
@@ -142,6 +142,22 @@ def expected_immediate_cost(params: EnvParams, observation: jax.Array) -> jax.Ar
 
 
 @_policy
+class OneOf(Policy):
+    """One of several policies that remember nothing, by its number: all of them then play in one program."""
+
+    policies: tuple[Policy, ...]
+    """To choose from."""
+    number: jax.Array
+    """Which. Integer scalar"""
+    name: ClassVar[str] = "one_of"
+
+    def logits(self, params: EnvParams, observation: jax.Array, memory: Any) -> jax.Array:
+        """See `Policy.logits`."""
+        found = [policy.logits(params, observation, memory) for policy in self.policies]
+        return jax.lax.select_n(jnp.broadcast_to(self.number, found[0].shape), *found)
+
+
+@_policy
 class Random(Policy):
     """Uniform over the allowed rows."""
 
@@ -153,29 +169,26 @@ class Random(Policy):
         return masked(jnp.zeros((num_actions(params), *observation.shape[1:])), params)
 
 
+HEURISTICS = (Latency, CostAware, Random)
+"""Policies that need no training, and remember nothing."""
+
+
 class Dense(nn.Module):
     """`flax.linen.Dense` for inputs whose features are the *first* axis: nothing is transposed on the way."""
 
     features: int
     """Numbers that it returns."""
-    kernel_init: nn.initializers.Initializer
-    bias_init: nn.initializers.Initializer = nn.initializers.zeros
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps ``[I, ...]`` to ``[features, ...]``."""
-        kernel = self.param("kernel", self.kernel_init, (x.shape[0], self.features))
-        bias = self.param("bias", self.bias_init, (self.features,))
+        kernel = self.param("kernel", nn.initializers.zeros, (x.shape[0], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
         return jnp.tensordot(kernel, x, (0, 0)) + bias.reshape(bias.shape + (1,) * (x.ndim - 1))
 
 
 class Network(nn.Module):
-    """A feed-forward network: tanh layers, and an output layer that starts near 0. Features are the first axis.
-
-    The first layer starts wide, its units' bends spread over the observations. Measured (benchmarks/gap.py) to come
-    nearer to the optimum than one that starts narrow; presumably because what is best to do changes at sharp
-    thresholds: one call fewer is needed, the deadline passes.
-    """
+    """A feed-forward network: tanh layers and an output layer. `init_network` draws its first weights."""
 
     hidden: tuple[int, ...]
     """Units a hidden layer."""
@@ -185,27 +198,9 @@ class Network(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps ``[I, ...]`` to ``[outputs, ...]``."""
-        for depth, units in enumerate(self.hidden):
-            scale, bias = (3.0, _uniform_bias) if depth == 0 else (1.0, nn.initializers.zeros)
-            x = nn.tanh(Dense(units, _uniform_kernel(scale), bias)(x))
-        return Dense(self.outputs, _uniform_kernel(0.01))(x)
-
-
-def _uniform_kernel(scale: float) -> nn.initializers.Initializer:
-    """Uniform weights of standard deviation scale / √fan-in, drawn flat: that compiles fastest."""
-
-    def initializer(key: jax.Array, shape: Any, dtype: Any = jnp.float32, out_sharding: Any = None) -> jax.Array:
-        del out_sharding
-        bound = scale * (3.0 / shape[0]) ** 0.5
-        return jax.random.uniform(key, (math.prod(shape),), dtype, -bound, bound).reshape(shape)
-
-    return initializer
-
-
-def _uniform_bias(key: jax.Array, shape: Any, dtype: Any = jnp.float32, out_sharding: Any = None) -> jax.Array:
-    """Uniform on [−2, 2]: with the first layer's weights, its units bend all over the usual observations."""
-    del out_sharding
-    return jax.random.uniform(key, shape, dtype, -2.0, 2.0)
+        for units in self.hidden:
+            x = nn.tanh(Dense(units)(x))
+        return Dense(self.outputs)(x)
 
 
 @_policy
@@ -234,9 +229,28 @@ def apply_network(network: Network, variables: Variables, observation: jax.Array
 
 
 def init_network(key: jax.Array, params: EnvParams, hidden: tuple[int, ...], outputs: int) -> tuple[Network, Variables]:
-    """A network on this environment's observations, and its first weights."""
+    """A network on this environment's observations, and its first weights.
+
+    Weights start uniform with standard deviation scale / √fan-in. The first layer starts wide (scale 3, biases uniform
+    on [−2, 2]), its units' bends spread over the observations; the output layer starts near 0 (scale 0.01). Measured
+    (benchmarks/gap.py) to come nearer to the optimum than a first layer that starts narrow; presumably because what is
+    best to do changes at sharp thresholds: one call fewer is needed, the deadline passes.
+    """
     network = Network(hidden, outputs)
-    return network, network.init(key, jnp.zeros(observation_size(params)))
+    shapes = jax.eval_shape(network.init, key, jnp.zeros(observation_size(params)))
+    leaves, tree = jax.tree_util.tree_flatten_with_path(shapes)
+    # All numbers in one draw: Flax's key a weight takes several times as long to compile.
+    numbers = uniform(key, (sum(leaf.size for _, leaf in leaves),), -1.0, 1.0)
+    weights, used = [], 0
+    for path, leaf in leaves:
+        layer, kind = path[-2].key, path[-1].key
+        first, last = layer == "Dense_0" and hidden, layer == f"Dense_{len(hidden)}"
+        bound = 2.0 if first else 0.0
+        if kind == "kernel":
+            bound = (3.0 if first else 0.01 if last else 1.0) * (3.0 / leaf.shape[0]) ** 0.5
+        weights.append(bound * numbers[used : used + leaf.size].reshape(leaf.shape))
+        used += leaf.size
+    return network, tree.unflatten(weights)
 
 
 def heuristics(scenario: Scenario) -> Mapping[str, Policy]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from aljax import env
-from aljax.chance import draw_chance
+from aljax.chance import Chance, draw_chance
 from aljax.env import EnvParams, EnvState
 from aljax.policy import Policy
 
@@ -64,7 +64,11 @@ def rollout(key: jax.Array, policy: Policy, params: EnvParams, *, episodes: int,
     Returns:
       The trajectories.
     """
-    chance = draw_chance(key, params, episodes=episodes, steps=steps)
+    return play(draw_chance(key, params, episodes=episodes, steps=steps), policy, params)
+
+
+def play(chance: Chance, policy: Policy, params: EnvParams) -> Trajectory:
+    """`rollout` on chance that is drawn already, so that several policies can share the drawing too."""
     state = env.begin(chance.start, chance.misread, params)
     observation = env.observe(state, params)
 

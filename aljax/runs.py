@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import serialization
 
 import aljax
 from aljax.errors import UserError, one_line
@@ -27,7 +29,8 @@ from aljax.scenario import Scenario, parse_scenario
 from aljax.train import Curve, Hyperparameters, TrainConfig
 
 _MANIFEST = "manifest.json"
-_FORMAT = 1
+_WEIGHTS = "checkpoint/policy.msgpack"
+_FORMAT = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,8 +221,9 @@ def save(
     }
     write_json(folder / "config.json", configuration)
     np.savez(folder / "curves.npz", **trained.curve._asdict())
-    with _checkpointer() as checkpointer:
-        checkpointer.save((folder / "checkpoint").absolute(), trained.policy.variables)
+    (folder / "checkpoint").mkdir()
+    weights = jax.tree.map(np.asarray, trained.policy.variables)
+    (folder / _WEIGHTS).write_bytes(serialization.msgpack_serialize(weights))
 
 
 def load(path: str | Path) -> Run:
@@ -256,21 +260,15 @@ def load(path: str | Path) -> Run:
 def _restore(path: Path, scenario: Scenario, config: TrainConfig, protocol: Protocol) -> Learned:
     """The policy from its checkpoint."""
     abstract = abstract_policy(scenario, config, protocol)
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    wanted = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), abstract.variables)
+    file = path / _WEIGHTS
     try:
-        with _checkpointer() as checkpointer:
-            variables = checkpointer.restore((path / "checkpoint").absolute(), wanted)
-    except Exception as error:  # orbax and tensorstore raise a wide variety
-        raise UserError(f"{path / 'checkpoint'}: cannot be read: {one_line(error)[:200]}") from None
-    return Learned(variables, abstract.network)
-
-
-def _checkpointer() -> Any:
-    """Orbax, imported only where a checkpoint is written or read: it takes a while to load."""
-    import orbax.checkpoint as ocp
-
-    return ocp.StandardCheckpointer()
+        variables = serialization.msgpack_restore(file.read_bytes())
+        found = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), variables)
+    except Exception as error:  # msgpack raises a wide variety
+        raise UserError(f"{file}: cannot be read: {one_line(error)[:200]}") from None
+    if found != jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), abstract.variables):
+        raise UserError(f"{file}: weights of another shape than {path / 'config.json'} says")
+    return Learned(jax.tree.map(jnp.asarray, variables), abstract.network)
 
 
 def _verify(path: Path) -> None:

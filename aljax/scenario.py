@@ -200,9 +200,7 @@ class _Reader:
         tolerance = self.vector("tolerance", least=0)
         reach = [max(abs(a), abs(b), t) or 1.0 for a, b, t in zip(low, high, tolerance, strict=True)]
         params = EnvParams(
-            actions=ActionTable(
-                **{c: jnp.asarray(v, bool if c in _FLAGS else jnp.float32) for c, v in columns.items()}
-            ),
+            actions=ActionTable(**{c: _array(v, bool if c in _FLAGS else np.float32) for c, v in columns.items()}),
             drift=_floats(self.vector("drift", absent=0.0)),
             start_low=_floats(low),
             start_high=_floats(high),
@@ -210,7 +208,7 @@ class _Reader:
             tolerance=_floats(tolerance),
             latency_budget=_floats(self.scalar("latency_budget", math.inf)),
             money_budget=_floats(self.scalar("money_budget", math.inf)),
-            horizon=jnp.asarray(horizon, jnp.int32),
+            horizon=_array(horizon, np.int32),
             weights=_floats(self.weights()),
             z_scale=_floats(self.vector("z_scale", default=reach, positive=True)),
             latency_scale=_floats(self.scalar("latency_scale", max(columns["latency"]) * horizon or 1.0)),
@@ -340,4 +338,9 @@ class _Reader:
 
 
 def _floats(values: Any) -> jnp.ndarray:
-    return jnp.asarray(values, jnp.float32)
+    return _array(values, np.float32)
+
+
+def _array(values: Any, dtype: Any) -> jnp.ndarray:
+    """A device array. Converted by NumPy: JAX would compile a program for each shape."""
+    return jnp.asarray(np.asarray(values, dtype))

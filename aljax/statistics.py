@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.stats
 
 LEVEL = 0.95
 """Confidence level of every interval."""
@@ -39,7 +38,7 @@ def interquartile_mean(values: Any, axis: int = -1) -> np.ndarray:
 
     Robust to seeds that fail, and less noisy than the median (Agarwal et al., 2021).
     """
-    return scipy.stats.trim_mean(values, 0.25, axis=axis)
+    return _stats().trim_mean(values, 0.25, axis=axis)
 
 
 def bootstrap(
@@ -63,7 +62,7 @@ def bootstrap(
     estimate = float(pooled(*groups))
     if min(map(len, groups)) < 2:
         return Interval(estimate, np.nan, np.nan)
-    found = scipy.stats.bootstrap(
+    found = _stats().bootstrap(
         groups,
         pooled,
         n_resamples=resamples,
@@ -122,7 +121,7 @@ def _student(estimate: float, units: np.ndarray, factor: float) -> Interval:
     """An estimate whose error is `factor` times that of the mean of independent units."""
     if len(units) < 2:
         return Interval(estimate, np.nan, np.nan)
-    half = factor * float(scipy.stats.t.ppf(0.5 + LEVEL / 2, len(units) - 1) * units.std(ddof=1) / np.sqrt(len(units)))
+    half = factor * float(_stats().t.ppf(0.5 + LEVEL / 2, len(units) - 1) * units.std(ddof=1) / np.sqrt(len(units)))
     return Interval(estimate, estimate - half, estimate + half)
 
 
@@ -156,3 +155,10 @@ def explained_variance(values: Any, outcomes: Any, bins: int = 8) -> float:
     if total <= 1e-24 * max(1.0, float((outcomes**2).sum())):
         return 0.0
     return float(np.clip(1 - (within / free) / (total / (len(outcomes) - 1)), 0, 1))
+
+
+def _stats() -> Any:
+    """SciPy's statistics, imported only where they are used: they take longer to load than JAX."""
+    import scipy.stats
+
+    return scipy.stats

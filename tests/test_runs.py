@@ -94,7 +94,7 @@ def test_a_damaged_checkpoint_with_a_matching_manifest_is_still_one_line(folder)
     for path in sorted((folder / "checkpoint").rglob("*")):
         if path.is_file():
             path.write_bytes(path.read_bytes()[:3])
-    manifest = {"format": 1, "files": {}}
+    manifest = {"format": 2, "files": {}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match="checkpoint") as caught:
         runs.load(folder)

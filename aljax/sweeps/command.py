@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from tyro.conf import Positional, arg
 
-from aljax import report, runs
+from aljax import compiling, report, runs
 from aljax.errors import UserError, one_line
 from aljax.plots import pyplot
 from aljax.sweeps.plan import SweepPlan
@@ -124,11 +123,7 @@ class Sweep:
 
     def _join(self) -> None:
         """Makes every core a device, and joins the other hosts: both before JAX looks for devices."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        # Already chosen, or JAX was used before in this process: then its devices are what they are.
-        with contextlib.suppress(RuntimeError):
-            if jax.config.values["jax_num_cpu_devices"] < 1 and "device_count" not in os.environ.get("XLA_FLAGS", ""):
-                jax.config.update("jax_num_cpu_devices", self.devices or cores)
+        compiling.use_cores(self.devices)
         try:
             if self.coordinator is not None:
                 jax.distributed.initialize(self.coordinator, self.processes, self.process)
