@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.custom_batching
 import jax.numpy as jnp
 import numpy as np
 
@@ -48,27 +49,55 @@ def draw_chance(key: jax.Array, params: EnvParams, *, episodes: int, steps: int)
     words = jax.random.key_data(key).ravel()[-2:]
     d = env.num_coordinates(params)
     u, choice = _uniforms(words, 0, (steps, episodes))
-    start, misread = _uniforms(words, 1, (d, episodes))
+    start, _ = _uniforms(words, 1, (d, episodes))
 
-    def epsilon() -> jax.Array:
+    def epsilon(words: jax.Array) -> jax.Array:
         pairs = jnp.stack(_uniforms(words, 2, (steps, -(-d // 2), episodes)), axis=2)
         return _normal(pairs.reshape(steps, -1, episodes)[:, :d])
 
-    def nothing(shape: tuple[int, ...]) -> Callable[[], jax.Array]:
-        return lambda: jnp.zeros(shape, u.dtype)
+    def misreading(words: jax.Array) -> jax.Array:
+        return _normal(_uniforms(words, 1, (d, episodes))[1])
 
-    noisy, misreading = jnp.any(params.actions.noise > 0.0), jnp.any(params.misread > 0.0)
     return Chance(
         start=start,
-        misread=jax.lax.cond(misreading, lambda: _normal(misread), nothing(misread.shape)),
-        luck=env.Luck(u, jax.lax.cond(noisy, epsilon, nothing((steps, d, episodes)))),
+        misread=_if_needed(jnp.any(params.misread > 0.0), misreading, words),
+        luck=env.Luck(u, _if_needed(jnp.any(params.actions.noise > 0.0), epsilon, words)),
         choice=choice,
     )
 
 
+def _if_needed(needed: jax.Array, draw: Callable[[jax.Array], jax.Array], words: jax.Array) -> jax.Array:
+    """`draw` of key words, or zeros.
+
+    Vmapped over environments of which some need the numbers, all get them, drawn once where they share the key:
+    left to itself, JAX would draw them for each.
+    """
+
+    @jax.custom_batching.custom_vmap
+    def drawn(needed: jax.Array, words: jax.Array) -> jax.Array:
+        shape = jax.eval_shape(draw, words)
+        return jax.lax.cond(needed, draw, lambda _: jnp.zeros(shape.shape, shape.dtype), words)
+
+    @drawn.def_vmap
+    def drawn_for_many(size: int, batched: list[bool], needed: jax.Array, words: jax.Array) -> tuple[jax.Array, bool]:
+        del size
+        differ, keys_differ = batched
+        if not differ:
+            return _if_needed(needed, jax.vmap(draw), words), True
+        numbers = jax.vmap(draw)(words) if keys_differ else draw(words)[None]
+        return jnp.where(needed.reshape((-1,) + (1,) * (numbers.ndim - 1)), numbers, 0.0), True
+
+    return drawn(needed, words)
+
+
 def uniform(key: jax.Array, shape: tuple[int, ...], low: float, high: float) -> jax.Array:
     """Uniform numbers on [low, high), one to a block: for few numbers, where compiling takes longer than drawing."""
-    return low + (high - low) * _uniforms(jax.random.key_data(key).ravel()[-2:], 0, shape)[0]
+    return low + (high - low) * uniform_pairs(key, shape)[0]
+
+
+def uniform_pairs(key: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    """Two arrays of independent numbers on [0, 1)."""
+    return _uniforms(jax.random.key_data(key).ravel()[-2:], 0, shape)
 
 
 def _uniforms(key: jax.Array, stream: int, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:

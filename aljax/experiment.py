@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
@@ -94,35 +93,48 @@ def train_seeds(
       UserError: an option out of range.
     """
     check(config, hyperparameters, protocol)
-    static: dict[str, Any] = {"config": config, "steps": scenario.horizon}
     keys = seed_keys(protocol, TRAINING)
     numbers = jax.tree.map(np.float32, hyperparameters)
     begun = time.perf_counter()
-    mesh, rows = _seats(protocol.seeds)
-    state: TrainState = _spread(functools.partial(init, **static), mesh, 1)(keys[rows], scenario.params)
-    pieces = _spread(functools.partial(advance, **static), mesh, 4, donate_argnums=0)
-    compiled = pieces.lower(state, np.int32(0), np.int32(0), numbers, scenario.params).compile()
+    devices = min(protocol.seeds, len(jax.local_devices()))
+    # The last seed again where places on the devices are left.
+    places = np.minimum(np.arange(-(-protocol.seeds // devices) * devices), protocol.seeds - 1)
+    start, pieces = training_programs(config, scenario.horizon, devices)
+    state: TrainState = start(keys[places], scenario.params)
+    state = pieces(state, np.int32(0), np.int32(0), numbers, scenario.params)  # no update: compiles
     compiled_in = time.perf_counter() - begun
 
     begun = time.perf_counter()
     stops = np.unique(np.linspace(0, config.updates, min(_PIECES, config.updates) + 1).astype(np.int32))
     for low, high in itertools.pairwise(stops):
-        state = compiled(state, np.int32(low), np.int32(high), numbers, scenario.params)
+        state = pieces(state, np.int32(low), np.int32(high), numbers, scenario.params)
         if on_progress is not None:
             on_progress(int(high), _fetch(state.curve, protocol.seeds))
     state = jax.block_until_ready(state)
     seconds = {"compile": compiled_in, "train": time.perf_counter() - begun}
-    variables = jax.tree.map(jnp.asarray, _fetch(state.variables, protocol.seeds))
+    variables = jax.device_put(_fetch(state.variables, protocol.seeds))
     return Trained(
         Learned(variables, network_of(config, scenario.params)), _fetch(state.curve, protocol.seeds), seconds
     )
 
 
-def _seats(seeds: int) -> tuple[Mesh, np.ndarray]:
-    """Devices for so many seeds, and which seed each place on them takes: the last again where places are left."""
-    devices = jax.local_devices()[:seeds]
-    mesh = jax.make_mesh((len(devices),), ("seeds",), devices=devices, axis_types=(jax.sharding.AxisType.Auto,))
-    return mesh, np.minimum(np.arange(-(-seeds // len(devices)) * len(devices)), seeds - 1)
+@functools.lru_cache(16)
+def training_programs(config: TrainConfig, steps: int, devices: int) -> tuple[Any, Any]:
+    """`train.init` and `train.advance` for seeds on a leading axis, spread over devices; kept, so compiled once.
+
+    Args:
+      config: shape of the runs.
+      steps: length of an episode's scan.
+      devices: how many; the leading axis must be a multiple.
+
+    Returns:
+      The jitted functions; the second gives its state's memory to its result.
+    """
+    found = jax.local_devices()[:devices]
+    mesh = jax.make_mesh((devices,), ("seeds",), devices=found, axis_types=(jax.sharding.AxisType.Auto,))
+    static: dict[str, Any] = {"config": config, "steps": steps}
+    start = _spread(functools.partial(init, **static), mesh, 1)
+    return start, _spread(functools.partial(advance, **static), mesh, 4, donate_argnums=0)
 
 
 def _spread(function: Callable[..., Any], mesh: Mesh, shared: int, **options: Any) -> Any:

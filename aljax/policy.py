@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar, dataclass_transform
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from aljax.chance import uniform
 from aljax.env import EnvParams, num_actions, num_coordinates, observation_size
@@ -255,5 +256,5 @@ def init_network(key: jax.Array, params: EnvParams, hidden: tuple[int, ...], out
 
 def heuristics(scenario: Scenario) -> Mapping[str, Policy]:
     """The policies that need no training, by name: ``latency``, ``cost_aware``, ``random``."""
-    tools = jnp.asarray(scenario.tools)
+    tools = jax.device_put(np.asarray(scenario.tools))
     return {policy.name: policy for policy in (Latency(tools), CostAware(tools), Random())}

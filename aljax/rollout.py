@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -84,6 +85,30 @@ def play(chance: Chance, policy: Policy, params: EnvParams) -> Trajectory:
     carry = (observation, state, policy.begin(params, observation))
     (_, final, _), (seen, action, costs, alive) = jax.lax.scan(body, carry, (chance.luck, chance.choice))
     return Trajectory(seen, action, jnp.stack(costs, axis=1), alive, final, succeeded(final, params))
+
+
+def in_blocks(play: Callable[[jax.Array], Any], key: jax.Array, blocks: int) -> Any:
+    """Plays a large batch a block after the other, so that what a block works on stays in the caches.
+
+    Out of them an episode takes two to three times as long on a CPU.
+
+    Args:
+      play: of a PRNG key, to a tree of arrays: one block's episodes.
+      key: a PRNG key; one block takes it as it is.
+      blocks: how many, static.
+
+    Returns:
+      The trees, stacked along a leading axis of blocks.
+    """
+    if blocks == 1:
+        return jax.tree.map(lambda leaf: leaf[None], play(key))
+    return jax.lax.map(lambda block: play(jax.random.fold_in(key, block)), jnp.arange(blocks))
+
+
+def blocks_of(episodes: int, most: int) -> int:
+    """The least number of equal blocks of at most `most` episodes; 1 where that would make them tiny."""
+    found = next(blocks for blocks in range(-(-episodes // most), episodes + 1) if episodes % blocks == 0)
+    return found if episodes // found > most // 8 else 1
 
 
 def sample(logits: jax.Array, uniform: jax.Array) -> jax.Array:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import serialization
 
@@ -268,7 +267,7 @@ def _restore(path: Path, scenario: Scenario, config: TrainConfig, protocol: Prot
         raise UserError(f"{file}: cannot be read: {one_line(error)[:200]}") from None
     if found != jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), abstract.variables):
         raise UserError(f"{file}: weights of another shape than {path / 'config.json'} says")
-    return Learned(jax.tree.map(jnp.asarray, variables), abstract.network)
+    return Learned(jax.device_put(variables), abstract.network)
 
 
 def _verify(path: Path) -> None:

@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -342,5 +343,5 @@ def _floats(values: Any) -> jnp.ndarray:
 
 
 def _array(values: Any, dtype: Any) -> jnp.ndarray:
-    """A device array. Converted by NumPy: JAX would compile a program for each shape."""
-    return jnp.asarray(np.asarray(values, dtype))
+    """A device array, converted by NumPy and put there: ``jnp.asarray`` compiles a program for each shape."""
+    return jax.device_put(np.asarray(values, dtype))

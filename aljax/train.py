@@ -20,7 +20,7 @@ import optax
 from aljax import env
 from aljax.env import EnvParams
 from aljax.policy import Learned, Network, Variables, apply_network, init_network, masked
-from aljax.rollout import Trajectory, outcome, rollout
+from aljax.rollout import Outcome, Trajectory, blocks_of, in_blocks, outcome, rollout
 
 Baseline = Literal["none", "running", "batch", "leave_one_out", "critic"]
 Schedule = Literal["constant", "linear", "cosine"]
@@ -189,44 +189,92 @@ def _update(
     steps: int,
 ) -> TrainState:
     """One batch of episodes and one gradient step."""
-    network = network_of(config, params)
-    sampler = Learned(state.variables, network, greedy=False)
-    played = rollout(jax.random.fold_in(state.key, update), sampler, params, episodes=config.batch, steps=steps)
+    network, learns_critic = network_of(config, params), config.baseline == "critic"
+    blocks = blocks_of(config.batch, 512 if jax.default_backend() == "cpu" else 65_536)
     remaining = 1.0 - update / config.updates
-    togo = costs_to_go(played, params)
-    critic, critic_optimiser, critic_gradient = state.critic, state.critic_optimiser, None
-    if config.baseline == "critic":
-        # One pass through the critic serves its estimates and its gradient.
-        estimate = functools.partial(critic_values, running=state.running, played=played, config=config)
-        values, pull_back = jax.vjp(estimate, critic)
+
+    def play(key: jax.Array) -> _Block:
+        sampler = Learned(state.variables, network, greedy=False)
+        played = rollout(key, sampler, params, episodes=config.batch // blocks, steps=steps)
+        values = critic_values(state.critic, state.running, played, config) if learns_critic else None
+        return _Block(played, step_costs(played, params), values, outcome(played, params))
+
+    batch: _Block = in_blocks(play, jax.random.fold_in(state.key, update), blocks)
+    alive, costs = _joined(batch.played.alive), _joined(batch.costs)
+    togo = _togo(costs)
+    if batch.values is not None:
         trace = 1.0 - (1.0 - hyper.trace) * remaining
-        advantages = lambda_advantages(step_costs(played, params), values, played.alive, trace)
+        raw = lambda_advantages(costs, _joined(batch.values), alive, trace)
         # Of the mean squared error over the steps played, in the critic's own frame, where costs are over `scale`.
         _, scale = _critic_frame(state.running)
-        (critic_gradient,) = pull_back(advantages * (-2.0 / (scale**2 * jnp.maximum(played.alive.sum(), 1))))
+        errors = raw * (-2.0 / (scale**2 * jnp.maximum(alive.sum(), 1)))
     else:
-        advantages = baselined(config.baseline, togo, played.alive, state.running)
-    if config.normalise:
-        advantages = _normalised(advantages, played.alive)
+        raw = baselined(config.baseline, togo, alive, state.running)
+        errors = raw  # of no critic
+    advantages = _normalised(raw, alive) if config.normalise else raw
 
-    (_, entropy), gradient = jax.value_and_grad(surrogate, has_aux=True)(
-        state.variables, network, played, advantages, hyper.entropy * remaining, params
-    )
+    def gradients(block: tuple[Trajectory, jax.Array, jax.Array]) -> tuple[Variables, Variables, jax.Array]:
+        """Of the policy, of the critic, and the policy's summed entropy: one block's share of them."""
+        played, advantages, errors = block
+        (_, entropy), gradient = jax.value_and_grad(surrogate, has_aux=True)(
+            state.variables, network, played, advantages, hyper.entropy * remaining, params
+        )
+        critic_gradient: Variables = {}
+        if learns_critic:  # the compiler sees that these estimates are those of `play`
+            estimate = functools.partial(critic_values, running=state.running, played=played, config=config)
+            (critic_gradient,) = jax.vjp(estimate, state.critic)[1](errors)
+        return optax.tree.scale(1.0 / blocks, gradient), critic_gradient, entropy * played.alive.sum()
+
+    given = (batch.played, _parted(advantages, blocks), _parted(errors, blocks))
+    first = jax.tree.map(lambda leaf: leaf[0], given)
+    if blocks == 1:
+        gradient, critic_gradient, entropy = gradients(first)
+    else:
+        nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(gradients, first))
+        sums, _ = jax.lax.scan(lambda sums, block: (optax.tree.add(sums, gradients(block)), None), nothing, given)
+        gradient, critic_gradient, entropy = sums
+
     shrink = _schedule(config.schedule, remaining, hyper)
     norm = optax.tree.norm(gradient)
     clipped = optax.tree.scale(jnp.minimum(1.0, hyper.clip_norm / jnp.maximum(norm, 1e-12)), gradient)
     direction, optimiser = optax.scale_by_adam().update(clipped, state.optimiser)
     variables = optax.tree.add_scale(state.variables, -hyper.learning_rate * shrink, direction)
-
-    if critic_gradient is not None:
+    critic, critic_optimiser = state.critic, state.critic_optimiser
+    if learns_critic:
         direction, critic_optimiser = optax.scale_by_adam().update(critic_gradient, critic_optimiser)
         critic = optax.tree.add_scale(critic, -hyper.critic_learning_rate * shrink, direction)
 
-    result = outcome(played, params)
-    point = Curve(result.total.mean(), result.success.mean(), result.costs.mean(1), entropy, norm)
+    point = Curve(
+        cost=batch.result.total.mean(),
+        success=batch.result.success.mean(),
+        components=batch.result.costs.mean((0, 2)),
+        entropy=entropy / jnp.maximum(alive.sum(), 1),
+        gradient_norm=norm,
+    )
     curve = jax.tree.map(lambda whole, entry: whole.at[update].set(entry), state.curve, point)
-    running = _run_on(state.running, togo, played.alive, hyper.running_decay)
+    running = _run_on(state.running, togo, alive, hyper.running_decay)
     return TrainState(state.key, variables, optimiser, critic, critic_optimiser, running, curve)
+
+
+class _Block(NamedTuple):
+    """What a block of a batch's episodes came to; stacked blocks have a leading axis."""
+
+    played: Trajectory
+    costs: jax.Array
+    """Weighted, of each step. ``[T, B]``"""
+    values: jax.Array | None
+    """The critic's estimates. ``[T, B]``"""
+    result: Outcome
+
+
+def _joined(blocks: jax.Array) -> jax.Array:
+    """``[blocks, T, B]`` to ``[T, blocks B]``."""
+    return jnp.moveaxis(blocks, 0, 1).reshape(blocks.shape[1], -1)
+
+
+def _parted(whole: jax.Array, blocks: int) -> jax.Array:
+    """The reverse of `_joined`."""
+    return jnp.moveaxis(whole.reshape(len(whole), blocks, -1), 1, 0)
 
 
 def step_costs(played: Trajectory, params: EnvParams) -> jax.Array:
@@ -236,7 +284,11 @@ def step_costs(played: Trajectory, params: EnvParams) -> jax.Array:
 
 def costs_to_go(played: Trajectory, params: EnvParams) -> jax.Array:
     """G_t: what each episode still costs from each step on, weighted. ``[T, B]``"""
-    return jnp.cumsum(step_costs(played, params)[::-1], axis=0)[::-1]
+    return _togo(step_costs(played, params))
+
+
+def _togo(costs: jax.Array) -> jax.Array:
+    return jnp.cumsum(costs[::-1], axis=0)[::-1]
 
 
 def lambda_advantages(costs: jax.Array, values: jax.Array, alive: jax.Array, trace: float | jax.Array) -> jax.Array:

@@ -316,7 +316,10 @@ def test_no_policy_beats_it_on_random_small_scenarios():
     optimum, start = totals_in_each(key, Optimal(plan), params, episodes)
     value = np.asarray(jax.jit(jax.vmap(functools.partial(solve, plan=plan)))(params, start).value)
     for member in range(MEMBERS):
-        assert abs(deviation(np.asarray(optimum[member]) - value[member])) < 4.5
+        difference = np.asarray(optimum[member], np.float64) - value[member]
+        error = difference.std() / np.sqrt(episodes)
+        unseen = 3 / episodes * np.ptp(value[member])  # of a failure so rare that none may have happened
+        assert abs(difference.mean()) <= 4.5 * error + unseen
 
     def everywhere(tree: Any) -> Any:
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (MEMBERS, *jnp.shape(leaf))), tree)

@@ -163,7 +163,7 @@ def test_a_configuration_of_another_version_is_refused(folder):
     config = json.loads((folder / "config.json").read_text())
     config["train"]["new_option"] = 1
     (folder / "config.json").write_text(json.dumps(config))
-    (folder / "manifest.json").write_text('{"format": 1, "files": {}}')
+    (folder / "manifest.json").write_text('{"format": 2, "files": {}}')
     with pytest.raises(UserError, match="not a run folder of this version"):
         runs.load(folder)
 

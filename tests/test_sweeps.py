@@ -337,7 +337,7 @@ def test_a_sweep_over_scenarios_of_different_shapes(scenario, tmp_path):
     raw = {"seeds": 1, "evaluation_episodes": 20, "set": fixed}
     found = sweep(raw | {"axes": {"scenario": [scenario, str(other)]}, "optimum": False}, lanes=2, devices=1)
     assert found.table["scenario"].tolist() == [scenario, str(other)]
-    assert found.table["divergence"][1] != found.table["divergence"][0] and np.isnan(found.table["optimal_cost"]).all()
+    assert found.table["cost"][1] != found.table["cost"][0] and np.isnan(found.table["optimal_cost"]).all()
 
 
 def other_spec(spec, **changes):

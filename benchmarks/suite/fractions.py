@@ -35,7 +35,7 @@ def add(sections: dict[str, Any]) -> None:
 
 
 def _stepping(row: dict[str, Any], floors: list[dict[str, Any]]) -> None:
-    """All chance of a rollout: start and misreading, then u, the action and ε of every step. 4 bytes a number."""
+    """All chance of a rollout: start and misreading, then u and the action of every step. 4 bytes a number."""
     here = [floor for floor in floors if floor["where"] == row["where"]]
     seconds, words = row["seconds"]["median"], row["random_words"]
     for name, kind, rate, amount in (

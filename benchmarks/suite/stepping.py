@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax import env, load_scenario, rollout
+from aljax.chance import draw_chance
 from aljax.env import EnvParams
 
 from rivals import numpy_batched, same
@@ -31,22 +32,30 @@ def scenario_params(horizon: int) -> EnvParams:
 
 
 def play(key: jax.Array, params: EnvParams, episodes: int, steps: int) -> Any:
-    """aljax, as `rollout.rollout` does it: all chance at once, episodes along the last axis.
+    """aljax, as its own training does it: a block of episodes after the other, episodes along the last axis.
 
     Returns:
-      Final states, and sums over the steps of observations, costs, and steps played.
+      Final states, and sums over the steps of observations, costs, and steps played; leading axis: blocks.
     """
-    chance = rollout.draw_chance(key, params, episodes=episodes, steps=steps)
+    blocks = rollout.blocks_of(episodes, 8192 if jax.default_backend() == "cpu" else 2**20)
+    block = functools.partial(play_block, params=params, episodes=episodes // blocks, steps=steps)
+    return rollout.in_blocks(block, key, blocks)
+
+
+def play_block(key: jax.Array, params: EnvParams, episodes: int, steps: int) -> Any:
+    """Episodes side by side, all their chance drawn at once."""
+    chance = draw_chance(key, params, episodes=episodes, steps=steps)
     state = env.begin(chance.start, chance.misread, params)
     actions = env.num_actions(params)
 
     def body(carry: Any, drawn: Any) -> Any:
         state, seen, paid, played = carry
         xi, choice = drawn
-        moved, costs = env.transition(state, (choice * actions).astype(jnp.int32), xi, params)
-        return (moved, seen + env.observe(moved, params), paid + costs, played + ~state.done), None
+        moved, costs = env.transition_apart(state, (choice * actions).astype(jnp.int32), xi, params)
+        paid = [total + cost for total, cost in zip(paid, costs, strict=True)]
+        return (moved, seen + env.observe(moved, params), paid, played + ~state.done), None
 
-    zeros = jnp.zeros((len(env.COMPONENTS), episodes)), jnp.zeros(episodes, jnp.int32)
+    zeros = [jnp.zeros(episodes)] * len(env.COMPONENTS), jnp.zeros(episodes, jnp.int32)
     carry = (state, env.observe(state, params), *zeros)
     return jax.lax.scan(body, carry, (chance.luck, chance.choice))[0]
 
@@ -90,7 +99,7 @@ def jax_rows(options: Options, horizon: int, where: str, several: int) -> Iterat
         found = measured(jitted, *given, repeats=options.row_repeats)
         if name == "aljax" and not variant:
             d = env.num_coordinates(params)
-            found["random_words"] = share * several * (2 * d + horizon * (2 + d))
+            found["random_words"] = share * several * (2 * d + 2 * horizon)  # `paper` has no noise
         yield _row(name, variant, horizon, where, share * several * horizon, found, devices=several)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aljax import Scenario, load_scenario, rollout, train
+from aljax import Scenario, experiment, load_scenario, rollout, train
 from aljax.policy import Learned, Policy
 
 import training_speed
@@ -24,12 +25,12 @@ LARGEST = 122_880  # episodes an update over all runs: more does not fit any cac
 
 def batches(options: Options) -> tuple[int, ...]:
     """Episodes an update."""
-    return (30,) if options.quick else (30, 120, 480, 1920, 7680, 30_720)
+    return (30,) if options.quick else (30, 120, 240, 480, 1920, 30_720)
 
 
 def sides(options: Options) -> tuple[int, ...]:
     """Training runs side by side."""
-    return (2,) if options.quick else (1, 2, 5, 16)
+    return (2,) if options.quick else (1, 2, 8)
 
 
 def work(options: Options) -> training_speed.Work:
@@ -54,7 +55,27 @@ def reached(policies: Policy, scenario: Scenario, episodes: int = 20_000) -> dic
     return {"cost": float(cost.mean()), "cost_std": float(cost.std()), "success": float(success.mean())}
 
 
-def aljax_row(options: Options) -> dict[str, Any]:
+def aljax_row(options: Options, several: int) -> dict[str, Any]:
+    """All seeds as `aljax train` does them: spread over the devices, on a CPU one after the other on each core."""
+    job = work(options)
+    places = np.minimum(np.arange(-(-SEEDS // several) * several), SEEDS - 1)
+    keys = jax.random.split(jax.random.key(0), SEEDS)[places]
+    hyper, params = jax.tree.map(np.float32, job.hyper), job.scenario.params
+    begun = time.perf_counter()
+    start, advance = experiment.training_programs(job.config, job.scenario.horizon, several)
+
+    def learn(updates: int) -> Any:
+        state = advance(start(keys, params), np.int32(0), np.int32(updates), hyper, params)
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[:SEEDS], (state.variables, state.curve))
+
+    learn(0)
+    compiling = time.perf_counter() - begun
+    found = repeated(lambda: learn(job.config.updates), options.row_repeats) | {"compile_seconds": compiling}
+    policies = Learned(learn(job.config.updates)[0], train.network_of(job.config, params))
+    return found | {"devices": several, "reached": reached(policies, job.scenario)}
+
+
+def vmapped_row(options: Options) -> dict[str, Any]:
     """All seeds vmapped in one program on one device."""
     job = work(options)
     run = functools.partial(train.train, config=job.config, steps=job.scenario.horizon)
@@ -189,7 +210,9 @@ def measure_point(options: Options, point: dict[str, Any]) -> Any:
         return list(torch_rows(options))
     if kind == "torch_saturation":
         return list(torch_saturation(options))
-    return {"aljax": aljax_row, "rejax": rejax_row}[kind](options)
+    if kind == "aljax":
+        return aljax_row(options, point["devices"])
+    return {"vmapped": vmapped_row, "rejax": rejax_row}[kind](options)
 
 
 def measure(options: Options) -> dict[str, Any]:
@@ -200,7 +223,11 @@ def measure(options: Options) -> dict[str, Any]:
         return apart.run("training", options, point={"kind": kind, "devices": count}, devices=count)
 
     job = work(options)
-    rows = [{"name": "aljax", "variant": f"{SEEDS} seeds vmapped, one device"} | point("aljax")]
+    devices = min(SEEDS, several)
+    rows = [
+        {"name": "aljax", "variant": f"as aljax train, {devices} device(s)"} | point("aljax", devices),
+        {"name": "aljax", "variant": f"{SEEDS} seeds vmapped, one device"} | point("vmapped"),
+    ]
     skipped, found = [], {}
     if there("rejax"):
         try:
