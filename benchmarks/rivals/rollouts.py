@@ -82,14 +82,13 @@ def torch_rollout(params: EnvParams, hidden: int, episodes: int, steps: int) -> 
 
 
 def gymnax_rollout(name: str, hidden: int, episodes: int, steps: int) -> Callable[..., Any]:
-    """A gymnax environment under aljax's network with random weights, actions sampled, started anew when finished."""
+    """A gymnax environment under a network of the same shape, actions sampled, started anew when finished."""
+    import flax.linen as nn
     import gymnax
     import jax
 
-    from aljax.policy import Network
-
     env, params = gymnax.make(name)
-    network = Network((hidden,), env.num_actions)
+    network = nn.Sequential([nn.Dense(hidden), nn.tanh, nn.Dense(env.num_actions)])
     step = jax.vmap(env.step, in_axes=(0, 0, 0, None))
 
     def play(key: jax.Array) -> Any:
