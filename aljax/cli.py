@@ -6,6 +6,7 @@ import functools
 import io
 import math
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -376,6 +377,45 @@ class Optimum:
         return figures | {"bounds": found.to_json()}
 
 
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """Measure everything side by side on this machine: stepping, rollouts, training, floors, growth, start-up.
+
+    Needs the source tree, where the benchmarks are, and the extra `bench` for the rivals; some half an hour on 2 cores.
+
+    Try:
+      aljax bench --quick
+      aljax bench --json bench.json --page bench.md --figures .
+      aljax bench --parts stepping floors
+    """
+
+    quick: bool = False
+    """Everything small: proves that it runs, measures nothing worth quoting."""
+    parts: tuple[str, ...] = ()
+    """Only these: stepping, rollouts, training, floors, growth, startup."""
+    repeats: int = 10
+    """Times that a row is timed."""
+    json: Path | None = None
+    """Write the receipt to this file; a run that was stopped goes on from there."""
+    page: Path | None = None
+    """Write the tables to this file, Markdown."""
+    figures: Path | None = None
+    """Write the plots into this folder."""
+
+    def run(self, console: Console) -> int:
+        """Runs the suite in a process of its own, and returns its exit status."""
+        del console
+        script = Path(__file__).parents[1] / "benchmarks" / "bench.py"
+        if not script.is_file():
+            raise UserError(f"bench: the benchmarks are in the source tree, not in what is installed: no {script}")
+        options = ["--repeats", str(self.repeats), *(["--quick"] if self.quick else [])]
+        options += ["--parts", *self.parts] if self.parts else []
+        for name in ("json", "page", "figures"):
+            if getattr(self, name) is not None:
+                options += [f"--{name}", str(getattr(self, name))]
+        return subprocess.call([sys.executable, str(script), *options])
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Runs one command.
 
@@ -391,7 +431,7 @@ def main(args: Sequence[str] | None = None) -> int:
         compiling.use_cache()
         if isinstance(command, Train):
             compiling.use_cores()
-        command.run(Console(width=None if sys.stdout.isatty() else 160))
+        return command.run(Console(width=None if sys.stdout.isatty() else 160)) or 0
     except UserError as error:
         print(f"aljax: {one_line(error)}", file=sys.stderr)
         return 2
@@ -403,7 +443,6 @@ def main(args: Sequence[str] | None = None) -> int:
         outcome = "finished runs are kept, the same command goes on from there" if kept else "nothing was written"
         print(f"aljax: interrupted; {outcome}", file=sys.stderr)
         return 130
-    return 0
 
 
 def entry() -> None:
@@ -419,7 +458,8 @@ def _parse(args: list[str]) -> Any:
         | Annotated[Train, subcommand("train")]
         | Annotated[Evaluate, subcommand("evaluate")]
         | Annotated[Optimum, subcommand("optimal")]
-        | Annotated[Sweep, subcommand("sweep")],
+        | Annotated[Sweep, subcommand("sweep")]
+        | Annotated[Bench, subcommand("bench")],
         arg(name=""),
     ]
     complaint = io.StringIO()

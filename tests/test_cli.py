@@ -172,13 +172,13 @@ def test_optimal_gives_bounds_where_there_is_no_exact_value(scenario, tmp_path, 
 
 
 def test_help_teaches(capsys):
-    for command in ("scenarios", "baseline", "train", "evaluate", "optimal"):
+    for command in ("scenarios", "baseline", "train", "evaluate", "optimal", "bench"):
         with pytest.raises(SystemExit) as exit_:
             main([command, "--help"])
         assert exit_.value.code == 0
         shown = capsys.readouterr().out
         assert "Try:" in shown and "aljax " + command in shown
-        assert "--set" in shown
+        assert "--set" in shown or command == "bench"
     assert "--learning-rate" in _help(capsys, "train") and "--hidden" in _help(capsys, "train")
 
 
@@ -213,3 +213,19 @@ def test_killed_at_any_moment_train_leaves_no_folder_that_reads_as_whole(scenari
                     with pytest.raises(UserError):
                         runs.load(partial)
     runs.load(tmp_path / "run")
+
+
+def test_bench_hands_its_options_to_the_suite_and_returns_its_status(capfd):
+    assert main(["bench", "--parts", "stepping", "nonsense", "--repeats", "3"]) == 2
+    assert capfd.readouterr().err.splitlines() == [
+        "bench: --parts: no part 'nonsense', expected some of stepping, rollouts, training, floors, growth, startup"
+    ]
+
+
+def test_bench_says_that_it_needs_the_source_tree(monkeypatch, capsys, tmp_path):
+    from aljax import cli
+
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "site-packages" / "aljax" / "cli.py"))
+    assert main(["bench"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "in the source tree" in line

@@ -6,13 +6,12 @@ import functools
 import gc
 
 import jax
-import jax.extend
 import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax import env, train
+from aljax import train
 from aljax.experiment import Protocol, train_seeds
 from aljax.policy import Learned
 from aljax.rollout import blocks_of, in_blocks, rollout
@@ -147,17 +146,6 @@ def test_a_run_gives_its_memory_to_its_result_and_keeps_none():
     after = sum(array.nbytes for array in jax.live_arrays())
     assert after - before <= kept + 1024, "only the policies live on; curves are NumPy's"
     del trained
-
-
-def test_memory_does_not_grow_with_the_updates():
-    def temporary(updates):
-        config = TrainConfig(episodes=16 * updates, batch=16, hidden=(8,))
-        function = functools.partial(train.train, config=config, steps=3)
-        lowered = jax.jit(function).lower(jax.random.key(0), numbers(), tiny_scenario().params)
-        return lowered.compile().memory_analysis().temp_size_in_bytes
-
-    curve = 4 * (4 + len(env.COMPONENTS))  # bytes that an update adds to the learning curve
-    assert temporary(1_000) - temporary(10) <= 3 * 990 * curve
 
 
 # Blocks

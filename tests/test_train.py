@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from aljax import env, train
+from aljax.experiment import Protocol, train_seeds
 from aljax.policy import Learned
 from aljax.rollout import rollout
 from aljax.train import Hyperparameters, Running, TrainConfig
@@ -304,3 +305,19 @@ def test_gradient_clipping_bounds_the_step_direction():
     assert np.isfinite(free.cost).all()
     np.testing.assert_allclose(free.gradient_norm[0], tight.gradient_norm[0], rtol=1e-5)  # reported before clipping
     assert not np.allclose(free.cost, tight.cost)
+
+
+def test_a_seed_is_the_same_bits_alone_and_among_others_on_other_devices():
+    """On a CPU: seeds on a device train one after the other."""
+    scenario, protocol = tiny_scenario(), Protocol(seeds=11, evaluation_episodes=10)  # more than there are devices
+    together = train_seeds(scenario, CONFIG, Hyperparameters(), protocol)
+    for seed in (0, 7, 10):
+        alone = train_seeds(
+            scenario, CONFIG, Hyperparameters(), dataclasses.replace(protocol, seeds=1, first_seed=seed)
+        )
+        for found, expected in zip(
+            jax.tree.leaves((alone.policy.variables, alone.curve)),
+            jax.tree.leaves((together.policy.variables, together.curve)),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(found[0], expected[seed])
