@@ -24,7 +24,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from aljax import Scenario, UserError, env, load_scenario, train
+from aljax import Scenario, UserError, env, experiment, load_scenario, train
 from aljax.runs import write_json
 
 from receipts import machine, versions
@@ -94,16 +94,23 @@ class Work:
 
 
 def time_aljax(work: Work, repeats: int) -> Timed:
-    """All seeds in one compiled program, every output brought to the host."""
-    run = functools.partial(train.train, config=work.config, steps=work.scenario.horizon)
-    keys = jax.random.split(jax.random.key(0), work.seeds)
-    hyper = jax.tree.map(jnp.float32, work.hyper)
+    """All seeds as `aljax train` does them, spread over the processor's cores; every output brought to the host."""
+    devices = min(work.seeds, len(jax.devices()))
+    places = np.minimum(np.arange(-(-work.seeds // devices) * devices), work.seeds - 1)
+    keys = jax.random.split(jax.random.key(0), work.seeds)[places]
+    hyper, params = jax.tree.map(np.float32, work.hyper), work.scenario.params
     begun, begun_cpu = time.perf_counter(), time.process_time()
-    compiled = jax.jit(jax.vmap(run, in_axes=(0, None, None))).lower(keys, hyper, work.scenario.params).compile()
-    compiling, compiling_cpu = time.perf_counter() - begun, time.process_time() - begun_cpu
+    start, advance = experiment.training_programs(work.config, work.scenario.horizon, devices)
+
+    def learn(updates: int) -> Any:
+        state = advance(start(keys, params), np.int32(0), np.int32(updates), hyper, params)
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[: work.seeds], (state.variables, state.curve))
+
+    learn(0)
+    compiling_took, compiling_cpu = time.perf_counter() - begun, time.process_time() - begun_cpu
 
     def once() -> Any:
-        return jax.tree.map(np.asarray, jax.block_until_ready(compiled(keys, hyper, work.scenario.params)))
+        return learn(work.config.updates)
 
     outputs, digests = once(), set()
     wall, cpu = [], []
@@ -115,7 +122,8 @@ def time_aljax(work: Work, repeats: int) -> Timed:
     played = work.config.updates * work.config.batch * work.scenario.horizon  # to the horizon, ended or not
     runs = [Run(cost, success, played) for cost, success in zip(curve.cost, curve.success, strict=True)]
     notes = {
-        "compile_seconds": compiling,
+        "compile_seconds": compiling_took,
+        "devices": devices,
         "compile_cpu_seconds": compiling_cpu,
         "outputs_sha256": digest(jax.tree.leaves(outputs)),
         "repeats_bitwise_equal": len(digests) == 1,

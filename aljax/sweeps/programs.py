@@ -19,7 +19,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from aljax import env
+from aljax import compiling, env
 from aljax.env import EnvParams
 from aljax.optimal_policy import Optimal
 from aljax.plan import Plan
@@ -157,7 +157,8 @@ class Program:
         specs = (*(P() for _ in extra), P(AXIS))
         sharded = jax.jit(
             # Runs send each other nothing, so there is nothing to check about what varies over the mesh.
-            jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False)
+            jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False),
+            compiler_options=compiling.options(),
         )
         shapes = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((self.batch, *np.shape(leaf)), leaf.dtype, sharding=self.rows), example
