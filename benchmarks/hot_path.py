@@ -50,9 +50,12 @@ def drawn_by_jax(key: jax.Array, params: EnvParams, *, episodes: int, steps: int
     return Chance(start, chance._normal(misread), env.Luck(u, chance._normal(epsilon)), choice)
 
 
-def stacked(state: Any, action: jax.Array, xi: Any, params: EnvParams) -> Any:
+def stacked(
+    state: Any, action: jax.Array, xi: Any, params: EnvParams, apart: Callable[..., Any] = env.transition_apart
+) -> Any:
     """`env.transition_apart` with the costs in one array."""
-    return env.transition(state, action, xi, params)
+    moved, costs = apart(state, action, xi, params)
+    return moved, jnp.stack(costs)
 
 
 def features_last(network: policy.Network, variables: Any, observation: jax.Array) -> jax.Array:

@@ -391,6 +391,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if torch is None:
         print("training_speed: the rivals need PyTorch: python -m pip install -e '.[bench]'", file=sys.stderr)
         return 2
+    compiling.use_cores()
     console = Console()
     try:
         scenario = load_scenario(chosen.scenario)
