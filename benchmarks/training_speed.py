@@ -24,7 +24,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from aljax import Scenario, UserError, env, experiment, load_scenario, train
+from aljax import Scenario, UserError, compiling, env, experiment, load_scenario, train
 from aljax.runs import write_json
 
 from receipts import machine, versions
