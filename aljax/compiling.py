@@ -21,7 +21,7 @@ VARIABLE = "ALJAX_CACHE_DIR"
 
 
 def options() -> dict[str, Any] | None:
-    """Compiler options of large programs: on CPUs, less optimisation compiles a third faster and runs as fast."""
+    """Compiler options of large programs: on CPUs, less optimisation compiles faster and runs as fast."""
     return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
 
 

@@ -229,7 +229,7 @@ def transition(
 def transition_apart(
     state: EnvState, action: jax.Array, xi: tuple[jax.Array, jax.Array], params: EnvParams
 ) -> tuple[EnvState, tuple[jax.Array, ...]]:
-    """`transition` with the five costs as five scalars: for loops that add them up, as stacking is slow on CPUs."""
+    """`transition` with the five costs as five scalars: for loops that add them up or keep them apart."""
     u, epsilon = xi
     action = jnp.asarray(action)
     ndim = action.ndim
@@ -306,7 +306,7 @@ def _lift(values: jax.Array, ndim: int) -> jax.Array:
 def _rows_of(table: ActionTable, action: jax.Array) -> ActionTable:
     """The chosen row of every column: ``[A]`` to a scalar, ``[A, d]`` to ``[d]``.
 
-    Of few rows all columns at once, as one product with a one-hot matrix: exact, and several times faster on CPUs than
+    Of few rows all columns at once, as one product with a one-hot matrix: exact, and faster on CPUs than
     gathering. Of many rows that product is the slower way.
     """
     columns, tree = jax.tree.flatten(table)

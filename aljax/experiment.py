@@ -97,10 +97,8 @@ def train_seeds(
     numbers = jax.tree.map(np.float32, hyperparameters)
     begun = time.perf_counter()
     devices = min(protocol.seeds, len(jax.local_devices()))
-    # The last seed again where places on the devices are left.
-    places = np.minimum(np.arange(-(-protocol.seeds // devices) * devices), protocol.seeds - 1)
     start, pieces = training_programs(config, scenario.horizon, devices)
-    state: TrainState = start(keys[places], scenario.params)
+    state: TrainState = start(keys[places(protocol.seeds, devices)], scenario.params)
     state = pieces(state, np.int32(0), np.int32(0), numbers, scenario.params)  # no update: compiles
     compiled_in = time.perf_counter() - begun
 
@@ -116,6 +114,11 @@ def train_seeds(
     return Trained(
         Learned(variables, network_of(config, scenario.params)), _fetch(state.curve, protocol.seeds), seconds
     )
+
+
+def places(seeds: int, devices: int) -> np.ndarray:
+    """Which seed each place on the devices takes, as many on each: the last again where places are left."""
+    return np.minimum(np.arange(-(-seeds // devices) * devices), seeds - 1)
 
 
 @functools.lru_cache(16)

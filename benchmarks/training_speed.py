@@ -96,8 +96,7 @@ class Work:
 def time_aljax(work: Work, repeats: int) -> Timed:
     """All seeds as `aljax train` does them, spread over the processor's cores; every output brought to the host."""
     devices = min(work.seeds, len(jax.devices()))
-    places = np.minimum(np.arange(-(-work.seeds // devices) * devices), work.seeds - 1)
-    keys = jax.random.split(jax.random.key(0), work.seeds)[places]
+    keys = jax.random.split(jax.random.key(0), work.seeds)[experiment.places(work.seeds, devices)]
     hyper, params = jax.tree.map(np.float32, work.hyper), work.scenario.params
     begun, begun_cpu = time.perf_counter(), time.process_time()
     start, advance = experiment.training_programs(work.config, work.scenario.horizon, devices)

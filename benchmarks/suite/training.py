@@ -58,8 +58,7 @@ def reached(policies: Policy, scenario: Scenario, episodes: int = 20_000) -> dic
 def aljax_row(options: Options, several: int) -> dict[str, Any]:
     """All seeds as `aljax train` does them: spread over the devices, on a CPU one after the other on each core."""
     job = work(options)
-    places = np.minimum(np.arange(-(-SEEDS // several) * several), SEEDS - 1)
-    keys = jax.random.split(jax.random.key(0), SEEDS)[places]
+    keys = jax.random.split(jax.random.key(0), SEEDS)[experiment.places(SEEDS, several)]
     hyper, params = jax.tree.map(np.float32, job.hyper), job.scenario.params
     begun = time.perf_counter()
     start, advance = experiment.training_programs(job.config, job.scenario.horizon, several)
