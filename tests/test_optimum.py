@@ -13,7 +13,7 @@ from aljax.train import Hyperparameters, TrainConfig
 from tiny import tiny_scenario
 
 PROTOCOL = Protocol(seeds=3, evaluation_episodes=400)
-CONFIG = TrainConfig(episodes=6000, batch=20, hidden=(8,))
+CONFIG = TrainConfig(episodes=12_000, batch=20, hidden=(8,))
 WIDE = ("start_low=0.5", "start_high=4.0", "weights.violation=8", "tolerance=0.75")
 NOISY = (*WIDE, "actions.noise.weak=0.5", "actions.gain.strong=0.5", "misread=1.0")
 
@@ -55,7 +55,7 @@ def test_every_other_policy_has_a_gap_and_none_is_below_by_more_than_chance(comp
         direct = compared.summaries[name].cost.mean / compared.summaries["optimal"].cost.mean - 1
         assert gap.estimate == pytest.approx(100 * direct, rel=1e-6)
         assert gap.low <= gap.estimate <= gap.high and gap.high > 0
-    assert compared.summaries["learned"].gap.estimate < 0.75 * compared.summaries["random"].gap.estimate
+    assert compared.summaries["learned"].gap.estimate < compared.summaries["random"].gap.estimate / 2
     assert compared.summaries["random"].to_json()["gap_percent"]["estimate"] > 10
 
 
