@@ -16,19 +16,24 @@ from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
-from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg, subcommand
 
 from aljax import compiling, report, runs
 from aljax.errors import UserError, one_line
 from aljax.evaluate import summarise
 from aljax.experiment import Compared, Protocol, Trained, abstract_policy, check, compare, prepare, train_seeds
+from aljax.offline import regimes
+from aljax.offline.command import Collect, Ope
+from aljax.offline.learn import Algorithm, LearnConfig, LearnHyperparameters
+from aljax.offline.regimes import Prepared, Regime, RegimeName, default_algorithm
 from aljax.optimal_policy import optimal_path
 from aljax.optimum import bracket, exact, find_optimal
 from aljax.plan import Plan, make_plan
+from aljax.policy import Variables
 from aljax.scenario import Scenario, load_scenario, scenario_names
 from aljax.sweeps.command import Sweep
 from aljax.terminal import Overrides, bar
-from aljax.train import Curve, Hyperparameters, TrainConfig
+from aljax.train import Curve, Hyperparameters, Losses, TrainConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,12 +100,17 @@ class Train:
     All seeds train at once, in one compiled program. The folder appears when everything in it is complete:
     configuration, scenario, metrics.json, tables, learning curves, plots and the policy's checkpoint.
 
+    With --data, policies learn from logged episodes: supervised (imitation, cost-sensitive classification), offline
+    (fitted Q, conservative Q, policy gradient), or online from what --algorithm made of the log.
+
     Try:
       aljax train                                  the paper's experiment
       aljax train --scenario escalation --seeds 20
       aljax train --baseline none --normalise False --out runs/no-baseline
       aljax train --scenario my_agent.toml --set weights.latency=1.0
       aljax train --from runs/sweep-rates --row 17   a row of a sweep again, bit for bit
+      aljax train --regime offline --data log.jsonl.gz --algorithm cql
+      aljax train --regime online --start runs/paper-1 --episodes 1200
     """
 
     scenario: str = "paper"
@@ -110,6 +120,19 @@ class Train:
     config: OmitArgPrefixes[TrainConfig] = TrainConfig()
     hyperparameters: OmitArgPrefixes[Hyperparameters] = Hyperparameters()
     protocol: OmitArgPrefixes[Protocol] = Protocol()
+    regime: RegimeName = "online"
+    """Learn in the simulator, or from logs."""
+    data: UseAppendAction[tuple[Path, ...]] = ()
+    """A log to learn from, as aljax collect writes it; repeat for several, which are pooled."""
+    start: Annotated[Path | None, arg(metavar="RUN")] = None
+    """Go on from this run's policies, seed by seed (online)."""
+    algorithm: Algorithm | None = None
+    """What is made of the log; default: cost_sensitive if supervised, else fitted_q."""
+    updates: int = LearnConfig.updates
+    """Gradient steps on the log."""
+    minibatch: int = LearnConfig.minibatch
+    """Logged episodes a gradient step."""
+    learning: OmitArgPrefixes[LearnHyperparameters] = LearnHyperparameters()
     out: Path | None = None
     """The run folder to make; by default runs/SCENARIO-1, or the next number that is free."""
     overwrite: bool = False
@@ -130,9 +153,34 @@ class Train:
             return
         scenario = load_scenario(self.scenario, self.overrides)
         check(self.config, self.hyperparameters, self.protocol)
-        self._run(
-            console, scenario, lambda: _train(console, scenario, self.config, self.hyperparameters, self.protocol)
+        if self._scratch:
+            self._run(
+                console, scenario, lambda: _train(console, scenario, self.config, self.hyperparameters, self.protocol)
+            )
+            return
+        regime = Regime(
+            self.regime,
+            self.data,
+            self.start,
+            LearnConfig(
+                self.algorithm or default_algorithm(self.regime), self.updates, self.minibatch, self.config.hidden
+            ),
+            self.learning,
         )
+        prepared = regimes.prepare(regime, scenario, self.config, self.hyperparameters, self.protocol)
+        command = dataclasses.replace(self, hyperparameters=prepared.hyperparameters)
+        command._run(console, scenario, lambda: _learn(console, scenario, prepared), prepared)
+
+    @property
+    def _scratch(self) -> bool:
+        """Online and from nothing: the regime of the paper's experiment."""
+        unused = ("data", "start", "algorithm", "updates", "minibatch", "learning")
+        if self.regime != "online" or self.data or self.start:
+            return False
+        for name in unused[2:]:
+            if getattr(self, name) != getattr(Train, name):
+                raise UserError(f"{name.replace('_', '-')}: there is nothing to learn from: expected --data LOG")
+        return True
 
     def _repeated(self, console: Console) -> None:
         """Trains a row of a sweep."""
@@ -164,7 +212,9 @@ class Train:
             verdict = "the same to the last bit" if same else f"NOT the same: cost {figures['cost']} here"
             console.print(f"Row {row.number} of {row.folder}: cost {before['cost']:.6g}, {verdict}.", highlight=False)
 
-    def _run(self, console: Console, scenario: Scenario, train: Callable[[], Trained]) -> None:
+    def _run(
+        self, console: Console, scenario: Scenario, train: Callable[[], Trained], regime: Prepared | None = None
+    ) -> None:
         """See `run`."""
         begun = time.perf_counter()
         if self.json is not None:
@@ -182,8 +232,10 @@ class Train:
             compared = comparison(trained.policy)
             seconds = {**compared.seconds, **trained.seconds}
             seconds["compile"] += waiting
-            figures = runs.metrics(scenario, self.config.updates * self.config.batch, self.protocol, compared, seconds)
-            runs.save(folder, scenario, self.config, self.hyperparameters, self.protocol, trained)
+            played = regime.episodes if regime is not None else self.config.updates * self.config.batch
+            figures = runs.metrics(scenario, played, self.protocol, compared, seconds)
+            described = None if regime is None else regime.to_json()
+            runs.save(folder, scenario, self.config, self.hyperparameters, self.protocol, trained, described)
             _write_results(folder, scenario, compared, figures)
             if self.plots:
                 _draw(folder, scenario, compared, trained.policy, trained.curve, self.config.batch)
@@ -235,7 +287,7 @@ class Evaluate:
             scenario = load_scenario(self.scenario, self.overrides)
         elif self.overrides:
             scenario = run.changed(self.overrides)
-        _check_fits(self.folder, run, scenario)
+        run.check_fits(self.folder, scenario)
         scenario = run.as_seen(scenario, self.overrides)
         changes = {"seed": self.seed, "evaluation_episodes": self.evaluation_episodes}
         protocol = dataclasses.replace(run.protocol, **{k: v for k, v in changes.items() if v is not None})
@@ -360,7 +412,7 @@ class Optimum:
         announcement = f"No exact optimum: {refusal}. Bounds instead."
         if self.from_run is not None:
             run = runs.load(self.from_run)
-            _check_fits(self.from_run, run, scenario)
+            run.check_fits(self.from_run, scenario)
             console.print(announcement, highlight=False)
             policy, trained_on = run.policy, run.metrics["episodes"]
             scenario = run.as_seen(scenario, self.overrides)
@@ -459,6 +511,8 @@ def _parse(args: list[str]) -> Any:
         | Annotated[Evaluate, subcommand("evaluate")]
         | Annotated[Optimum, subcommand("optimal")]
         | Annotated[Sweep, subcommand("sweep")]
+        | Annotated[Collect, subcommand("collect")]
+        | Annotated[Ope, subcommand("ope")]
         | Annotated[Bench, subcommand("bench")],
         arg(name=""),
     ]
@@ -493,7 +547,12 @@ def _folded(boxed: str) -> str:
 
 
 def _train(
-    console: Console, scenario: Scenario, config: TrainConfig, hyperparameters: Hyperparameters, protocol: Protocol
+    console: Console,
+    scenario: Scenario,
+    config: TrainConfig,
+    hyperparameters: Hyperparameters,
+    protocol: Protocol,
+    begin: Variables | None = None,
 ) -> Trained:
     """Trains all seeds, with the mean cost so far beside the bar."""
     with bar(console, "training", config.updates, "updates") as (shown, task):
@@ -501,26 +560,38 @@ def _train(
         def on_progress(done: int, curve: Curve) -> None:
             shown.update(task, completed=done, note=f", cost {curve.cost[:, done - 1].mean():.3f}")
 
-        trained = train_seeds(scenario, config, hyperparameters, protocol, on_progress)
+        trained = train_seeds(scenario, config, hyperparameters, protocol, on_progress, begin)
     _check_finite(trained)
     return trained
 
 
-def _check_finite(trained: Trained) -> None:
+def _learn(console: Console, scenario: Scenario, regime: Prepared) -> Trained:
+    """Learns from a log, and goes on online where the regime says so."""
+    learned = None
+    if regime.log is not None:
+        config = regime.regime.learn
+        with bar(console, f"learning ({config.algorithm})", config.updates, "updates") as (shown, task):
+
+            def on_progress(done: int, losses: Any) -> None:
+                shown.update(task, completed=done, note=f", loss {losses[:, done - 1].mean():.3f}")
+
+            learned = regime.learn(on_progress)
+        _check_finite(learned, "--step-size")
+    if regime.regime.name != "online":
+        assert learned is not None
+        return learned
+    begin = regime.begin
+    if learned is not None:
+        begin = regimes.softened(scenario, learned.policy.variables, learned.policy.network)
+    trained = _train(console, scenario, regime.config, regime.hyperparameters, regime.protocol, begin)
+    return trained if learned is None else regimes.both(learned, trained)
+
+
+def _check_finite(trained: Trained, option: str = "--learning-rate") -> None:
     """Refuses to go on with policies that are none."""
     if trained.diverged:
         seeds = ", ".join(map(str, trained.diverged))
-        raise UserError(f"training diverged (weights are not finite) on seeds {seeds}: try a smaller --learning-rate")
-
-
-def _check_fits(folder: Path, run: runs.Run, scenario: Scenario) -> None:
-    """Refuses to play a run's policy where it has other actions or coordinates."""
-    trained_on, asked = ((len(s.action_names), len(s.coordinate_names)) for s in (run.scenario, scenario))
-    if trained_on != asked:
-        raise UserError(
-            f"{scenario.name}: {asked[0]} actions and {asked[1]} coordinates, but {folder} was trained on "
-            f"{run.scenario.name} with {trained_on[0]} and {trained_on[1]}"
-        )
+        raise UserError(f"training diverged (weights are not finite) on seeds {seeds}: try a smaller {option}")
 
 
 def _show(console: Console, scenario: Scenario, compared: Compared, no_optimum: str = "") -> None:
@@ -537,7 +608,12 @@ def _write_results(folder: Path, scenario: Scenario, compared: Compared, figures
 
 
 def _draw(
-    folder: Path, scenario: Scenario, compared: Compared, policy: Any, curve: Curve | None = None, batch: int = 1
+    folder: Path,
+    scenario: Scenario,
+    compared: Compared,
+    policy: Any,
+    curve: Curve | Losses | None = None,
+    batch: int = 1,
 ) -> None:
     """The run's pictures; the map of choices is the first seed's."""
     import jax
@@ -545,7 +621,9 @@ def _draw(
 
     from aljax import plots
 
-    if curve is not None:
+    if isinstance(curve, Losses):
+        plots.losses(folder / "learning_curves.png", curve, scenario.name)
+    elif curve is not None:
         plots.learning_curves(folder / "learning_curves.png", curve, batch, compared.summaries, scenario.name)
     plots.components(folder / "components.png", scenario, compared.summaries)
     first = jax.tree.map(lambda leaf: np.asarray(leaf)[0], policy)

@@ -14,15 +14,16 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from aljax import compiling
+from aljax.env import EnvParams
 from aljax.errors import UserError
 from aljax.evaluate import Evaluation, Summary, evaluate, summarise
 from aljax.optimal_policy import Optimal
-from aljax.policy import Learned, Policy, heuristics
+from aljax.policy import Learned, Policy, Variables, heuristics
 from aljax.scenario import Scenario
-from aljax.train import Curve, Hyperparameters, TrainConfig, TrainState, advance, init, network_of
+from aljax.train import Curve, Hyperparameters, Losses, TrainConfig, TrainState, advance, init, network_of
 
 _PIECES = 20  # a run is shown, and could be interrupted, this many times
-TRAINING, EVALUATION, SELECTION, RELAXATION = range(4)
+TRAINING, EVALUATION, SELECTION, RELAXATION, COLLECTION, LEARNING = range(6)
 """Streams of keys, each independent of the others."""
 
 
@@ -46,8 +47,8 @@ class Trained:
 
     policy: Learned
     """Greedy; every array has a leading seed axis."""
-    curve: Curve
-    """Learning curves, leading seed axis, as NumPy arrays."""
+    curve: Curve | Losses
+    """Learning curves, leading seed axis, as NumPy arrays; of learning from logs, what it minimised."""
     seconds: Mapping[str, float]
     """``compile`` and ``train``."""
 
@@ -75,6 +76,7 @@ def train_seeds(
     hyperparameters: Hyperparameters,
     protocol: Protocol,
     on_progress: Callable[[int, Curve], None] | None = None,
+    begin: Variables | None = None,
 ) -> Trained:
     """Trains `protocol.seeds` policies at once.
 
@@ -85,6 +87,7 @@ def train_seeds(
       protocol: how many, and from which seed.
       on_progress: called now and then from the host with the updates done and the curves so far. Nothing calls
         back from inside the compiled program, which runs in pieces.
+      begin: weights to refine, with a leading axis of seeds; None: from scratch.
 
     Returns:
       The policies and their curves.
@@ -98,7 +101,8 @@ def train_seeds(
     begun = time.perf_counter()
     devices = min(protocol.seeds, len(jax.local_devices()))
     start, pieces = training_programs(config, scenario.horizon, devices)
-    state: TrainState = start(keys[places(protocol.seeds, devices)], scenario.params)
+    given = jax.tree.map(lambda leaf: leaf[places(protocol.seeds, devices)], (keys, begin))
+    state: TrainState = start(given, scenario.params)
     state = pieces(state, np.int32(0), np.int32(0), numbers, scenario.params)  # no update: compiles
     compiled_in = time.perf_counter() - begun
 
@@ -107,13 +111,11 @@ def train_seeds(
     for low, high in itertools.pairwise(stops):
         state = pieces(state, np.int32(low), np.int32(high), numbers, scenario.params)
         if on_progress is not None:
-            on_progress(int(high), _fetch(state.curve, protocol.seeds))
+            on_progress(int(high), fetch(state.curve, protocol.seeds))
     state = jax.block_until_ready(state)
     seconds = {"compile": compiled_in, "train": time.perf_counter() - begun}
-    variables = jax.device_put(_fetch(state.variables, protocol.seeds))
-    return Trained(
-        Learned(variables, network_of(config, scenario.params)), _fetch(state.curve, protocol.seeds), seconds
-    )
+    variables = jax.device_put(fetch(state.variables, protocol.seeds))
+    return Trained(Learned(variables, network_of(config, scenario.params)), fetch(state.curve, protocol.seeds), seconds)
 
 
 def places(seeds: int, devices: int) -> np.ndarray:
@@ -133,14 +135,23 @@ def training_programs(config: TrainConfig, steps: int, devices: int) -> tuple[An
     Returns:
       The jitted functions; the second gives its state's memory to its result.
     """
-    found = jax.local_devices()[:devices]
-    mesh = jax.make_mesh((devices,), ("seeds",), devices=found, axis_types=(jax.sharding.AxisType.Auto,))
+    mesh = mesh_of(devices)
     static: dict[str, Any] = {"config": config, "steps": steps}
-    start = _spread(functools.partial(init, **static), mesh, 1)
-    return start, _spread(functools.partial(advance, **static), mesh, 4, donate_argnums=0)
+
+    def start(seed: tuple[jax.Array, Variables | None], params: EnvParams) -> TrainState:
+        key, variables = seed
+        return init(key, params, variables, **static)
+
+    return spread(start, mesh, 1), spread(functools.partial(advance, **static), mesh, 4, donate_argnums=0)
 
 
-def _spread(function: Callable[..., Any], mesh: Mesh, shared: int, **options: Any) -> Any:
+def mesh_of(devices: int) -> Mesh:
+    """So many of this process's devices, in a row."""
+    found = jax.local_devices()[:devices]
+    return jax.make_mesh((devices,), ("seeds",), devices=found, axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def spread(function: Callable[..., Any], mesh: Mesh, shared: int, **options: Any) -> Any:
     """`function` of one seed and `shared` further arguments, for all seeds of a leading axis, spread over devices.
 
     On a CPU a device takes its seeds one after the other: as fast as vmapped, and then a seed's last bits do not
@@ -158,7 +169,7 @@ def _spread(function: Callable[..., Any], mesh: Mesh, shared: int, **options: An
     return jax.jit(spread, compiler_options=compiling.options(), **options)
 
 
-def _fetch(tree: Any, seeds: int) -> Any:
+def fetch(tree: Any, seeds: int) -> Any:
     """The first so many seeds as NumPy arrays."""
     return jax.tree.map(lambda leaf: np.asarray(leaf)[:seeds], tree)
 

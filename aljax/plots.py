@@ -13,10 +13,12 @@ from aljax import env, optimal
 from aljax.env import COMPONENTS, EnvParams, EnvState
 from aljax.errors import UserError
 from aljax.evaluate import Evaluation, Summary
+from aljax.offline.estimate import Answer
 from aljax.plan import Plan
 from aljax.policy import Policy
 from aljax.scenario import Scenario
-from aljax.train import Curve
+from aljax.statistics import Interval
+from aljax.train import Curve, Losses
 
 _GRID = 61  # points along each side of the picture of choices
 
@@ -65,6 +67,60 @@ def learning_curves(path: Path, curve: Curve, batch: int, summaries: Mapping[str
     for axis in axes[-1]:
         axis.set_xlabel("episodes")
     figure.suptitle(f"{title}: training, {curve.cost.shape[0]} seeds")
+    save(figure, path, plt)
+
+
+def losses(path: Path, found: Losses, title: str) -> None:
+    """What learning from a log minimised against its steps, smoothed, spread over seeds.
+
+    Args:
+      path: the PNG file.
+      found: leading seed axis, ``[S, updates]``.
+      title: of the figure.
+    """
+    plt = pyplot()
+    values = np.asarray(found.loss, np.float64)
+    width = max(1, values.shape[1] // 100)
+    values = values[:, : values.shape[1] // width * width].reshape(len(values), -1, width).mean(2)
+    updates = width * (1 + np.arange(values.shape[1]))
+    figure, axis = plt.subplots(figsize=(6, 3.5), layout="constrained")
+    low, middle, high = np.quantile(values, (0.0, 0.5, 1.0), axis=0)
+    axis.fill_between(updates, low, high, alpha=0.25, linewidth=0, label="all seeds")
+    axis.plot(updates, middle, linewidth=1.2, label="median")
+    axis.set(xlabel="updates", ylabel="loss", title=f"{title}: learning from a log, {len(values)} seeds")
+    axis.legend(fontsize=7)
+    save(figure, path, plt)
+
+
+def estimates(path: Path, answers: Mapping[str, Answer], truths: Mapping[str, Mapping[str, Interval]]) -> None:
+    """Every estimator's interval, a row of panels a policy and a panel an outcome, beside the truth where it is known.
+
+    Args:
+      path: the PNG file.
+      answers: by policy.
+      truths: by policy and outcome; may be empty.
+    """
+    plt = pyplot()
+    outcomes = list(next(iter(answers.values())).estimates)
+    estimators = list(next(iter(answers.values())).estimates[outcomes[0]])
+    size = (5 * len(outcomes), len(answers) * (0.3 * len(estimators) + 1))
+    figure, axes = plt.subplots(len(answers), len(outcomes), figsize=size, squeeze=False, layout="constrained")
+    for row, (name, answer) in zip(axes, answers.items(), strict=True):
+        for axis, outcome in zip(row, outcomes, strict=True):
+            for place, estimator in enumerate(estimators):
+                interval = answer.estimates[outcome][estimator].interval
+                if interval is None:
+                    axis.text(0.5, place, "refused", transform=axis.get_yaxis_transform(), ha="center", va="center")
+                    continue
+                axis.plot([interval.low, interval.high], [place, place], color="C0", linewidth=2)
+                axis.plot(interval.estimate, place, "o", color="C0", markersize=4)
+            axis.axvline(answer.logged[outcome].estimate, color="grey", linestyle=":", label="the loggers")
+            if name in truths:
+                axis.axvline(truths[name][outcome].estimate, color="C3", linewidth=1, label="in the simulator")
+            axis.set_yticks(range(len(estimators)), estimators)
+            axis.invert_yaxis()
+            axis.set_title(f"{name}: {outcome}", fontsize=9)
+    axes[0, 0].legend(fontsize=7)
     save(figure, path, plt)
 
 

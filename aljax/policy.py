@@ -170,6 +170,32 @@ class Random(Policy):
         return masked(jnp.zeros((num_actions(params), *observation.shape[1:])), params)
 
 
+@_policy
+class Mixture(Policy):
+    """Plays one of several policies, drawn anew at every step; with `Random` among them, no row is left untried."""
+
+    policies: tuple[Policy, ...]
+    """Among which it draws."""
+    weights: jax.Array
+    """With which probabilities; they sum to 1. ``[P]``"""
+    name: ClassVar[str] = "mixture"
+
+    def begin(self, params: EnvParams, observation: jax.Array) -> Any:
+        """See `Policy.begin`."""
+        return tuple(policy.begin(params, observation) for policy in self.policies)
+
+    def logits(self, params: EnvParams, observation: jax.Array, memory: Any) -> jax.Array:
+        """See `Policy.logits`."""
+        pairs = zip(self.policies, memory, strict=True)
+        found = [jax.nn.softmax(policy.logits(params, observation, own), axis=0) for policy, own in pairs]
+        return jnp.log(jnp.tensordot(self.weights, jnp.stack(found), 1, precision="highest"))
+
+    def remember(self, params: EnvParams, memory: Any, action: jax.Array, observation: jax.Array) -> Any:
+        """See `Policy.remember`."""
+        pairs = zip(self.policies, memory, strict=True)
+        return tuple(policy.remember(params, own, action, observation) for policy, own in pairs)
+
+
 HEURISTICS = (Latency, CostAware, Random)
 """Policies that need no training, and remember nothing."""
 

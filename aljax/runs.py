@@ -25,7 +25,7 @@ from aljax.errors import UserError, one_line
 from aljax.experiment import Compared, Protocol, Trained, abstract_policy
 from aljax.policy import Learned
 from aljax.scenario import Scenario, parse_scenario
-from aljax.train import Curve, Hyperparameters, TrainConfig
+from aljax.train import Curve, Hyperparameters, Losses, TrainConfig
 
 _MANIFEST = "manifest.json"
 _WEIGHTS = "checkpoint/policy.msgpack"
@@ -42,8 +42,22 @@ class Run:
     protocol: Protocol
     policy: Learned
     """Greedy, leading seed axis."""
-    curve: Curve
+    curve: Curve | Losses
+    """Losses where it was learned from logs."""
     metrics: Mapping[str, Any]
+
+    def check_fits(self, folder: str | Path, scenario: Scenario) -> None:
+        """Refuses to play the run's policy where it has other actions or coordinates.
+
+        Raises:
+          UserError: one line naming both.
+        """
+        trained_on, asked = ((len(s.action_names), len(s.coordinate_names)) for s in (self.scenario, scenario))
+        if trained_on != asked:
+            raise UserError(
+                f"{scenario.name}: {asked[0]} actions and {asked[1]} coordinates, but {folder} was trained on "
+                f"{self.scenario.name} with {trained_on[0]} and {trained_on[1]}"
+            )
 
     def changed(self, overrides: Sequence[str]) -> Scenario:
         """The run's scenario with further ``key=value`` changes."""
@@ -207,9 +221,19 @@ def new_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 def save(
     folder: Path, scenario: Scenario, config: TrainConfig, hyperparameters: Hyperparameters, protocol: Protocol,
-    trained: Trained,
+    trained: Trained, regime: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
-    """Writes what reproduces a run, and what it learned, into a folder from `new_folder`."""
+    """Writes what reproduces a run, and what it learned, into a folder from `new_folder`.
+
+    Args:
+      folder: where.
+      scenario: trained on.
+      config: shape of the training, at least of its network.
+      hyperparameters: its numbers.
+      protocol: its seeds.
+      trained: the result.
+      regime: how it was learned, if not online from scratch: its ``name`` and everything that reproduces it.
+    """
     (folder / "scenario.toml").write_text(scenario.text, encoding="utf-8")
     configuration = {
         "scenario": {"name": scenario.name, "overrides": list(scenario.overrides)},
@@ -217,7 +241,7 @@ def save(
         "hyperparameters": {key: str(value) for key, value in dataclasses.asdict(hyperparameters).items()},
         "protocol": dataclasses.asdict(protocol),
         "versions": versions(),
-    }
+    } | ({} if regime is None else {"regime": dict(regime)})
     write_json(folder / "config.json", configuration)
     np.savez(folder / "curves.npz", **trained.curve._asdict())
     (folder / "checkpoint").mkdir()
@@ -246,8 +270,9 @@ def load(path: str | Path) -> Run:
         config = TrainConfig(**(shape | {"hidden": tuple(shape["hidden"])}))
         numbers = {key: float(value) for key, value in configuration["hyperparameters"].items()}
         hyperparameters, protocol = Hyperparameters(**numbers), Protocol(**configuration["protocol"])
+        kind = Curve if configuration.get("regime", {}).get("name", "online") == "online" else Losses
         with np.load(path / "curves.npz", allow_pickle=False) as arrays:
-            curve = Curve(**{name: arrays[name] for name in Curve._fields})
+            curve = kind(**{name: arrays[name] for name in kind._fields})
         recorded = json.loads((path / "metrics.json").read_text())
     except (KeyError, TypeError, ValueError, OSError) as error:
         if isinstance(error, UserError):

@@ -89,6 +89,13 @@ class Curve(NamedTuple):
     """Length of the gradient before clipping. ``[updates]``"""
 
 
+class Losses(NamedTuple):
+    """What learning from logs leaves in the place of a `Curve`."""
+
+    loss: jax.Array
+    """The sum of all networks' losses on each step's episodes. ``[updates]``"""
+
+
 class Running(NamedTuple):
     """Exponential averages over past updates of the cost to go at each step, and of its spread."""
 
@@ -113,21 +120,28 @@ class TrainState(NamedTuple):
 
 
 def train(
-    key: jax.Array, hyperparameters: Hyperparameters, params: EnvParams, *, config: TrainConfig, steps: int
+    key: jax.Array,
+    hyperparameters: Hyperparameters,
+    params: EnvParams,
+    variables: Variables | None = None,
+    *,
+    config: TrainConfig,
+    steps: int,
 ) -> tuple[Variables, Curve]:
-    """Trains a policy from scratch.
+    """Trains a policy, from scratch or from one that there is.
 
     Args:
       key: a PRNG key; the same one gives the same run.
       hyperparameters: traced numbers.
       params: the environment.
+      variables: weights to begin with; None: drawn.
       config: static shape of the run.
       steps: static length of an episode's scan, at least the largest horizon.
 
     Returns:
       The network's weights and the learning curve.
     """
-    state = init(key, params, config=config, steps=steps)
+    state = init(key, params, variables, config=config, steps=steps)
     state = advance(state, 0, config.updates, hyperparameters, params, config=config, steps=steps)
     return state.variables, state.curve
 
@@ -137,18 +151,22 @@ def network_of(config: TrainConfig, params: EnvParams) -> Network:
     return Network(config.hidden, env.num_actions(params))
 
 
-def init(key: jax.Array, params: EnvParams, *, config: TrainConfig, steps: int) -> TrainState:
-    """The state before the first update. See `train`."""
+def init(
+    key: jax.Array, params: EnvParams, variables: Variables | None = None, *, config: TrainConfig, steps: int
+) -> TrainState:
+    """The state before the first update; of a policy with these weights, if any are given. See `train`."""
     run_key, policy_key, critic_key = jax.random.split(key, 3)
-    _, variables = init_network(policy_key, params, config.hidden, env.num_actions(params))
+    weights: Variables = variables
+    if variables is None:
+        _, weights = init_network(policy_key, params, config.hidden, env.num_actions(params))
     critic: Variables = {}
     if config.baseline == "critic":
         _, critic = init_network(critic_key, params, config.hidden, 1)
     updates = config.updates
     return TrainState(
         key=run_key,
-        variables=variables,
-        optimiser=optax.scale_by_adam().init(variables),
+        variables=weights,
+        optimiser=optax.scale_by_adam().init(weights),
         critic=critic,
         critic_optimiser=optax.scale_by_adam().init(critic),
         running=Running(jnp.zeros(steps), jnp.zeros(()), jnp.zeros(())),

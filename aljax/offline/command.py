@@ -1,0 +1,217 @@
+"""The commands ``collect`` and ``ope``: thin faces over the modules beside this one."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from tyro.conf import Positional, UseAppendAction, arg
+
+from aljax import report, runs
+from aljax.errors import UserError
+from aljax.evaluate import evaluate
+from aljax.experiment import COLLECTION, EVALUATION, Protocol, seed_keys
+from aljax.offline.data import collect
+from aljax.offline.estimate import Answer, EstimateSettings, estimate, question_of
+from aljax.offline.files import read_logs, write_log
+from aljax.offline.report import answer_table, answer_words, log_table
+from aljax.optimum import find_optimal
+from aljax.policy import Learned, Mixture, Policy, Random, heuristics
+from aljax.scenario import Scenario, load_scenario
+from aljax.statistics import mean_interval
+from aljax.terminal import Overrides, bar
+
+Policies = Annotated[UseAppendAction[tuple[str, ...]], arg(name="policy", metavar="POLICY")]
+"""An option that names a policy, and may be repeated."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Collect:
+    """Write a log: what policies did, step by step, with the probability of each choice.
+
+    All policies meet the same tasks, each with luck of its own. A run's policy draws its actions, as in training.
+
+    Try:
+      aljax collect log.jsonl.gz --policy random --episodes 5000
+      aljax collect log.jsonl.gz --scenario escalation --policy runs/escalation-1 --policy cost_aware --epsilon 0.2
+    """
+
+    file: Annotated[Positional[Path], arg(metavar="FILE")]
+    """The file to write, one JSON object a row; gzipped if it ends in .gz."""
+    scenario: str = "paper"
+    """A scenario's name, or the path of a TOML file."""
+    overrides: Overrides = ()
+    """Change a number first, e.g. actions.failure.search=0.3; repeat for more."""
+    policy: Policies = ()
+    """latency, cost_aware, random, optimal, a run folder, or a run folder and a seed as RUN:2; repeat for several
+    loggers. Default: latency."""
+    epsilon: float = 0.0
+    """With this probability play any allowed row instead: without it, logs of a fixed rule cover nothing else."""
+    greedy: bool = False
+    """Runs' policies play their likeliest row instead of drawing."""
+    episodes: int = 1_000
+    """Episodes a policy."""
+    seed: int = 0
+    """The same number gives the same log."""
+
+    def run(self, console: Console) -> None:
+        """Plays and writes."""
+        scenario = load_scenario(self.scenario, self.overrides)
+        if self.episodes < 1:
+            raise UserError(f"episodes: expected a whole number of at least 1, got {self.episodes}")
+        runs.check_writable(self.file)
+        protocol = Protocol(seeds=1, seed=self.seed, evaluation_episodes=self.episodes)
+        loggers = policies_of(self.policy or ("latency",), scenario, protocol, self.epsilon, self.greedy)
+        key = seed_keys(protocol, COLLECTION)[0]
+        log = collect(key, loggers, scenario.params, episodes=self.episodes, steps=scenario.horizon)
+        write_log(self.file, log, scenario)
+        report.show(console, [log_table(log, scenario)])
+        console.print(f"Written to [bold]{self.file}[/]", highlight=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ope:
+    """Estimate from a log what policies would have cost, without playing them, and say whether to believe it.
+
+    Try:
+      aljax ope log.jsonl.gz --policy runs/paper-1
+      aljax ope log.jsonl.gz other.jsonl.gz --policy cost_aware --epsilon 0.1 --truth 20000
+    """
+
+    data: Annotated[Positional[tuple[Path, ...]], arg(metavar="LOG")]
+    """Logs of the scenario's episodes, as aljax collect writes them; several are pooled."""
+    scenario: str = "paper"
+    """A scenario's name, or the path of a TOML file."""
+    overrides: Overrides = ()
+    """Change a number first, such as a weight λ; repeat for more."""
+    policy: Policies = ()
+    """The policies in question: latency, cost_aware, random, optimal, a run folder, or RUN:2 for its third seed."""
+    epsilon: float = 0.0
+    """With this probability they play any allowed row instead."""
+    sample: bool = False
+    """Runs' policies draw their actions instead of playing the likeliest."""
+    settings: Annotated[EstimateSettings, arg(name="")] = EstimateSettings()
+    truth: int = 0
+    """Also play each policy this many times in the simulator, to hold the estimates against."""
+    figure: Path | None = None
+    """Draw the intervals to this PNG file."""
+    json: Path | None = None
+    """Write the figures to this file."""
+
+    def run(self, console: Console) -> None:
+        """Reads, estimates, prints, writes what was asked for."""
+        scenario = load_scenario(self.scenario, self.overrides)
+        if not self.data or not self.policy:
+            raise UserError("ope: expected at least one LOG and one --policy")
+        check_settings(self.settings)
+        for place in (self.json, self.figure):
+            if place is not None:
+                runs.check_writable(place)
+        protocol = Protocol(seeds=1, seed=self.settings.seed, evaluation_episodes=max(self.truth, 1))
+        policies = policies_of(self.policy, scenario, protocol, self.epsilon, not self.sample)
+        with bar(console, "reading", 1, "rows") as (shown, task):
+            log = read_logs(self.data, scenario, lambda row: shown.update(task, total=None, completed=row))
+        report.show(console, [log_table(log, scenario)])
+        answers, truths = {}, {}
+        for name, policy in policies.items():
+            answers[name] = estimate(question_of(log, policy, scenario.params, self.settings.seed), self.settings)
+            if self.truth:
+                truths[name] = true_values(policy, scenario, protocol)
+            report.show(console, [answer_table(name, answers[name], truths.get(name))])
+            for line in answer_words(answers[name]):
+                console.print(line, highlight=False)
+        if self.figure is not None:
+            from aljax import plots
+
+            with runs.whole_file(self.figure) as file:
+                plots.estimates(file, answers, truths)
+        if self.json is not None:
+            runs.write_json(self.json, self._figures(scenario, protocol, answers, truths))
+
+    def _figures(
+        self, scenario: Scenario, protocol: Protocol, answers: Mapping[str, Answer], truths: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        header = runs.header(scenario, next(iter(answers.values())).episodes, protocol)
+        known = {name: {k: v.to_json() for k, v in found.items()} for name, found in truths.items()}
+        return header | {
+            "evaluation_episodes": self.truth,
+            "policies": {
+                name: answer.to_json() | ({"truth": known[name]} if name in known else {})
+                for name, answer in answers.items()
+            },
+        }
+
+
+def check_settings(settings: EstimateSettings) -> None:
+    """Refuses settings out of range.
+
+    Raises:
+      UserError: one line naming the option.
+    """
+    for name, least in (("resamples", 10), ("folds", 2), ("seed", 0)):
+        if getattr(settings, name) < least:
+            raise UserError(f"{name}: expected a whole number of at least {least}, got {getattr(settings, name)}")
+    if not settings.floor >= 0:
+        raise UserError(f"floor: expected a number not below 0, got {settings.floor}")
+
+
+def policies_of(
+    names: tuple[str, ...], scenario: Scenario, protocol: Protocol, epsilon: float, greedy: bool
+) -> dict[str, Policy]:
+    """Policies by what the user calls them.
+
+    Args:
+      names: heuristics, ``optimal``, run folders, or ``RUN:seed``.
+      scenario: where they are to play.
+      protocol: for what the exact optimum may take.
+      epsilon: share of choices that are any allowed row.
+      greedy: of runs' policies.
+
+    Returns:
+      A policy a name.
+
+    Raises:
+      UserError: no such policy, a run on other actions, a seed that the run does not have, an epsilon out of range.
+    """
+    if not 0 <= epsilon <= 1:
+        raise UserError(f"epsilon: expected a number in [0, 1], got {epsilon}")
+    found = {name: _policy_of(name, scenario, protocol, greedy) for name in names}
+    if epsilon == 0:
+        return found
+    weights = jnp.array([1 - epsilon, epsilon])
+    return {name: Mixture((policy, Random()), weights) for name, policy in found.items()}
+
+
+def _policy_of(name: str, scenario: Scenario, protocol: Protocol, greedy: bool) -> Policy:
+    simple = heuristics(scenario)
+    if name in simple:
+        return simple[name]
+    if name == "optimal":
+        optimal, reason = find_optimal(scenario, protocol)
+        if optimal is None:
+            raise UserError(f"policy optimal: {reason}")
+        return optimal
+    folder, colon, number = name.rpartition(":")
+    if not colon or not number.isdigit():
+        folder, number = name, "0"
+    if not Path(folder).is_dir():
+        raise UserError(f"policy {name!r}: expected {', '.join(simple)}, optimal or a run folder")
+    run = runs.load(folder)
+    run.check_fits(folder, scenario)
+    seeds = jax.tree.leaves(run.policy)[0].shape[0]
+    if int(number) >= seeds:
+        raise UserError(f"policy {name!r}: the run has seeds 0 to {seeds - 1}")
+    policy: Learned = jax.tree.map(lambda leaf: leaf[int(number)], run.policy)
+    return dataclasses.replace(policy, greedy=greedy)
+
+
+def true_values(policy: Policy, scenario: Scenario, protocol: Protocol) -> dict[str, Any]:
+    """A policy's cost and success in the simulator, with intervals."""
+    static = {"trained": frozenset(), "episodes": protocol.evaluation_episodes, "steps": scenario.horizon}
+    play = jax.jit(evaluate, static_argnames=("trained", "episodes", "steps"))
+    found = play(seed_keys(protocol, EVALUATION), {"it": policy}, scenario.params, **static)["it"].outcome
+    return {"cost": mean_interval(found.total), "success": mean_interval(np.asarray(found.success, np.float64))}

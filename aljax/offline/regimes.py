@@ -1,0 +1,278 @@
+"""The paper's learning regimes over seeds: supervised and offline from a log, online from the result of either."""
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aljax import env, runs
+from aljax.errors import UserError
+from aljax.experiment import LEARNING, Protocol, Trained, fetch, mesh_of, places, seed_keys, spread
+from aljax.offline.data import Log
+from aljax.offline.files import read_logs
+from aljax.offline.learn import (
+    OFFLINE,
+    SUPERVISED,
+    Algorithm,
+    LearnConfig,
+    LearnHyperparameters,
+    LearnState,
+    advance,
+    init,
+    policy_weights,
+)
+from aljax.policy import Learned, Network, Variables, apply_network, masked
+from aljax.rollout import rollout
+from aljax.scenario import Scenario
+from aljax.train import Hyperparameters, Losses, TrainConfig
+
+RegimeName = Literal["online", "supervised", "offline"]
+
+REFINEMENT = Hyperparameters(learning_rate=2e-3, entropy=0.05)
+"""For going on online from a policy that there is, which the steps and exploration of a run from scratch would undo."""
+
+_PIECES = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Regime:
+    """How policies are to be learned, as a user says it."""
+
+    name: RegimeName
+    data: tuple[Path, ...]
+    """Logs."""
+    start: Path | None
+    """A run whose policies to go on from."""
+    learn: LearnConfig
+    learning: LearnHyperparameters
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A regime with everything read and checked."""
+
+    regime: Regime
+    scenario: Scenario
+    log: Log | None
+    """To learn from first."""
+    begin: Variables | None
+    """Weights to go on from, a leading axis of seeds."""
+    config: TrainConfig
+    hyperparameters: Hyperparameters
+    """Of the online part."""
+    protocol: Protocol
+
+    @property
+    def episodes(self) -> int:
+        """Played in the simulator by each seed."""
+        return self.config.updates * self.config.batch if self.regime.name == "online" else 0
+
+    def learn(self, on_progress: Callable[[int, np.ndarray], None] | None = None) -> Trained:
+        """Learns from the log."""
+        assert self.log is not None
+        return learn_seeds(self.scenario, self.log, self.regime.learn, self.regime.learning, self.protocol, on_progress)
+
+    def to_json(self) -> dict[str, Any]:
+        """What reproduces it, for a run's configuration."""
+        found: dict[str, Any] = {"name": self.regime.name}
+        if self.regime.start is not None:
+            found["start"] = str(self.regime.start)
+        if self.log is not None:
+            found["data"] = [
+                {"file": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+                for path in self.regime.data
+            ]
+            found["logged_episodes"] = len(self.log)
+            found["learn"] = dataclasses.asdict(self.regime.learn)
+            found["learning"] = {key: str(value) for key, value in dataclasses.asdict(self.regime.learning).items()}
+        return found
+
+
+def default_algorithm(name: RegimeName) -> Algorithm:
+    """What a regime makes of a log unless told otherwise."""
+    return "cost_sensitive" if name == "supervised" else "fitted_q"
+
+
+def prepare(
+    regime: Regime, scenario: Scenario, config: TrainConfig, hyperparameters: Hyperparameters, protocol: Protocol
+) -> Prepared:
+    """Reads a regime's files, and refuses what does not go together.
+
+    Args:
+      regime: how to learn.
+      scenario: where.
+      config: of the online part.
+      hyperparameters: of the online part; those at their defaults become `REFINEMENT`'s.
+      protocol: seeds.
+
+    Returns:
+      What can be run.
+
+    Raises:
+      UserError: one line.
+    """
+    allowed = {"supervised": SUPERVISED, "offline": OFFLINE, "online": SUPERVISED + OFFLINE}[regime.name]
+    if regime.learn.algorithm not in allowed:
+        raise UserError(f"algorithm {regime.learn.algorithm}: regime {regime.name} has {', '.join(allowed)}")
+    if regime.start is not None and (regime.data or regime.name != "online"):
+        raise UserError("--start goes on online from a run's policies: it takes no --data and no other --regime")
+    if regime.name != "online" and not regime.data:
+        raise UserError(f"regime {regime.name} learns from logs: expected --data LOG (aljax collect writes one)")
+    log, begin = None, None
+    if regime.data:
+        log = read_logs(regime.data, scenario)
+        check(scenario, log, regime.learn, regime.learning)
+    if regime.start is not None:
+        run = runs.load(regime.start)
+        run.check_fits(regime.start, scenario)
+        found = jax.tree.leaves(run.policy.variables)[0].shape[0]
+        if run.config.hidden != config.hidden:
+            raise UserError(f"hidden: {config.hidden}, but {regime.start} has {run.config.hidden}")
+        if found < protocol.seeds:
+            raise UserError(f"seeds: {protocol.seeds}, but {regime.start} has {found}")
+        begin = jax.tree.map(lambda leaf: leaf[: protocol.seeds], run.policy.variables)
+        begin = softened(scenario, begin, run.policy.network)
+    return Prepared(regime, scenario, log, begin, config, refined(hyperparameters), protocol)
+
+
+def both(learned: Trained, trained: Trained) -> Trained:
+    """What learning from a log and refining online came to: the second's policies, the time of both."""
+    seconds = {name: learned.seconds[name] + value for name, value in trained.seconds.items()}
+    return dataclasses.replace(trained, seconds=seconds)
+
+
+def learn_seeds(
+    scenario: Scenario,
+    log: Log,
+    config: LearnConfig,
+    hyperparameters: LearnHyperparameters,
+    protocol: Protocol,
+    on_progress: Callable[[int, np.ndarray], None] | None = None,
+) -> Trained:
+    """Learns `protocol.seeds` policies from one log, each with weights and draws of its own.
+
+    Args:
+      scenario: whose log it is; it says λ and which rows are allowed, and is not played.
+      log: the data set.
+      config: shape of learning.
+      hyperparameters: its numbers.
+      protocol: how many, and from which seed.
+      on_progress: called now and then from the host with the steps done and the losses so far ``[S, updates]``.
+
+    Returns:
+      The policies and what they minimised.
+
+    Raises:
+      UserError: an option out of range, or arrays that are not this scenario's.
+    """
+    check(scenario, log, config, hyperparameters)
+    keys = seed_keys(protocol, LEARNING)
+    numbers = jax.tree.map(np.float32, hyperparameters)
+    episodes = jax.device_put(log.episodes)
+    begun = time.perf_counter()
+    devices = min(protocol.seeds, len(jax.local_devices()))
+    start, pieces, finish = _programs(config, devices)
+    state: LearnState = start(keys[places(protocol.seeds, devices)], scenario.params, episodes)
+    state = pieces(state, np.int32(0), np.int32(0), numbers, scenario.params, episodes)  # no step: compiles
+    compiled_in = time.perf_counter() - begun
+
+    begun = time.perf_counter()
+    stops = np.unique(np.linspace(0, config.updates, min(_PIECES, config.updates) + 1).astype(np.int32))
+    for low, high in itertools.pairwise(stops):
+        state = pieces(state, np.int32(low), np.int32(high), numbers, scenario.params, episodes)
+        if on_progress is not None:
+            on_progress(int(high), fetch(state.losses, protocol.seeds))
+    variables = jax.device_put(fetch(finish(state), protocol.seeds))
+    seconds = {"compile": compiled_in, "train": time.perf_counter() - begun}
+    network = Network(config.hidden, env.num_actions(scenario.params))
+    return Trained(Learned(variables, network), Losses(fetch(state.losses, protocol.seeds)), seconds)
+
+
+@functools.lru_cache(16)
+def _programs(config: LearnConfig, devices: int) -> tuple[Any, Any, Any]:
+    """`init`, `advance` and `policy_weights` for seeds on a leading axis, spread over devices; the log is shared."""
+    mesh = mesh_of(devices)
+    return (
+        spread(functools.partial(init, config=config), mesh, 2),
+        spread(functools.partial(advance, config=config), mesh, 5, donate_argnums=0),
+        jax.jit(jax.vmap(functools.partial(policy_weights, config=config))),
+    )
+
+
+_GAP = 3.0
+
+
+def softened(scenario: Scenario, variables: Variables, network: Network) -> Variables:
+    """Policies that choose the same but are less sure of it, to go on from online.
+
+    What was learned from a log may be so sure that it never tries anything else, and then has nothing to learn from.
+    The output layer is scaled down until, in a few episodes of its own, the likeliest row leads the second by 3 nats on
+    average: it is played nineteen times out of twenty.
+
+    Args:
+      scenario: where they are to play.
+      variables: weights, a leading axis of seeds.
+      network: whose.
+
+    Returns:
+      The weights.
+    """
+    last = f"Dense_{len(network.hidden)}"
+
+    def one(variables: Variables) -> Variables:
+        played = rollout(
+            jax.random.key(0), Learned(variables, network), scenario.params, episodes=256, steps=scenario.horizon
+        )
+        seen = jnp.moveaxis(played.observation, 1, 0)
+        logits = masked(apply_network(network, variables, seen.reshape(len(seen), -1)), scenario.params)
+        first, second = jax.lax.top_k(logits.T, 2)[0].T
+        lead = jnp.where(played.alive.ravel(), jnp.minimum(first - second, 1e3), 0.0).sum() / played.alive.sum()
+        layers = variables["params"]
+        scale = jnp.minimum(1.0, _GAP / jnp.maximum(lead, 1e-6))
+        return {"params": layers | {last: jax.tree.map(lambda leaf: scale * leaf, layers[last])}}
+
+    return jax.jit(jax.vmap(one))(variables)
+
+
+def refined(hyperparameters: Hyperparameters) -> Hyperparameters:
+    """Numbers for refinement: those of `REFINEMENT` wherever the given ones are at their defaults."""
+    default = Hyperparameters()
+    changed = {
+        field.name: getattr(hyperparameters, field.name)
+        for field in dataclasses.fields(default)
+        if getattr(hyperparameters, field.name) != getattr(default, field.name)
+    }
+    return dataclasses.replace(REFINEMENT, **changed)
+
+
+def check(scenario: Scenario, log: Log, config: LearnConfig, hyperparameters: LearnHyperparameters) -> None:
+    """Refuses options out of range, and data of another shape than the scenario's.
+
+    Raises:
+      UserError: one line naming what is wrong.
+    """
+    for name in ("updates", "minibatch"):
+        if getattr(config, name) < 1:
+            raise UserError(f"{name}: expected a whole number of at least 1, got {getattr(config, name)}")
+    if any(units < 1 for units in config.hidden):
+        raise UserError(f"hidden: every layer needs at least one unit, got {config.hidden}")
+    for field in dataclasses.fields(hyperparameters):
+        value = float(getattr(hyperparameters, field.name))
+        if not (math.isfinite(value) and value >= 0):
+            raise UserError(f"{field.name}: expected a number not below 0, got {value}")
+    if not hyperparameters.target_rate <= 1:
+        raise UserError(f"target_rate: expected a number in [0, 1], got {hyperparameters.target_rate}")
+    if not len(log):
+        raise UserError("the log has no episodes")
+    shape, size = log.episodes.observation.shape, env.observation_size(scenario.params)
+    if shape[2] != size:
+        raise UserError(f"observations of {shape[2]} numbers, but scenario {scenario.name} has {size}")
