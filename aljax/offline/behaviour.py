@@ -1,5 +1,6 @@
 """Behaviour probabilities where nobody logged them: a softmax regression of the logged actions for each logger."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,8 @@ import numpy as np
 from aljax.errors import UserError
 
 PENALTY = 30.0
-"""What draws a logger's coefficients to those of all loggers together. On logs of real agents (examples/real_logs.py) it
-explains held-out choices better than regressions of each logger alone do, or one of all together."""
+"""What draws a logger's coefficients to those of all loggers together. On logs of real agents (examples/real_logs.py)
+it explains held-out choices better than regressions of each logger alone do, or one of all together."""
 
 
 def fit_behaviour(
@@ -43,7 +44,7 @@ def fit_behaviour(
         return -likelihood + 0.5 * penalty * float((shrunk * away**2).sum()), gradient.ravel()
 
     begin = np.zeros(phi.shape[1] * actions)
-    found = minimize(loss, begin, jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
+    found = minimize(loss, begin, jac=True, method="L-BFGS-B", options={"maxiter": 100}).x
     return centre + found.reshape(-1, actions)
 
 
@@ -67,7 +68,15 @@ def folds_of(task: Any, folds: int, seed: int = 0) -> np.ndarray:
 
 
 def cross_fitted(
-    phi: Any, action: Any, alive: Any, logger: Any, folds: Any, actions: int, *, penalty: float = PENALTY
+    phi: Any,
+    action: Any,
+    alive: Any,
+    logger: Any,
+    folds: Any,
+    actions: int,
+    *,
+    penalty: float = PENALTY,
+    only: Sequence[int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """How each logger chooses, and all of them together, fitted without the tasks on which it is said.
 
@@ -82,6 +91,7 @@ def cross_fitted(
       folds: as `folds_of` gives them. ``[N]``
       actions: A.
       penalty: see `PENALTY`.
+      only: fit these loggers, and leave the others at 0; None: all.
 
     Returns:
       Probabilities of every action under each logger ``[N, T, L, A]`` and under all together ``[N, T, A]``; 0 after
@@ -92,11 +102,12 @@ def cross_fitted(
     each = np.zeros((*action.shape, loggers, actions))
     together = np.zeros((*action.shape, actions))
     present = np.unique(logger)
+    wanted = present if only is None else np.intersect1d(present, only)
     for fold in np.unique(folds):
         learn, rows = alive & (folds != fold)[:, None], alive & (folds == fold)[:, None]
         middle = fit_behaviour(phi[learn], action[learn], actions)
         together[rows] = probabilities(phi[rows], middle)
-        for number in present:
+        for number in wanted:
             own = learn & (logger == number)[:, None]
             beta = middle
             if len(present) > 1 and own.any():

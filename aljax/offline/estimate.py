@@ -46,13 +46,15 @@ class Question:
     target: np.ndarray
     """With which probability the policy would have played each action there. ``[N, T, A]``"""
     phi: np.ndarray
-    """Features of what was seen, for the model and for fitted probabilities; the first is constant. ``[N, T, F]``"""
+    """Features of what was seen, for how loggers choose; the first is constant. ``[N, T, F]``"""
     probability: np.ndarray
     """With which each logger would have played the logged action; NaN where unknown. ``[N, T, L]``"""
     logger: np.ndarray
     """Who acted. Integer ``[N]``"""
     task: np.ndarray
     """On which task. Integer ``[N]``"""
+    model_phi: np.ndarray | None = None
+    """Features for the model of costs to go, if others are needed there. ``[N, T, F']``"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,10 +131,22 @@ def estimate(question: Question, settings: EstimateSettings = EstimateSettings()
     """
     alive, task = question.alive, question.task
     folds = folds_of(task, settings.folds, settings.seed)
+    missing = _missing(question)
+    fitted = tuple(int(n) for n in np.flatnonzero(missing.any((0, 1))))
     ways, together = cross_fitted(
-        question.phi, question.action, alive, question.logger, folds, question.target.shape[2], penalty=settings.penalty
+        question.phi,
+        question.action,
+        alive,
+        question.logger,
+        folds,
+        question.target.shape[2],
+        penalty=settings.penalty,
+        only=fitted,
     )
-    probability, fitted = _completed(question, ways)
+    probability = np.array(question.probability, np.float64)
+    for n in fitted:
+        chance = np.take_along_axis(ways[:, :, n], question.action[..., None], 2)[..., 0]
+        probability[..., n] = np.where(missing[..., n], chance, probability[..., n])
     own = np.take_along_axis(probability, question.logger[:, None, None], 2)[..., 0]
     _check(own, alive)
     chosen = np.take_along_axis(question.target, question.action[..., None], 2)[..., 0]
@@ -171,6 +185,7 @@ def estimate(question: Question, settings: EstimateSettings = EstimateSettings()
                 interval = bootstrap_by_task(value, task, resamples=settings.resamples, seed=settings.seed)
             found[label] = Estimate(interval, refused)
         estimates[name] = found
+        warnings += _doubts(name, terms, found, question, settings)
         logged[name] = bootstrap_by_task(logged_terms, task, resamples=settings.resamples, seed=settings.seed)
     return Answer(estimates, logged, len(task), len(np.unique(task)), sizes, means, unlogged, fitted, tuple(warnings))
 
@@ -192,13 +207,15 @@ def question_of(log: Log, policy: Policy, params: EnvParams, seed: int = 0) -> Q
     costs = np.where(alive, episodes.costs.astype(np.float64) @ np.asarray(params.weights, np.float64), 0.0)
     last = alive & ~np.concatenate([alive[:, 1:], np.zeros_like(alive[:, :1])], axis=1)
     success = np.where(last, episodes.success[:, None], False).astype(np.float64)
+    features = model.features_of(episodes.observation, alive, seed=seed)
     target = _distributions(policy, params, episodes.observation, episodes.action)
     return Question(
         outcomes={"cost": costs, "success": success},
         action=episodes.action,
         alive=alive,
         target=np.asarray(target, np.float64),
-        phi=model.features_of(episodes.observation, alive, seed=seed)(episodes.observation),
+        phi=features(episodes.observation),
+        model_phi=features(episodes.observation, steps=True),
         probability=episodes.probability.astype(np.float64),
         logger=episodes.logger,
         task=episodes.task,
@@ -208,17 +225,12 @@ def question_of(log: Log, policy: Policy, params: EnvParams, seed: int = 0) -> Q
 _distributions = jax.jit(distributions)
 
 
-def _completed(question: Question, ways: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Probabilities with the unknown ones as fitted, and whose they are."""
-    probability = np.array(question.probability, np.float64)
-    loggers = np.arange(probability.shape[2])
-    present = np.isin(loggers, question.logger)
-    # A single logger's probabilities are asked for on its own episodes only.
-    needed = present if present.sum() > 1 else loggers == question.logger[0]
-    missing = np.isnan(probability) & question.alive[..., None] & needed
-    fitted = np.take_along_axis(ways, question.action[..., None, None], 3)[..., 0]
-    fitted = np.pad(fitted, ((0, 0), (0, 0), (0, len(loggers) - fitted.shape[2])))
-    return np.where(missing, fitted, probability), tuple(int(n) for n in loggers[missing.any((0, 1))])
+def _missing(question: Question) -> np.ndarray:
+    """Which probabilities are needed and not known. ``[N, T, L]``"""
+    present = np.unique(question.logger)
+    # A single logger's are asked for on its own episodes; of several, each one's on all.
+    needed = np.isin(np.arange(question.probability.shape[2]), present)
+    return np.isnan(question.probability) & question.alive[..., None] & needed
 
 
 def _check(own: np.ndarray, alive: np.ndarray) -> None:
@@ -255,11 +267,37 @@ def _suspicions(kind: str, mean: Interval, by_task: np.ndarray) -> list[str]:
     return found
 
 
+def _doubts(
+    name: str, terms: Mapping[str, Terms], found: Mapping[str, Estimate], question: Question, settings: EstimateSettings
+) -> list[str]:
+    """What speaks against the model: weighted residuals that are not 0 on average, or nothing that could show them."""
+    if found["direct"].interval is None:
+        return []
+    judges = [
+        label for label in reversed(list(found)) if label.endswith("weighted_doubly_robust") and found[label].interval
+    ]
+    if not judges:
+        return [f"direct ({name}): nothing but the model speaks for it where the weights are refused"]
+    model_terms, weighted = terms["direct"], terms[judges[0]]
+    both = Terms(
+        np.concatenate([model_terms.values, weighted.values], axis=1),
+        lambda means: model_terms.combine(means[..., :1]) - weighted.combine(means[..., 1:]),
+    )
+    difference = bootstrap_by_task(both, question.task, resamples=settings.resamples, seed=settings.seed)
+    if difference.low <= 0 <= difference.high:
+        return []
+    return [
+        f"direct ({name}): differs from {judges[0]} by {difference.estimate:.3g} [{difference.low:.3g}, "
+        f"{difference.high:.3g}], expected 0: the model is wrong, or the weights are"
+    ]
+
+
 def _terms(
     question: Question, outcome: np.ndarray, weights: Mapping[str, np.ndarray], folds: np.ndarray
 ) -> tuple[dict[str, Terms], Terms]:
     """Every estimator on one outcome, and the plain mean of what was logged."""
-    alive, phi, target, action = question.alive, question.phi, question.target, question.action
+    alive, target, action = question.alive, question.target, question.action
+    phi = question.phi if question.model_phi is None else question.model_phi
     q, v = np.zeros(alive.shape), np.zeros(alive.shape)
     for fold in np.unique(folds):
         learn, rows = folds != fold, folds == fold

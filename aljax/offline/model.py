@@ -8,6 +8,7 @@ NumPy, float64.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,11 @@ RIDGE = 1e-3
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """φ: a constant, the observation, and random soft thresholds of it, all on the scale of the data they came from."""
+    """φ: a constant, the observation, and random soft thresholds of it, all on the scale of the data they came from.
+
+    With `steps`, also the constant and the observation once more for each step by itself: costs that are charged at the
+    end, such as the violation, depend on the time that is left in no smooth way.
+    """
 
     mean: np.ndarray
     scale: np.ndarray
@@ -28,11 +33,15 @@ class Features:
     offsets: np.ndarray
     """``[K]``"""
 
-    def __call__(self, observation: Any) -> np.ndarray:
-        """``[..., O]`` to ``[..., 1 + O + K]``."""
+    def __call__(self, observation: Any, *, steps: bool = False) -> np.ndarray:
+        """``[N, T, O]`` to ``[N, T, 1 + O + K]``, with `steps` to ``[N, T, (1 + O) (1 + T) + K]``."""
         scaled = (np.asarray(observation, np.float64) - self.mean) / self.scale
-        constant = np.ones((*scaled.shape[:-1], 1))
-        return np.concatenate([constant, scaled, np.tanh(scaled @ self.directions + self.offsets)], axis=-1)
+        linear = np.concatenate([np.ones((*scaled.shape[:-1], 1)), scaled], axis=-1)
+        parts = [linear, np.tanh(scaled @ self.directions + self.offsets)]
+        if steps:
+            episodes, count, _ = linear.shape
+            parts.append((np.eye(count)[:, :, None] * linear[:, :, None]).reshape(episodes, count, -1))
+        return np.concatenate(parts, axis=-1)
 
 
 def features_of(observation: Any, alive: Any, *, thresholds: int = 64, seed: int = 0) -> Features:
@@ -98,20 +107,23 @@ def fit(phi: Any, action: Any, target: Any, costs: Any, alive: Any) -> Fitted:
     follows[:, :-1] = alive[:, 1:]
     goes_on = follows[here]
     next_phi, next_target = phi[:, 1:][after], target[:, 1:][after]
-    masks = [np.flatnonzero(played == a) for a in range(actions)]
-    grams = [x[rows].T @ x[rows] for rows in masks]
+    order = np.argsort(played, kind="stable")
+    ends = np.searchsorted(played[order], np.arange(actions + 1))
+    sorted_x = x[order]
+    blocks = [slice(low, high) for low, high in itertools.pairwise(ends)]  # an action's steps, side by side
+    grams = [sorted_x[rows].T @ sorted_x[rows] for rows in blocks]
     ridge = RIDGE * np.mean(x**2) * max(len(x) / actions, 1.0)
     solvers = [_solver(gram + ridge * np.eye(size)) for gram in grams]
 
     def regress(aims: np.ndarray) -> np.ndarray:
         """``[M]`` to ``[A, F]``."""
-        return np.stack([solve(x[rows].T @ aims[rows]) for solve, rows in zip(solvers, masks, strict=True)])
+        given = aims[order]
+        return np.stack([solve(sorted_x[rows].T @ given[rows]) for solve, rows in zip(solvers, blocks, strict=True)])
 
     def chosen(theta: np.ndarray) -> np.ndarray:
         """φ(o) · θ_a of what was played. ``[M]``"""
         found = np.empty(len(x))
-        for a, rows in enumerate(masks):
-            found[rows] = x[rows] @ theta[a]
+        found[order] = np.concatenate([sorted_x[rows] @ theta[a] for a, rows in enumerate(blocks)])
         return found
 
     togo = np.cumsum(costs[:, ::-1], axis=1)[:, ::-1][here]
@@ -142,4 +154,4 @@ def _solver(matrix: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     from scipy.linalg import cho_factor, cho_solve
 
     factor = cho_factor(matrix)
-    return lambda right: cho_solve(factor, right)
+    return lambda right: cho_solve(factor, right, check_finite=False)
