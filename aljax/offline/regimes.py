@@ -13,6 +13,8 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from aljax import env, runs
 from aljax.errors import UserError
@@ -177,9 +179,10 @@ def learn_seeds(
     check(scenario, log, config, hyperparameters)
     keys = seed_keys(protocol, LEARNING)
     numbers = jax.tree.map(np.float32, hyperparameters)
-    episodes = jax.device_put(log.episodes)
     begun = time.perf_counter()
     devices = min(protocol.seeds, len(jax.local_devices()))
+    # Once to every device: each piece would copy it there.
+    episodes = jax.device_put(log.episodes, NamedSharding(mesh_of(devices), P()))
     start, pieces, finish = _programs(config, devices)
     state: LearnState = start(keys[places(protocol.seeds, devices)], scenario.params, episodes)
     state = pieces(state, np.int32(0), np.int32(0), numbers, scenario.params, episodes)  # no step: compiles

@@ -1,13 +1,15 @@
 """Golden numbers of off-policy evaluation from the unmodified peer libraries scope-rl and obp.
 
 Makes a small logged data set (numpy default_rng(0)), gives it to the libraries' own estimator
-classes and writes inputs and outputs to peer_estimates.json beside this file.
+classes and writes inputs and outputs to peer_estimates.json beside this file; tests/peer_estimates.json is a copy.
 
-Environment: Python 3.10, `pip install -r requirements.txt`, then
-`pip install --no-deps scope-rl==0.2.1 obp==0.5.7`.
+Environment: Python 3.10, `pip install numpy==1.23.5 scipy==1.10.1 pandas==1.5.3 scikit-learn==1.1.3 matplotlib==3.7.5
+seaborn==0.11.2 PyYAML tqdm==4.66.5 mypy-extensions==0.4.4 gym==0.26.2`, then `pip install --no-deps scope-rl==0.2.1
+obp==0.5.7`.
 torch, d3rlpy and pytorch_revgrad are only imported, never used, by the estimators: they are
 stubbed below, and the script fails if a stub is touched once the imports are done.
 """
+
 import abc
 import base64
 import csv
@@ -137,7 +139,9 @@ def run_scope_rl(x):
         gamma=1.0,
     )
     with_q = dict(flat, state_action_value_prediction=x["q"].reshape(-1, A))
-    dm = {k: with_q[k] for k in ("step_per_trajectory", "evaluation_policy_action_dist", "state_action_value_prediction")}
+    dm = {
+        k: with_q[k] for k in ("step_per_trajectory", "evaluation_policy_action_dist", "state_action_value_prediction")
+    }
     describe = dict(
         step_per_trajectory="T = 5",
         action="action flattened episode by episode to [N*T]",
@@ -206,7 +210,6 @@ def run_obp(x):
         ("MultiLoggersBalancedInverseProbabilityWeighting", avg),
         ("MultiLoggersNaiveDoublyRobust", dr),
         ("MultiLoggersBalancedDoublyRobust", avg + ("estimated_rewards_by_reg_model",)),
-        # not asked for, recorded because they are the third member of the family
         ("MultiLoggersWeightedInverseProbabilityWeighting", ips + ("stratum_idx",)),
         ("MultiLoggersWeightedDoublyRobust", dr + ("stratum_idx",)),
     ]:
@@ -246,8 +249,16 @@ def main():
     own = x["behaviour"][np.arange(N), :, x["logger"]]
     take = lambda p: np.take_along_axis(p, x["action"][:, :, None], 2)[:, :, 0]  # noqa: E731
     w = (take(x["target"]) / take(own)).cumprod(1)
-    print("episodes per logger", np.bincount(x["logger"]), "| max weight per step", w.max(0).round(2),
-          "| ESS per step", (w.sum(0) ** 2 / (w**2).sum(0)).round(1), "| bytes", len(text))
+    print(
+        "episodes per logger",
+        np.bincount(x["logger"]),
+        "| max weight per step",
+        w.max(0).round(2),
+        "| ESS per step",
+        (w.sum(0) ** 2 / (w**2).sum(0)).round(1),
+        "| bytes",
+        len(text),
+    )
     for lib, rows in outputs.items():
         for name, row in rows.items():
             print(f"{lib:9s}{name:50s}{row['value']!r}")

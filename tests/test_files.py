@@ -1,0 +1,237 @@
+"""Logs in files: what is written is what is read, and what is wrong is one line with its row."""
+
+import dataclasses
+import gzip
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from aljax import UserError
+from aljax.cli import main
+from aljax.offline.data import collect, distributions, joined
+from aljax.offline.files import read_episodes, read_log, read_logs, write_log
+from aljax.policy import Mixture, heuristics
+from aljax.runs import whole_file
+
+from tiny import TINY, tiny_scenario
+
+SCENARIO = tiny_scenario()
+
+
+@pytest.fixture(scope="module")
+def log():
+    simple = heuristics(SCENARIO)
+    loggers = {
+        "latency": simple["latency"],
+        "mixed": Mixture((simple["latency"], simple["random"]), np.array([0.5, 0.5])),
+    }
+    return collect(jax.random.key(0), loggers, SCENARIO.params, episodes=30, steps=3)
+
+
+@pytest.fixture
+def rows(log, tmp_path):
+    """The log's rows, to spoil."""
+    write_log(tmp_path / "whole.jsonl", log, SCENARIO)
+    return [json.loads(line) for line in (tmp_path / "whole.jsonl").read_text().splitlines()]
+
+
+def played(log):
+    """What is to be read back: nothing is kept of steps after the end."""
+    episodes = jax.tree.map(np.asarray, log.episodes)
+    alive = episodes.alive
+    found = {"alive": alive, "success": episodes.success, "logger": episodes.logger, "task": episodes.task}
+    for name in ("observation", "action", "costs", "probability"):
+        values = getattr(episodes, name)
+        found[name] = np.where(alive.reshape(alive.shape + (1,) * (values.ndim - 2)), values, 0)
+    return found
+
+
+def test_a_log_says_who_acted_with_which_probability_and_all_loggers_meet_the_same_tasks(log):
+    episodes = log.episodes
+    assert log.loggers == ("latency", "mixed") and len(log) == 60 and len(log.tasks) == 30
+    np.testing.assert_array_equal(episodes.observation[:30, 0], episodes.observation[30:, 0])
+    assert not np.array_equal(episodes.costs[:30], episodes.costs[30:])
+    alive, mixed = episodes.alive, episodes.logger == 1
+    assert (episodes.own_probability[~mixed] == 1).all()
+    first = episodes.action == 0
+    np.testing.assert_allclose(episodes.probability[..., 1][alive], np.where(first, 2 / 3, 1 / 6)[alive], rtol=1e-5)
+    np.testing.assert_array_equal(episodes.probability[..., 0][alive], first[alive])
+    found = distributions(heuristics(SCENARIO)["random"], SCENARIO.params, episodes.observation, episodes.action)
+    np.testing.assert_allclose(found, 1 / 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "log.jsonl.gz"])
+def test_what_is_written_is_what_is_read_to_the_last_bit(log, tmp_path, name):
+    write_log(tmp_path / name, log, SCENARIO)
+    back = read_log(tmp_path / name, SCENARIO)
+    assert (back.loggers, back.tasks) == (log.loggers, log.tasks)
+    for field, values in played(log).items():
+        np.testing.assert_array_equal(played(back)[field], values, err_msg=field)
+    before = (tmp_path / name).read_bytes()
+    write_log(tmp_path / name, back, SCENARIO)
+    assert (tmp_path / name).read_bytes() == before
+
+
+def test_a_row_reads_like_the_logs_of_real_agents(rows):
+    step, end = rows[0], next(row for row in rows if row["kind"] == "end")
+    assert {"episode", "task", "logger", "t", "kind", "name", "ok", "latency_s", "cost_usd", "probability"} <= set(step)
+    assert (step["t"], step["kind"], step["name"]) == (0, "tool", "weak") and step["latency_s"] == 1.0
+    assert set(end) == {"episode", "task", "logger", "kind", "success", "violation"}
+
+
+def test_several_files_are_one_data_set(log, tmp_path):
+    one, other = log.take(slice(0, 30)), log.take(slice(30, 60))
+    # Each by itself: its loggers' names and the other's probabilities are not known there.
+    one = dataclasses.replace(one, loggers=("a",), episodes=_single(one.episodes, 0))
+    other = dataclasses.replace(other, loggers=("b",), episodes=_single(other.episodes, 1))
+    for name, part in {"one": one, "other": other}.items():
+        write_log(tmp_path / f"{name}.jsonl", part, SCENARIO)
+    whole = read_logs([tmp_path / "one.jsonl", tmp_path / "other.jsonl"], SCENARIO)
+    assert whole.loggers == ("a", "b") and len(whole) == 60 and len(whole.tasks) == 30
+    np.testing.assert_array_equal(whole.episodes.task[:30], whole.episodes.task[30:])
+    assert np.isnan(whole.episodes.probability[:30, :, 1]).all()
+    np.testing.assert_array_equal(whole.episodes.own_probability, log.episodes.own_probability)
+    wide = dataclasses.replace(other, episodes=dataclasses.replace(other.episodes, observation=np.zeros((30, 3, 9))))
+    with pytest.raises(UserError, match="different shapes"):
+        joined([one, wide])
+
+
+def _single(episodes, number):
+    return dataclasses.replace(
+        episodes, probability=episodes.probability[..., number : number + 1], logger=np.zeros(30, np.int32)
+    )
+
+
+def _without(field, row=0):
+    def spoil(rows):
+        del rows[row][field]
+
+    return spoil
+
+
+def _with(field, value, row=0):
+    def spoil(rows):
+        rows[row][field] = value
+
+    return spoil
+
+
+def _end(field, value):
+    def spoil(rows):
+        next(row for row in rows if row["kind"] == "end")[field] = value
+
+    return spoil
+
+
+BAD = {
+    "no episode": (_without("episode"), "row 1: episode: expected text, but it is missing"),
+    "no name": (_without("name"), "row 1: name: expected text, but it is missing"),
+    "no latency": (_without("latency_s", 1), "row 2: latency_s: expected a number not below 0, but it is missing"),
+    "no observation": (_without("observation"), "row 1: observation: expected 8 numbers"),
+    "short observation": (_with("observation", [1, 2]), "row 1: observation: expected 8 numbers .* got 2"),
+    "text among numbers": (_with("observation", ["x"] * 8), "row 1: observation: expected 8 numbers"),
+    "unknown action": (_with("name", "strogn"), "row 1: action 'strogn' is unknown to scenario tiny, which has weak"),
+    "another kind": (_with("kind", "llm"), "row 1: weak is of kind 'llm', but 'tool' in scenario tiny"),
+    "probability 0": (_with("probability", 0), "row 1: probability: expected a number above 0 and at most 1, got 0"),
+    "probability above 1": (_with("probability", 1.5), "row 1: probability: .* got 1.5"),
+    "probabilities": (_with("probabilities", {"latency": -1}), "row 1: probabilities of 'latency': .* from 0 to 1"),
+    "of who acted": (_with("probabilities", {"latency": 0}), "row 1: probabilities of 'latency', which acted"),
+    "not ok": (_with("ok", "yes"), "row 1: ok: expected true or false, got 'yes'"),
+    "negative cost": (_with("cost_usd", -1), "row 1: cost_usd: expected a number not below 0, got -1"),
+    "out of order": (_with("t", 5), "row 1: t: expected 0, the next step of episode 'latency/0', got 5"),
+    "true is no number": (_with("t", False), "row 1: t: expected 0"),
+    "no violation": (_end("violation", None), "row 4: violation: expected a number not below 0"),
+    "success in words": (_end("success", "yes"), "row 4: success: expected true or false"),
+    "another logger": (_end("logger", "x"), "row 4: logger 'x', but 'latency' earlier in episode"),
+    "cut short": (lambda rows: rows.pop(), "row 2..: episode 'mixed/29' is cut short"),
+    "begins with its end": (lambda rows: rows.insert(0, rows.pop()), "row 1: episode 'mixed/29' ends without a step"),
+    "too long": (
+        lambda rows: rows.insert(3, rows[2] | {"t": 3}),
+        "row 4: episode 'latency/0' goes on after 3 steps, tiny's horizon",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_rows_are_refused_in_one_line_with_file_and_row(case, rows, tmp_path):
+    spoil, message = BAD[case]
+    spoil(rows)
+    path = tmp_path / "bad.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UserError, match=f"bad.jsonl, {message}") as refusal:
+        read_log(path, SCENARIO)
+    assert "\n" not in str(refusal.value)
+
+
+def test_damaged_files_are_refused(log, tmp_path):
+    path = tmp_path / "log.jsonl.gz"
+    write_log(path, log, SCENARIO)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"log.jsonl.gz, after row \d+: damaged or truncated gzip"):
+        read_log(path, SCENARIO)
+    path.write_bytes(whole[:100] + b"xxxx" + whole[104:])
+    with pytest.raises(UserError, match=r"log\.jsonl\.gz"):
+        read_log(path, SCENARIO)
+    for text, message in {"[1]\n": "row 1: expected a JSON object", "{\n": "row 1: not JSON", "": "empty"}.items():
+        path.write_text(text)
+        with pytest.raises(UserError, match=message):
+            read_log(path, SCENARIO)
+    with pytest.raises(UserError, match=r"missing\.jsonl: cannot be read: No such file"):
+        read_log(tmp_path / "missing.jsonl", SCENARIO)
+
+
+def test_logs_of_real_agents_may_repeat_names_lie_between_each_other_and_be_empty(tmp_path):
+    step = {"episode": "a", "logger": "x", "kind": "llm", "name": "reason", "t": 0}
+    other, end = step | {"episode": "b"}, {"episode": "a", "logger": "x", "kind": "end", "success": True}
+    lines = [step, other, end, step, other | {"t": 1}, end | {"episode": "b"}, end, end]
+    path = tmp_path / "log.jsonl.gz"
+    with gzip.open(path, "wt") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+    found = list(read_episodes(path))
+    assert [(episode.name, len(episode.steps)) for episode in found] == [("a", 1), ("b", 2), ("a", 1), ("a", 0)]
+    assert found[1].rows == [2, 5, 6] and found[0].task == "a"
+
+
+def test_a_log_is_written_whole_or_not_at_all(log, tmp_path, monkeypatch):
+    path = tmp_path / "log.jsonl.gz"
+    path.write_text("before")
+    broken = dataclasses.replace(log, loggers=("only one",))
+    with pytest.raises(IndexError):
+        write_log(path, broken, SCENARIO)
+    assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(UserError, match="cannot be written"), whole_file(tmp_path / "no" / "log.jsonl"):
+        pass
+
+
+def test_commands_refuse_bad_logs_with_status_2(rows, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.toml").write_text(TINY)
+    rows[1]["probability"] = 2
+    (tmp_path / "bad.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def refused(*args):
+        assert main([*args, "--scenario", "tiny.toml"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    for command in (
+        ("train", "--regime", "offline", "--data", "bad.jsonl"),
+        ("ope", "bad.jsonl", "--policy", "random"),
+    ):
+        assert "bad.jsonl, row 2: probability" in refused(*command)
+    assert "learns from logs: expected --data" in refused("train", "--regime", "supervised")
+    assert "regime supervised has imitation, cost_sensitive" in refused(
+        "train", "--regime", "supervised", "--algorithm", "cql", "--data", "whole.jsonl"
+    )
+    assert "nothing to learn from" in refused("train", "--algorithm", "cql")
+    assert "takes no --data" in refused("train", "--start", "x", "--data", "whole.jsonl")
+    assert "expected latency, cost_aware, random, optimal or a run folder" in refused("collect", "x", "--policy", "no")
+    assert "epsilon: expected a number in [0, 1]" in refused("collect", "x.jsonl", "--epsilon", "2")
+    assert "episodes: expected" in refused("collect", "x.jsonl", "--episodes", "0")
+    assert "cannot be written" in refused("collect", "no/x.jsonl")
+    assert "at least one LOG" in refused("ope", "whole.jsonl")
+    assert "folds: expected" in refused("ope", "whole.jsonl", "--policy", "random", "--folds", "1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jsonl", "tiny.toml", "whole.jsonl"]

@@ -1,0 +1,90 @@
+"""The three regimes from the shell: a log is collected, learned from, refined, and asked what a policy would cost."""
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from aljax import runs
+from aljax.cli import main
+
+from tiny import TINY
+
+SMALL = ["--scenario", "tiny.toml", "--hidden", "8", "--seeds", "2", "--evaluation-episodes", "200", "--no-plots"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a scenario and a log of two loggers."""
+    folder = tmp_path_factory.mktemp("regimes")
+    (folder / "tiny.toml").write_text(TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        command = ["collect", "log.jsonl.gz", "--scenario", "tiny.toml", "--policy", "latency", "--policy", "random"]
+        assert main([*command, "--epsilon", "0.3", "--episodes", "300"]) == 0
+        yield folder
+
+
+def cost(name):
+    return json.loads(Path(name, "metrics.json").read_text())["policies"]["learned"]["cost"]["mean"]
+
+
+def trained(name, *options):
+    assert main(["train", *SMALL, "--out", name, *options]) == 0
+    return runs.load(name)
+
+
+def test_each_regime_leaves_a_run_that_says_how_it_was_learned(place):
+    short = ("--updates", "300", "--data", "log.jsonl.gz")
+    imitated = trained("imitated", "--regime", "supervised", "--algorithm", "imitation", *short)
+    assert imitated.curve.loss.shape == (2, 300) and imitated.metrics["episodes"] == 0
+    offline = trained("offline", "--regime", "offline", *short, "--plots")
+    described = json.loads((place / "offline" / "config.json").read_text())["regime"]
+    assert described["name"] == "offline" and described["learn"]["algorithm"] == "fitted_q"
+    assert described["data"][0]["file"] == "log.jsonl.gz" and len(described["data"][0]["sha256"]) == 64
+    assert (place / "offline" / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
+    assert cost("offline") < cost("imitated") - 0.2
+
+    online = ("--episodes", "60", "--batch", "20")
+    refined = trained("refined", "--regime", "online", "--start", "imitated", *online)
+    assert refined.curve.cost.shape == (2, 3) and refined.metrics["episodes"] == 60
+    both = trained("both", "--regime", "online", *short, *online)
+    assert json.loads((place / "both" / "config.json").read_text())["regime"]["name"] == "online"
+    # From the offline policy, softened but the same choices: three updates cannot undo it.
+    assert cost("both") < cost("imitated") - 0.2
+    assert both.hyperparameters.learning_rate < 0.01
+    again = trained("again", "--regime", "offline", *short)
+    for ours, theirs in zip(*map(_leaves, (offline, again)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def _leaves(run):
+    return jax.tree.leaves(run.policy.variables)
+
+
+def test_ope_shows_estimates_beside_the_truth_and_writes_figures(place, capsys):
+    capsys.readouterr()
+    command = ["ope", "log.jsonl.gz", "--scenario", "tiny.toml", "--policy", "random", "--policy", "latency"]
+    assert main([*command, "--resamples", "100", "--truth", "4000", "--json", "o.json", "--figure", "o.png"]) == 0
+    shown = capsys.readouterr().out
+    assert "balanced_weighted_doubly_robust" in shown and "in the simulator" in shown and "Weights (own)" in shown
+    figures = json.loads((place / "o.json").read_text())
+    assert figures["episodes"] == 600 and set(figures["policies"]) == {"random", "latency"}
+    for found in figures["policies"].values():
+        truth = found["truth"]["cost"]["estimate"]
+        for name, interval in found["estimates"]["cost"].items():
+            margin = interval["high"] - interval["low"]
+            assert interval["low"] - margin < truth < interval["high"] + margin, name
+    assert (place / "o.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_policy_that_the_log_never_shows_is_refused(place, capsys):
+    assert main(["collect", "one.jsonl", "--scenario", "tiny.toml", "--policy", "latency", "--episodes", "60"]) == 0
+    capsys.readouterr()
+    assert main(["ope", "one.jsonl", "--scenario", "tiny.toml", "--policy", "random", "--json", "r.json"]) == 0
+    shown = capsys.readouterr().out
+    assert "Refused" in shown and "hardly ever logged" in shown
+    figures = json.loads((place / "r.json").read_text())["policies"]["random"]
+    assert "hardly ever logged" in figures["estimates"]["cost"]["direct"]["refused"]
