@@ -134,7 +134,10 @@ def fit(phi: Any, action: Any, target: Any, costs: Any, alive: Any) -> Fitted:
         ahead = ((next_phi @ theta.T) * next_target).sum(1)
         aims[goes_on] += np.clip(ahead, low, high)
         free.append((ahead > low) & (ahead < high))
-        theta = regress(aims)
+        # Coefficients that few steps tell shrink to the mean of all, not to a cost of 0. The first feature is constant.
+        middle = aims.mean()
+        theta = regress(aims - middle)
+        theta[:, 0] += middle
         residuals.append(aims - chosen(theta))
 
     start = np.clip((phi[:, 0] @ theta.T * target[:, 0]).sum(1), low, high)
