@@ -133,7 +133,8 @@ def training_programs(config: TrainConfig, steps: int, devices: int) -> tuple[An
       devices: how many; the leading axis must be a multiple.
 
     Returns:
-      The jitted functions; the second gives its state's memory to its result.
+      The jitted functions. The first takes a pair of keys and of weights to begin with, or None, and the environment;
+      the second gives its state's memory to its result.
     """
     mesh = mesh_of(devices)
     static: dict[str, Any] = {"config": config, "steps": steps}

@@ -102,7 +102,7 @@ def time_aljax(work: Work, repeats: int) -> Timed:
     start, advance = experiment.training_programs(work.config, work.scenario.horizon, devices)
 
     def learn(updates: int) -> Any:
-        state = advance(start(keys, params), np.int32(0), np.int32(updates), hyper, params)
+        state = advance(start((keys, None), params), np.int32(0), np.int32(updates), hyper, params)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: work.seeds], (state.variables, state.curve))
 
     learn(0)

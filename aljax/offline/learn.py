@@ -37,6 +37,15 @@ _NETS: dict[Algorithm, tuple[str, ...]] = {
     "gradient": ("policy", "q", "logger"),
 }
 
+_SPREAD_OVER = 100.0
+"""Into how many places logged steps are taken to fall, when an action's share of them is turned into a count."""
+_MOST_PENALTY = 3.0
+"""Standard deviations that pessimism adds to a target at most: further along, it would add up without end."""
+_GENTLE = 0.3
+"""Turns the common setting of pessimism into one that suits algorithms that draw on whole costs to go."""
+_SHARPNESS = 10.0
+"""Logits a standard deviation of cost, where costs stand for a policy: for those who draw its actions."""
+
 
 @dataclasses.dataclass(frozen=True)
 class LearnConfig:
@@ -62,9 +71,9 @@ class LearnHyperparameters:
     pessimism: float = 1.0
     """0: trust what was learned of actions that the logs hardly have. fitted_q: an action's costs are raised by so many
     standard deviations over the root of how often it was logged in such a place (Jin et al., 2021); gradient: by three
-    tenths of that; cql: the weight of its regulariser, times 10 over the root of the logged steps; cost_sensitive:
-    three tenths of it are the temperature, in standard deviations of the costs to go, at which cheap episodes' actions
-    weigh more (large: imitation)."""
+    tenths of that in its targets, and by its divergence from the logger; cql: the weight of its regulariser, the less
+    the more was logged; cost_sensitive: three tenths of it are the temperature, in standard deviations of the costs to
+    go, at which cheap episodes' actions weigh more (large: imitation)."""
     target_rate: float = 0.1
     """How much of the learned network the network of the targets takes over at each step."""
     ratio_limit: float = 2.0
@@ -144,9 +153,6 @@ def policy_weights(state: LearnState, config: LearnConfig) -> Variables:
     last = f"Dense_{len(config.hidden)}"
     layers = state.nets["q"]["params"]
     return {"params": layers | {last: jax.tree.map(lambda leaf: -_SHARPNESS * leaf, layers[last])}}
-
-
-_SHARPNESS = 10.0
 
 
 def init(
@@ -316,14 +322,6 @@ def _loss(
     above = jnp.where(jnp.isfinite(log_chosen), log_chosen - held(log_logger), 0.0)
     divergence = hyper.pessimism * jnp.sqrt(_SPREAD_OVER / steps) * (policy * above).sum(0)
     return mean((chosen(q) - aim) ** 2) + imitation + mean((policy * held(advantage)).sum(0) + divergence)
-
-
-_SPREAD_OVER = 100.0
-"""Into how many places logged steps are taken to fall, when an action's share of them is turned into a count."""
-_GENTLE = 0.3
-"""Turns the common setting of pessimism into one that suits the algorithms that draw on whole costs to go."""
-_MOST_PENALTY = 3.0
-"""Standard deviations that pessimism adds to a target at most: further along, it would add up without end."""
 
 
 def only_least(logits: jax.Array) -> jax.Array:

@@ -64,7 +64,7 @@ def aljax_row(options: Options, several: int) -> dict[str, Any]:
     start, advance = experiment.training_programs(job.config, job.scenario.horizon, several)
 
     def learn(updates: int) -> Any:
-        state = advance(start(keys, params), np.int32(0), np.int32(updates), hyper, params)
+        state = advance(start((keys, None), params), np.int32(0), np.int32(updates), hyper, params)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[:SEEDS], (state.variables, state.curve))
 
     learn(0)
