@@ -240,7 +240,9 @@ def _brief(found: Mapping[str, Any]) -> str:
     return f"{found['cost']['mean']:.3f} ± {found['cost']['std']:.3f}, gap {found['gap_percent']['estimate']:.2f} %"
 
 
-def _cell(found: Mapping[str, Any]) -> str:
+def _cell(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "not measured"
     gap = found["gap_percent"]["estimate"]
     return f"{found['cost']['mean']:.2f} ± {found['cost']['std']:.2f} ({gap:.{1 if gap < 99.95 else 0}f} %)"
 
@@ -253,12 +255,15 @@ def page(receipt: Mapping[str, Any]) -> str:
     for name, yardstick in receipt["yardstick"].items():
         lines += [f"## `{name}` ({yardstick['what']}: {yardstick['cost']:.3f})", ""]
         for logger in LOGGERS:
+            if f"{name}/{logger}" not in receipt["loggers"]:
+                lines += [f"Logs of **{logger}**: not measured yet.", ""]
+                continue
             cost = receipt["loggers"][f"{name}/{logger}"]["cost"]
             lines += [f"Logs of **{logger}**, which itself costs {cost:.2f}:", ""]
             lines += ["| algorithm | " + " | ".join(f"{n:,} episodes" for n in receipt["sizes"]) + " |"]
             lines += ["|---" * (1 + len(receipt["sizes"])) + "|"]
             for algorithm in ALGORITHMS:
-                found = [receipt["learned"][f"{name}/{logger}/{algorithm}/{n}"] for n in receipt["sizes"]]
+                found = [receipt["learned"].get(f"{name}/{logger}/{algorithm}/{n}") for n in receipt["sizes"]]
                 lines += [f"| {algorithm} | " + " | ".join(map(_cell, found)) + " |"]
             lines += [""]
         lines += [f"Refined online, from {REFINED_FROM:,} logged episodes:", ""]
@@ -272,7 +277,7 @@ def page(receipt: Mapping[str, Any]) -> str:
                 labels = [f"{name}/{logger}/{algorithm}/{n}" for n in receipt["budgets"]]
                 if before is None or labels[0] not in receipt["refined"]:
                     continue
-                cells = " | ".join(_cell(receipt["refined"][label]) for label in labels)
+                cells = " | ".join(_cell(receipt["refined"].get(label)) for label in labels)
                 lines += [f"| {logger}, {algorithm} | {_cell(before)} | {cells} |"]
         lines += [""]
     return "\n".join(lines)
@@ -291,18 +296,22 @@ def draw(receipt: Mapping[str, Any], folder: Path) -> None:
         base = receipt["yardstick"][name]["cost"]
         for axis, logger in zip(row, LOGGERS, strict=True):
             for algorithm in ALGORITHMS:
-                found = [receipt["learned"][f"{name}/{logger}/{algorithm}/{n}"] for n in receipt["sizes"]]
+                found = [receipt["learned"].get(f"{name}/{logger}/{algorithm}/{n}") for n in receipt["sizes"]]
+                if None in found:
+                    continue
                 gaps = np.array([[x["gap_percent"][k] or np.nan for k in ("estimate", "low", "high")] for x in found])
                 gaps = np.maximum(gaps, 0.05)
                 axis.plot(receipt["sizes"], gaps[:, 0], marker="o", markersize=3, label=algorithm)
                 axis.fill_between(receipt["sizes"], gaps[:, 1], gaps[:, 2], alpha=0.15, linewidth=0)
+            axis.set(xscale="log", yscale="log", title=f"{name}: logs of {logger}")
+            if f"{name}/{logger}" not in receipt["loggers"]:
+                continue
             own = 100 * (receipt["loggers"][f"{name}/{logger}"]["cost"] / base - 1)
             axis.axhline(own, color="grey", linestyle=":", label="the logger")
             scratch = receipt["refined"][f"{name}/scratch/{max(receipt['budgets'])}"]["gap_percent"]["estimate"]
             axis.axhline(
                 max(scratch, 0.05), color="black", linestyle="--", linewidth=0.8, label="online, 12,000 episodes"
             )
-            axis.set(xscale="log", yscale="log", title=f"{name}: logs of {logger}")
             axis.title.set_fontsize(9)
         row[0].set_ylabel(f"% above {receipt['yardstick'][name]['what']}")
     for axis in axes[-1]:
