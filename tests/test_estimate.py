@@ -102,9 +102,20 @@ def test_a_policy_that_was_hardly_logged_is_refused_in_words():
     assert estimate(asked, EstimateSettings(floor=1e6)).estimates["cost"]["balanced_per_decision"].interval is None
 
 
+def test_a_log_of_one_thing_only_covers_little_however_even_its_weights():
+    asked = question(loggers=(0,))
+    sure = dataclasses.replace(asked, probability=np.ones_like(asked.probability), action=np.zeros_like(asked.action))
+    half = dataclasses.replace(sure, target=np.full_like(asked.target, 0.5))
+    answer = estimate(half)
+    assert answer.effective_tasks["own"] > 1_000
+    assert "the logs cover" in answer.estimates["cost"]["per_decision"].refused
+
+
 def test_wrong_probabilities_are_noticed():
     asked = question()
     answer = estimate(dataclasses.replace(asked, probability=np.full_like(asked.probability, 0.9)))
+    assert "probabilities are wrong" in answer.estimates["cost"]["per_decision"].refused
+    answer = estimate(dataclasses.replace(asked, probability=np.full_like(asked.probability, 0.6)))
     assert any("expected 1" in warning for warning in answer.warnings)
     assert not any("expected 1" in warning for warning in estimate(asked).warnings)
 

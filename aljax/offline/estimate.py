@@ -112,6 +112,7 @@ class Answer:
 HARDLY = 0.01
 """A choice that the logs have this rarely in such a place counts as not logged."""
 _MOST_UNLOGGED = 0.05
+_LEAST_COVERED = 0.5
 _MOST_OF_ONE = 0.1
 
 
@@ -161,7 +162,7 @@ def estimate(question: Question, settings: EstimateSettings = EstimateSettings()
         # The estimators use the weights of every step, and those may be few before the end.
         sizes[kind] = min(map(estimators.effective_size, by_task.T))
         means[kind] = bootstrap_by_task(estimators.per_decision(last[:, None], 1.0), task, resamples=settings.resamples)
-        refusals[kind] = _refusal(kind, sizes[kind], last, settings)
+        refusals[kind] = _refusal(kind, sizes[kind], means[kind], last, settings)
         if not refusals[kind]:
             warnings += _suspicions(kind, means[kind], by_task[:, -1])
     unlogged = float((question.target[alive] * (together[alive] < HARDLY)).sum(1).mean())
@@ -240,9 +241,11 @@ def _check(own: np.ndarray, alive: np.ndarray) -> None:
         raise UserError(f"episode {n}, step {t}: logged with probability {own[n, t]:g}, expected above 0 and at most 1")
 
 
-def _refusal(kind: str, size: float, last: np.ndarray, settings: EstimateSettings) -> str:
+def _refusal(kind: str, size: float, mean: Interval, last: np.ndarray, settings: EstimateSettings) -> str:
     """Why weights of this kind say nothing; empty: they do."""
     if size >= settings.floor:
+        if settings.floor > 0 and mean.high < _LEAST_COVERED:
+            return f"the logs cover {100 * mean.estimate:.0f} % of what the policy does (mean weight), or probabilities are wrong"
         return ""
     if not last.any():
         return "no logged episode is one that the policy could have played"
