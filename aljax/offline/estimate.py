@@ -245,7 +245,8 @@ def _refusal(kind: str, size: float, mean: Interval, last: np.ndarray, settings:
     """Why weights of this kind say nothing; empty: they do."""
     if size >= settings.floor:
         if settings.floor > 0 and mean.high < _LEAST_COVERED:
-            return f"the logs cover {100 * mean.estimate:.0f} % of what the policy does (mean weight), or probabilities are wrong"
+            covered = f"the logs cover {100 * mean.estimate:.0f} % of what the policy does (mean weight)"
+            return f"{covered}, or probabilities are wrong"
         return ""
     if not last.any():
         return "no logged episode is one that the policy could have played"
