@@ -9,7 +9,7 @@ Then online refinement of what came out, against training from scratch, at sever
 
     python benchmarks/regimes.py --json benchmarks/results/regimes.json --page docs/regimes.md --figures docs/figures
 
-Half an hour on 2 cores. Finished cells are kept in the JSON file; the same command goes on from there.
+An hour on 2 cores. Finished cells are kept in the JSON file; the same command goes on from there.
 """
 
 import argparse
