@@ -109,7 +109,7 @@ class _Batch(NamedTuple):
     action: jax.Array
     """``[T, B]``"""
     costs: jax.Array
-    """Weighted, in the frame. ``[T, B]``"""
+    """Weighted, not in the frame. ``[T, B]``"""
     togo: jax.Array
     """Of the costs, in the frame. ``[T, B]``"""
     alive: jax.Array
@@ -199,12 +199,13 @@ def advance(
     """Takes the steps from `start` up to `stop`, both traced: learning in pieces is learning in one, bit for bit."""
     episodes = jax.tree.map(jnp.asarray, episodes)  # NumPy's cannot be indexed by traced rows
     own = episodes.own_probability
+    # Once, not at every step: a pass over the whole log.
+    seen_steps = _count(episodes, count) * (episodes.alive.sum() / len(episodes))
 
     def body(update: jax.Array, state: LearnState) -> LearnState:
         drawn = uniform(jax.random.fold_in(state.key, update), (config.minibatch,), 0.0, 1.0)
         rows = (drawn * _count(episodes, count)).astype(jnp.int32)
         batch = _batch(episodes, own, rows, params, state.frame)
-        seen_steps = _count(episodes, count) * (episodes.alive.sum() / len(episodes))
         loss = functools.partial(
             _loss, targets=state.targets, batch=batch, frame=state.frame, hyper=hyperparameters,
             params=params, config=config, steps=seen_steps,
