@@ -18,7 +18,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg, subcommand
 
-from aljax import compiling, report, runs
+from aljax import compiling, files, report, runs
 from aljax.errors import UserError, one_line
 from aljax.evaluate import summarise
 from aljax.experiment import Compared, Protocol, Trained, abstract_policy, check, compare, prepare, train_seeds
@@ -85,12 +85,12 @@ class Baseline:
         """Evaluates and prints."""
         scenario = load_scenario(self.scenario, self.overrides)
         if self.json is not None:
-            runs.check_writable(self.json)
+            files.check_writable(self.json)
         optimal, reason = find_optimal(scenario, self.protocol)
         compared = compare(scenario, self.protocol, optimal=optimal)
         _show(console, scenario, compared, reason)
         if self.json is not None:
-            runs.write_json(self.json, runs.metrics(scenario, 0, self.protocol, compared, compared.seconds))
+            files.write_json(self.json, runs.metrics(scenario, 0, self.protocol, compared, compared.seconds))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,7 +218,7 @@ class Train:
         """See `run`."""
         begun = time.perf_counter()
         if self.json is not None:
-            runs.check_writable(self.json)
+            files.check_writable(self.json)
         out = self.out or runs.fresh_folder("runs", scenario.name)
         optimal, reason = find_optimal(scenario, self.protocol)
         policy = abstract_policy(scenario, self.config, self.protocol)
@@ -240,7 +240,7 @@ class Train:
             if self.plots:
                 _draw(folder, scenario, compared, trained.policy, trained.curve, self.config.batch)
         if self.json is not None:
-            runs.write_json(self.json, figures)
+            files.write_json(self.json, figures)
         _show(console, scenario, compared, reason)
         parts = ", ".join(f"{name} {value:.2f} s" for name, value in figures["seconds"].items())
         console.print(
@@ -280,7 +280,7 @@ class Evaluate:
     def run(self, console: Console) -> None:
         """Loads, evaluates, prints, writes what was asked for."""
         if self.json is not None:
-            runs.check_writable(self.json)
+            files.check_writable(self.json)
         run = runs.load(self.folder)
         scenario = run.scenario
         if self.scenario is not None:
@@ -301,7 +301,7 @@ class Evaluate:
                 if self.plots:
                     _draw(folder, scenario, compared, run.policy)
         if self.json is not None:
-            runs.write_json(self.json, figures)
+            files.write_json(self.json, figures)
         _show(console, scenario, compared, reason)
 
 
@@ -347,7 +347,7 @@ class Optimum:
         start = self._start(scenario)
         for place in (self.json, self.figure):
             if place is not None:
-                runs.check_writable(place)
+                files.check_writable(place)
         if self.figure is not None and self.figure.suffix.lower() != ".png":
             raise UserError(f"--figure: expected a file that ends in .png, got {self.figure}")
         try:
@@ -365,7 +365,7 @@ class Optimum:
             figures = self._solve(console, scenario, plan, start)
         if self.json is not None:
             figures["seconds"]["in_all"] = round(time.perf_counter() - begun, 4)
-            runs.write_json(self.json, figures)
+            files.write_json(self.json, figures)
 
     def _start(self, scenario: Scenario) -> list[float]:
         """The task vector to start from."""
@@ -396,7 +396,7 @@ class Optimum:
         if self.figure is not None:
             from aljax import plots
 
-            with runs.whole_file(self.figure) as file:
+            with files.whole_file(self.figure) as file:
                 plots.optimum(file, scenario, plan, start)
         rolled_out = compared.summaries.get("optimal")
         report.show(console, [report.optimal_table(scenario, expected, rolled_out)])
@@ -604,7 +604,7 @@ def _show(console: Console, scenario: Scenario, compared: Compared, no_optimum: 
 def _write_results(folder: Path, scenario: Scenario, compared: Compared, figures: dict[str, Any]) -> None:
     tables = report.metric_tables(scenario, compared.summaries, plain=True)
     (folder / "tables.md").write_text(report.markdown(tables), encoding="utf-8")
-    runs.write_json(folder / "metrics.json", figures)
+    files.write_json(folder / "metrics.json", figures)
 
 
 def _draw(

@@ -6,7 +6,6 @@ holds the size and hash of every file, so a damaged one is recognised before it 
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ from flax import serialization
 import aljax
 from aljax.errors import UserError, one_line
 from aljax.experiment import Compared, Protocol, Trained, abstract_policy
+from aljax.files import fingerprint, write_json
 from aljax.policy import Learned
 from aljax.scenario import Scenario, parse_scenario
 from aljax.train import Curve, Hyperparameters, Losses, TrainConfig
@@ -111,61 +111,6 @@ def versions() -> dict[str, str]:
     return {"aljax": aljax.__version__} | {name: metadata.version(name) for name in packages}
 
 
-@contextlib.contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
-    """A file that appears under its name only when the block ends well.
-
-    Yields:
-      Where to write it: beside its place, with the same ending.
-
-    Raises:
-      UserError: the place cannot be written.
-    """
-    path = Path(path)
-    temporary = None
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-        temporary = Path(name)
-        os.close(handle)
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def write_json(path: str | Path, value: Any) -> None:
-    """Writes a JSON file whole or not at all.
-
-    Raises:
-      UserError: the place cannot be written.
-    """
-    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
-    with whole_file(path) as file:
-        file.write_text(text)
-
-
-def check_writable(path: str | Path) -> None:
-    """Refuses a file's place before the work that would fill it is done.
-
-    Raises:
-      UserError: the folder is missing or cannot be written, or the path is a folder.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder, expected the name of a file to write")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-
-
 def fresh_folder(parent: str | Path, stem: str) -> Path:
     """The first of ``stem-1``, ``stem-2``, ... that is not there yet."""
     number = 1
@@ -204,7 +149,7 @@ def new_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         files = sorted(item for item in partial.rglob("*") if item.is_file())
         write_json(
             partial / _MANIFEST,
-            {"format": _FORMAT, "files": {str(item.relative_to(partial)): _fingerprint(item) for item in files}},
+            {"format": _FORMAT, "files": {str(item.relative_to(partial)): fingerprint(item) for item in files}},
         )
         aside = None
         if path.exists():
@@ -312,10 +257,5 @@ def _verify(path: Path) -> None:
             raise UserError(f"{file}: missing from the run folder")
         if file.stat().st_size != expected["bytes"]:
             raise UserError(f"{file}: {file.stat().st_size} bytes, expected {expected['bytes']}: truncated or changed")
-        if _fingerprint(file) != expected:
+        if fingerprint(file) != expected:
             raise UserError(f"{file}: contents differ from the manifest: changed or damaged")
-
-
-def _fingerprint(file: Path) -> dict[str, Any]:
-    data = file.read_bytes()
-    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}

@@ -89,7 +89,7 @@ def run(chosen: argparse.Namespace) -> None:
     from rich.console import Console
 
     from aljax import UserError
-    from aljax.runs import check_writable, write_json
+    from aljax.files import check_writable, write_json
 
     from receipts import machine, versions
     from suite import apart, fractions, page

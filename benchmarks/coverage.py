@@ -26,11 +26,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from aljax import load_scenario
 from aljax.experiment import COLLECTION, Protocol, seed_keys
+from aljax.files import write_json
 from aljax.offline.command import true_values
 from aljax.offline.data import Log, collect
 from aljax.offline.estimate import EstimateSettings, estimate, question_of
 from aljax.policy import Mixture, Policy, Random, heuristics
-from aljax.runs import write_json
 
 from receipts import machine, status_of, versions
 

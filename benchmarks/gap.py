@@ -28,11 +28,12 @@ from aljax import train
 from aljax.env import EnvParams
 from aljax.errors import UserError
 from aljax.experiment import EVALUATION, TRAINING, Protocol, check, seed_keys
+from aljax.files import check_writable, write_json
 from aljax.optimal_policy import Optimal
 from aljax.plan import Plan, make_plan
 from aljax.policy import Learned, Policy
 from aljax.rollout import outcome, rollout
-from aljax.runs import check_writable, versions, write_json
+from aljax.runs import versions
 from aljax.scenario import Scenario, load_scenario
 from aljax.statistics import interquartile_mean
 from aljax.train import Hyperparameters, TrainConfig

@@ -26,7 +26,7 @@ from rich.table import Table
 from aljax import chance, compiling, env, load_scenario, policy, rollout, train
 from aljax.chance import Chance
 from aljax.env import EnvParams
-from aljax.runs import check_writable, write_json
+from aljax.files import check_writable, write_json
 
 from receipts import machine, status_of, versions
 from suite import stepping

@@ -28,6 +28,7 @@ from rich.table import Table
 from aljax import Scenario, UserError, compiling, env, load_scenario
 from aljax.chance import uniform
 from aljax.experiment import COLLECTION, EVALUATION, LEARNING, Protocol, seed_keys
+from aljax.files import check_writable, write_json
 from aljax.offline.data import Episodes, Log, collect, distributions, weighted
 from aljax.offline.estimators import (
     Terms,
@@ -41,7 +42,6 @@ from aljax.offline.learn import LearnConfig, LearnHyperparameters, advance, init
 from aljax.offline.regimes import learn_seeds
 from aljax.policy import Learned, Mixture, Network, heuristics
 from aljax.rollout import rollout
-from aljax.runs import check_writable, write_json
 
 from receipts import machine, status_of, versions
 

@@ -46,13 +46,13 @@ from aljax.experiment import (
     spread,
     training_programs,
 )  # fmt: skip
+from aljax.files import write_json
 from aljax.offline.data import Episodes, distributions, play_logged
 from aljax.offline.learn import LearnConfig, LearnHyperparameters, learn
 from aljax.offline.regimes import REFINEMENT, softened
 from aljax.optimum import find_optimal, starts
 from aljax.plan import make_plan
 from aljax.policy import Learned, Mixture, Network, Policy, heuristics
-from aljax.runs import write_json
 from aljax.statistics import paired_gap
 from aljax.train import Hyperparameters, TrainConfig
 

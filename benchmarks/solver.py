@@ -26,9 +26,10 @@ from rich.table import Table
 
 from aljax import UserError, load_scenario
 from aljax.env import ActionTable, EnvParams
+from aljax.files import check_writable, write_json
 from aljax.optimal import solve
 from aljax.plan import MEMORY_LIMIT, Plan, make_plan
-from aljax.runs import check_writable, versions, write_json
+from aljax.runs import versions
 
 from receipts import machine, status_of
 

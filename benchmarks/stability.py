@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from aljax import runs, train
+from aljax import files, runs, train
 from aljax.experiment import Protocol, Trained, compare, train_seeds
 from aljax.policy import Learned
 from aljax.rollout import rollout
@@ -109,7 +109,7 @@ def study(options: argparse.Namespace) -> None:
             "config": dataclasses.asdict(plain), "learning_rate": hyper.learning_rate,
             "results": results, "gradient_variance": variance, "versions": runs.versions(),
         }  # fmt: skip
-        runs.write_json(options.json, json.loads(json.dumps(receipt, default=float)))
+        files.write_json(options.json, json.loads(json.dumps(receipt, default=float)))
     if options.figure:
         _draw(options.figure, trained, results, plain.batch, scenario.name)
 

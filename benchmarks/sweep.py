@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from aljax import UserError
-from aljax.runs import check_writable, versions, write_json
+from aljax.files import check_writable, write_json
+from aljax.runs import versions
 
 from receipts import machine, status_of
 

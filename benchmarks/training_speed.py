@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aljax import Scenario, UserError, compiling, env, experiment, load_scenario, train
-from aljax.runs import write_json
+from aljax.files import write_json
 
 from receipts import machine, versions
 from rivals.result import Run

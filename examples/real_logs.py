@@ -28,12 +28,12 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from aljax.errors import UserError
+from aljax.files import write_json
 from aljax.offline import estimators
 from aljax.offline.behaviour import cross_fitted, folds_of
 from aljax.offline.estimate import Answer, EstimateSettings, Question, estimate
 from aljax.offline.files import read_episodes
 from aljax.plots import pyplot
-from aljax.runs import write_json
 from aljax.statistics import Interval
 
 # Choices that are weighed. What a longer run went on to do counts as the consequence of its last one: to leave such

@@ -10,10 +10,10 @@ import pytest
 
 from aljax import UserError
 from aljax.cli import main
+from aljax.files import whole_file
 from aljax.offline.data import collect, distributions, joined
 from aljax.offline.files import read_episodes, read_log, read_logs, write_log
 from aljax.policy import Mixture, heuristics
-from aljax.runs import whole_file
 
 from tiny import TINY, tiny_scenario
 

@@ -7,7 +7,7 @@ import chex
 import numpy as np
 import pytest
 
-from aljax import UserError, runs
+from aljax import UserError, files, runs
 from aljax.experiment import Protocol, compare, train_seeds
 from aljax.train import Hyperparameters, TrainConfig
 
@@ -34,7 +34,7 @@ def figures(trained):
 def folder(trained, figures, tmp_path):
     with runs.new_folder(tmp_path / "run") as partial:
         runs.save(partial, SCENARIO, CONFIG, HYPER, PROTOCOL, trained)
-        runs.write_json(partial / "metrics.json", figures)
+        files.write_json(partial / "metrics.json", figures)
     return tmp_path / "run"
 
 
@@ -60,12 +60,12 @@ def test_metrics_have_the_agreed_shape(figures):
     json.dumps(figures, allow_nan=False)
 
 
-def files(folder):
+def files_in(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def test_any_file_cut_short_or_changed_is_named_and_refused(folder):
-    for path in files(folder):
+    for path in files_in(folder):
         whole = path.read_bytes()
         if not whole:
             continue
@@ -81,7 +81,7 @@ def test_any_file_cut_short_or_changed_is_named_and_refused(folder):
 
 
 def test_a_missing_file_is_named(folder):
-    for path in files(folder):
+    for path in files_in(folder):
         whole = path.read_bytes()
         path.unlink()
         with pytest.raises(UserError, match=path.name):
@@ -120,7 +120,7 @@ def test_a_folder_appears_only_when_its_block_ends_well(tmp_path):
 
 
 def test_nothing_that_stands_there_is_overwritten_unasked(folder, tmp_path):
-    before = {path: path.read_bytes() for path in files(folder)}
+    before = {path: path.read_bytes() for path in files_in(folder)}
     with pytest.raises(UserError, match="already exists"), runs.new_folder(folder):
         pass
     other = tmp_path / "precious"
@@ -128,7 +128,7 @@ def test_nothing_that_stands_there_is_overwritten_unasked(folder, tmp_path):
     (other / "thesis.txt").write_text("years")
     with pytest.raises(UserError, match="not a run folder"), runs.new_folder(other, overwrite=True):
         pass
-    assert {path: path.read_bytes() for path in files(folder)} == before
+    assert {path: path.read_bytes() for path in files_in(folder)} == before
     with runs.new_folder(folder, overwrite=True) as partial:
         (partial / "new").write_text("x")
     assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "new"]
@@ -141,16 +141,16 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path):
         raise AssertionError("the block must not run")
     for bad in (tmp_path / "file" / "a.json", tmp_path / "no" / "a.json", tmp_path):
         with pytest.raises(UserError):
-            runs.check_writable(bad)
+            files.check_writable(bad)
         with pytest.raises(UserError):
-            runs.write_json(bad, {})
+            files.write_json(bad, {})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
 
 
 def test_json_refuses_what_is_no_number_and_leaves_the_old_file(tmp_path):
-    runs.write_json(tmp_path / "a.json", {"a": 1})
+    files.write_json(tmp_path / "a.json", {"a": 1})
     with pytest.raises(ValueError, match="JSON"):
-        runs.write_json(tmp_path / "a.json", {"a": np.nan})
+        files.write_json(tmp_path / "a.json", {"a": np.nan})
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from tyro.conf import Positional, UseAppendAction, arg
 
-from aljax import report, runs
+from aljax import files, report, runs
 from aljax.errors import UserError
 from aljax.evaluate import evaluate
 from aljax.experiment import COLLECTION, EVALUATION, Protocol, seed_keys
@@ -63,7 +63,7 @@ class Collect:
         scenario = load_scenario(self.scenario, self.overrides)
         if self.episodes < 1:
             raise UserError(f"episodes: expected a whole number of at least 1, got {self.episodes}")
-        runs.check_writable(self.file)
+        files.check_writable(self.file)
         protocol = Protocol(seeds=1, seed=self.seed, evaluation_episodes=self.episodes)
         loggers = policies_of(self.policy or ("latency",), scenario, protocol, self.epsilon, self.greedy)
         key = seed_keys(protocol, COLLECTION)[0]
@@ -110,7 +110,7 @@ class Ope:
         check_settings(self.settings)
         for place in (self.json, self.figure):
             if place is not None:
-                runs.check_writable(place)
+                files.check_writable(place)
         protocol = Protocol(seeds=1, seed=self.settings.seed, evaluation_episodes=max(self.truth, 1))
         policies = policies_of(self.policy, scenario, protocol, self.epsilon, not self.sample)
         with bar(console, "reading", 1, "rows") as (shown, task):
@@ -127,10 +127,10 @@ class Ope:
         if self.figure is not None:
             from aljax import plots
 
-            with runs.whole_file(self.figure) as file:
+            with files.whole_file(self.figure) as file:
                 plots.estimates(file, answers, truths)
         if self.json is not None:
-            runs.write_json(self.json, self._figures(scenario, protocol, answers, truths))
+            files.write_json(self.json, self._figures(scenario, protocol, answers, truths))
 
     def _figures(
         self, scenario: Scenario, protocol: Protocol, answers: Mapping[str, Answer], truths: Mapping[str, Any]

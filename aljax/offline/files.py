@@ -21,8 +21,8 @@ import orjson
 
 from aljax import env
 from aljax.errors import UserError, one_line
+from aljax.files import whole_file
 from aljax.offline.data import Episodes, Log, joined
-from aljax.runs import whole_file
 from aljax.scenario import Scenario
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from tyro.conf import Positional, arg
 
-from aljax import compiling, report, runs
+from aljax import compiling, files, report, runs
 from aljax.errors import UserError, one_line
 from aljax.plots import pyplot
 from aljax.sweeps.plan import SweepPlan
@@ -80,7 +80,7 @@ class Sweep:
         self._check()
         changes = self._changes()
         if self.json is not None:
-            runs.check_writable(self.json)
+            files.check_writable(self.json)
         self._join()
         spec = read_spec(self.file, changes)
         if jax.process_index() > 0:
@@ -142,7 +142,7 @@ class Sweep:
 
         if self.plots:
             plots.draw(out, found)
-        with runs.whole_file(out / "summary.md") as file:
+        with files.whole_file(out / "summary.md") as file:
             file.write_text(report.markdown(sweep_report.summary_tables(found, plain=True)), encoding="utf-8")
         report.show(console, sweep_report.summary_tables(found))
         console.print(f"{sweep_report.summary_line(found)} Written to [bold]{out}[/]", highlight=False)
@@ -152,7 +152,7 @@ class Sweep:
         if self.json is None or jax.process_index() > 0:
             return
         plan = watch.plan
-        runs.write_json(
+        files.write_json(
             self.json,
             {
                 "scenario": spec.scenario,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from aljax import runs
+from aljax import files
 from aljax.plots import pyplot, save
 from aljax.sweeps.report import MAXIMISE, OBJECTIVES, fronts, number, objectives, over_weights, scenarios
 from aljax.sweeps.results import Results, column
@@ -271,7 +271,7 @@ def draw(folder: Path, results: Results) -> list[str]:
     if over_weights(results):
         drawings["pareto.png"] = pareto
     for name, drawing in drawings.items():
-        with runs.whole_file(folder / name) as file:
+        with files.whole_file(folder / name) as file:
             drawing(file, results)
     return list(drawings)
 

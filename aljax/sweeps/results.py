@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from aljax import runs
+from aljax import files
 from aljax.env import COMPONENTS
 from aljax.errors import UserError, one_line
 from aljax.statistics import Interval, explained_variance, mean_interval
@@ -214,9 +214,9 @@ def write(results: Results, folder: Path) -> None:
     for name, values in results.table.items():
         missing = np.isnan(values) if values.dtype.kind == "f" else None
         columns[name] = pyarrow.array(values.tolist() if values.dtype.kind == "U" else values, mask=missing)
-    with runs.whole_file(folder / TABLE) as file:
+    with files.whole_file(folder / TABLE) as file:
         pyarrow.parquet.write_table(pyarrow.table(columns), file)
-    with runs.whole_file(folder / CURVES) as file:
+    with files.whole_file(folder / CURVES) as file:
         np.savez(file, allow_pickle=False, **dict(results.curves))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from aljax import runs
+from aljax import files, runs
 from aljax.errors import UserError, one_line
 from aljax.sweeps.space import Spec
 
@@ -45,7 +45,7 @@ class Store:
 
     def write_chunk(self, kind: str, items: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
         """Keeps a finished chunk, whole or not at all."""
-        with runs.whole_file(self.chunks / f"{kind}-{int(items[0]):09d}.npz") as file:
+        with files.whole_file(self.chunks / f"{kind}-{int(items[0]):09d}.npz") as file:
             np.savez(file, allow_pickle=False, items=items, **arrays)
 
     def read_chunks(self, kind: str) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
@@ -65,7 +65,7 @@ class Store:
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Says that the results are complete, and drops the chunks that they were made of."""
-        runs.write_json(self.folder / _COMPLETE, {"format": _FORMAT, **summary})
+        files.write_json(self.folder / _COMPLETE, {"format": _FORMAT, **summary})
         self.tidy()
 
     def tidy(self) -> None:
@@ -171,7 +171,7 @@ def opened(folder: Path, spec: Spec, lanes: int, *, shared: bool = False) -> Ite
         try:
             store = Store(folder)
             if not (folder / _ABOUT).exists():
-                runs.write_json(folder / _ABOUT, {"format": _FORMAT, "lanes": lanes, **_described(spec)})
+                files.write_json(folder / _ABOUT, {"format": _FORMAT, "lanes": lanes, **_described(spec)})
             if not store.complete:
                 store.chunks.mkdir(exist_ok=True)
                 for left in store.chunks.glob(".*.npz"):  # of a process that was killed while it wrote
