@@ -15,7 +15,7 @@ test: $(VENV)/.tested
 lint: $(VENV)/.linted
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(VENV)/.linted
 	$(BIN)/ruff format .

@@ -27,6 +27,7 @@ from rich.table import Table
 
 from aljax import Scenario, UserError, compiling, env, load_scenario
 from aljax.chance import uniform
+from aljax.errors import one_line
 from aljax.experiment import COLLECTION, EVALUATION, LEARNING, Protocol, seed_keys
 from aljax.files import check_writable, write_json
 from aljax.offline.data import Episodes, Log, collect, distributions, weighted
@@ -47,12 +48,10 @@ from receipts import machine, status_of, versions
 
 try:
     import torch
-
+except Exception as error:  # beside other packages it may fail in any way
+    torch, without = None, one_line(f"{type(error).__name__}: {error}")
+else:
     from rivals import torch_offline
-except ModuleNotFoundError as error:
-    if error.name != "torch":
-        raise
-    torch = None
 
 SCENARIOS = ("escalation", "paper")
 ALGORITHMS = ("imitation", "fitted_q", "cql")
@@ -407,7 +406,7 @@ def _spread(row: Mapping[str, Any]) -> tuple[str, str]:
 def study(options: argparse.Namespace) -> None:
     """Checks, times, prints, writes."""
     if torch is None:
-        raise UserError("the rival needs PyTorch: python -m pip install -e '.[bench]'")
+        raise UserError(f"the rival needs PyTorch ({without}): python -m pip install -e '.[bench]'")
     if options.json is not None:
         check_writable(options.json)
     compiling.use_cores()

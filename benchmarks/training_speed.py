@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aljax import Scenario, UserError, compiling, env, experiment, load_scenario, train
+from aljax.errors import one_line
 from aljax.files import write_json
 
 from receipts import machine, versions
@@ -32,12 +33,10 @@ from rivals.result import Run
 
 try:
     import torch
-
+except Exception as error:  # beside other packages it may fail in any way
+    torch, without = None, one_line(f"{type(error).__name__}: {error}")
+else:
     from rivals import torch_batched, torch_sequential
-except ModuleNotFoundError as error:
-    if error.name != "torch":
-        raise
-    torch = None
 
 PROBE = 10  # an early stretch of updates ends here or after the share that the slowest rival plays
 
@@ -388,7 +387,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark; the exit status is 0, or 2 for what the user can put right."""
     chosen = options(arguments)
     if torch is None:
-        print("training_speed: the rivals need PyTorch: python -m pip install -e '.[bench]'", file=sys.stderr)
+        print(
+            f"training_speed: the rivals need PyTorch ({without}): python -m pip install -e '.[bench]'", file=sys.stderr
+        )
         return 2
     compiling.use_cores()
     console = Console()

@@ -1,6 +1,8 @@
 """The benchmark suite's own parts: rivals play as aljax does, statistics, the page, and what it says of bad options."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import bench
 
 from rivals import numpy_batched, same
-from suite import fractions, measure, page
+from suite import fractions, measure, page, rivals_here
 from suite.environments import grown
 from suite.options import Options
 from suite.tables import tables
@@ -87,6 +89,32 @@ def test_a_bad_option_gives_one_line_and_status_2(arguments, text, capsys):
         status = error.code
     said = capsys.readouterr().err.strip()
     assert status == 2 and text in said and "\n" not in said
+
+
+def test_a_rival_whose_import_fails_in_any_way_is_left_out_with_its_reason(tmp_path, monkeypatch):
+    for name, text in (
+        ("numba", "import types; types.Tracer"),  # as numba itself does beside a coverage that is too old
+        ("torch", "import os; os.abort()"),
+        ("gymnax", "raise SystemExit(0)"),
+    ):
+        (tmp_path / f"{name}.py").write_text(text)
+        monkeypatch.setenv(f"ALJAX_BENCH_WITHOUT_{name.upper()}", "")
+        monkeypatch.delenv(f"ALJAX_BENCH_WITHOUT_{name.upper()}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not rivals_here.there("numba") and not rivals_here.there("torch") and not rivals_here.there("gymnax")
+    assert "AttributeError: module 'types' has no attribute 'Tracer'" in rivals_here.missing("numba", "rows")["why"]
+    assert "exit status" in rivals_here.missing("torch", "rows")["why"]
+
+
+def test_a_broken_rival_does_not_stop_the_modules_that_time_it(tmp_path):
+    (tmp_path / "torch.py").write_text("import types; types.Tracer")
+    modules = "import training_speed, offline_speed; print(training_speed.torch, offline_speed.without)"
+    benchmarks = str(Path(bench.__file__).parent)
+    path = os.pathsep.join((str(tmp_path), benchmarks, os.environ.get("PYTHONPATH", "")))
+    command = [sys.executable, "-c", modules]
+    said = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=True)
+    assert said.stdout.startswith("None AttributeError: module 'types'")
 
 
 def test_finished_parts_are_kept_only_for_the_same_options_and_code(tmp_path):
