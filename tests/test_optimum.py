@@ -1,9 +1,13 @@
 """The optimum of a scenario under a protocol: exact, or bracketed."""
 
+import functools
+
+import jax
 import numpy as np
 import pytest
 
-from aljax.experiment import EVALUATION, Protocol, compare, seed_keys, train_seeds
+from aljax.evaluate import evaluate
+from aljax.experiment import EVALUATION, SELECTION, Protocol, compare, seed_keys, train_seeds
 from aljax.optimum import bracket, exact, find_optimal, starts
 from aljax.plan import make_plan
 from aljax.policy import heuristics
@@ -91,3 +95,19 @@ def test_a_bracket_takes_the_best_policy_chosen_on_episodes_of_their_own():
     assert with_learned.lower == without.lower
     assert with_learned.lower.estimate < with_learned.upper.estimate
     assert set(with_learned.to_json()) == {"lower", "upper", "gap_percent", "upper_policy"}
+
+
+def test_having_chosen_the_upper_bounds_policy_does_not_flatter_it():
+    """Where the episodes of the evaluation would choose another policy, they are not asked."""
+    scenario = tiny_scenario(*NOISY)
+    policies = heuristics(scenario)
+    play = jax.jit(functools.partial(evaluate, trained=frozenset(), episodes=5, steps=scenario.horizon))
+
+    def best(protocol, stream):
+        found = play(seed_keys(protocol, stream), policies, scenario.params)
+        return min(found, key=lambda name: float(found[name].outcome.total.mean()))
+
+    protocols = (Protocol(seeds=1, evaluation_episodes=5, seed=seed) for seed in range(50))
+    protocol = next(each for each in protocols if best(each, SELECTION) != best(each, EVALUATION))
+    found = bracket(scenario, protocol, make_plan(scenario.params, relaxed=True))
+    assert found.policy == best(protocol, SELECTION)

@@ -298,6 +298,30 @@ def test_the_entropy_bonus_keeps_the_policy_undecided():
     assert entropies[1] > entropies[0] + 0.1
 
 
+def test_the_entropy_bonus_falls_linearly_to_0_over_the_run():
+    """Adam's first moments after one update show the gradient; what the bonus alone adds to it is compared."""
+    params, network = tiny_scenario().params, train.network_of(CONFIG, tiny_scenario().params)
+    state = train.init(jax.random.key(3), params, config=CONFIG, steps=3)
+    advance = jax.jit(functools.partial(train.advance, config=CONFIG, steps=3))
+
+    @jax.jit
+    def of_the_bonus(update):
+        key, sampler = jax.random.fold_in(state.key, update), Learned(state.variables, network, greedy=False)
+        played = rollout(key, sampler, params, episodes=CONFIG.batch, steps=3)
+        nothing = jnp.zeros(played.action.shape)
+        return jax.grad(train.surrogate, has_aux=True)(state.variables, network, played, nothing, 1.0, params)[0]
+
+    def gradient(update, entropy):
+        hyper = Hyperparameters(entropy=entropy, clip_norm=float("inf"))
+        moments = advance(state, update, update + 1, hyper, params).optimiser.mu
+        return np.asarray(jax.flatten_util.ravel_pytree(moments)[0], np.float64) / 0.1
+
+    for update, weight in ((0, 4.0), (CONFIG.updates // 2, 2.0), (CONFIG.updates - 1, 4.0 / CONFIG.updates)):
+        bonus = jax.flatten_util.ravel_pytree(of_the_bonus(update))[0]
+        np.testing.assert_allclose(gradient(update, 4.0) - gradient(update, 0.0), weight * bonus, atol=2e-5)
+        assert np.abs(weight * bonus).max() > 1e-3  # there is something to compare
+
+
 def test_gradient_clipping_bounds_the_step_direction():
     params = tiny_scenario().params
     _, free = runner()(jax.random.key(0), Hyperparameters(clip_norm=float("inf")), params)
