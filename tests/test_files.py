@@ -62,6 +62,20 @@ def test_a_log_says_who_acted_with_which_probability_and_all_loggers_meet_the_sa
     np.testing.assert_allclose(found, 1 / 3, rtol=1e-6)
 
 
+def test_each_logger_has_luck_of_its_own_on_the_same_tasks():
+    """Two loggers of one policy: nothing but luck can tell them apart."""
+    scenario = tiny_scenario("start_high=3.0", "misread=0.5")
+    random = heuristics(scenario)["random"]
+    log = collect(jax.random.key(0), {"one": random, "other": random}, scenario.params, episodes=200, steps=3)
+    one, other = (jax.tree.map(lambda leaf, at=at: leaf[at], log.episodes) for at in np.split(np.arange(400), 2))
+    np.testing.assert_array_equal(one.observation[:, 0], other.observation[:, 0])
+    # Choices of three rows agree by chance in a third of the episodes; whether the same row fails at first differs too.
+    assert (one.action[:, 0] == other.action[:, 0]).mean() < 0.5
+    both_weak = (one.action[:, 0] == 0) & (other.action[:, 0] == 0)
+    failed = [part.costs[both_weak, 0, 3] for part in (one, other)]
+    assert both_weak.sum() > 10 and not np.array_equal(*failed)
+
+
 @pytest.mark.parametrize("name", ["log.jsonl", "log.jsonl.gz"])
 def test_what_is_written_is_what_is_read_to_the_last_bit(log, tmp_path, name):
     write_log(tmp_path / name, log, SCENARIO)
