@@ -18,7 +18,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg, subcommand
 
-from aljax import compiling, files, report, runs
+from aljax import compiling, files, report, runs, terminal
 from aljax.errors import UserError, one_line
 from aljax.evaluate import summarise
 from aljax.experiment import Compared, Protocol, Trained, abstract_policy, check, compare, prepare, train_seeds
@@ -32,7 +32,7 @@ from aljax.plan import Plan, make_plan
 from aljax.policy import Variables
 from aljax.scenario import Scenario, load_scenario, scenario_names
 from aljax.sweeps.command import Sweep
-from aljax.terminal import Overrides, bar
+from aljax.terminal import Overrides, bar, complain, styled
 from aljax.train import Curve, Hyperparameters, Losses, TrainConfig
 
 
@@ -57,11 +57,12 @@ class Scenarios:
             if self.overrides:
                 raise UserError("--set needs the name of a scenario")
             report.show(console, [report.scenario_list(load_scenario(name) for name in scenario_names())])
-            console.print("[dim]aljax scenarios NAME shows one in full; aljax train --scenario NAME trains on it.[/]")
+            hint = "aljax scenarios NAME shows one in full; aljax train --scenario NAME trains on it."
+            console.print(hint, style="dim")
             return
         scenario = load_scenario(self.name, self.overrides)
-        console.print(f"[bold]{scenario.name}[/]: {scenario.title}\n", highlight=False)
-        console.print(scenario.description, highlight=False, markup=False)
+        console.print(styled(scenario.name, "bold"), f": {scenario.title}\n", sep="")
+        console.print(scenario.description)
         report.show(console, report.scenario_tables(scenario))
 
 
@@ -210,7 +211,7 @@ class Train:
         if before is not None:
             same = all(before[name] == value for name, value in figures.items())
             verdict = "the same to the last bit" if same else f"NOT the same: cost {figures['cost']} here"
-            console.print(f"Row {row.number} of {row.folder}: cost {before['cost']:.6g}, {verdict}.", highlight=False)
+            console.print(f"Row {row.number} of {row.folder}: cost {before['cost']:.6g}, {verdict}.")
 
     def _run(
         self, console: Console, scenario: Scenario, train: Callable[[], Trained], regime: Prepared | None = None
@@ -243,9 +244,8 @@ class Train:
             files.write_json(self.json, figures)
         _show(console, scenario, compared, reason)
         parts = ", ".join(f"{name} {value:.2f} s" for name, value in figures["seconds"].items())
-        console.print(
-            f"{parts}; in all {time.perf_counter() - begun:.2f} s. Written to [bold]{out}[/]", highlight=False
-        )
+        took = f"{parts}; in all {time.perf_counter() - begun:.2f} s."
+        console.print(took, "Written to", styled(out, "bold"), soft_wrap=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -401,7 +401,7 @@ class Optimum:
         rolled_out = compared.summaries.get("optimal")
         report.show(console, [report.optimal_table(scenario, expected, rolled_out)])
         if reason:
-            console.print(reason, highlight=False)
+            console.print(reason)
         report.show(console, [report.path_table(scenario, path)])
         figures = runs.metrics(scenario, 0, self.protocol, compared, compared.seconds)
         return figures | {"exact": expected.to_json()}
@@ -413,11 +413,11 @@ class Optimum:
         if self.from_run is not None:
             run = runs.load(self.from_run)
             run.check_fits(self.from_run, scenario)
-            console.print(announcement, highlight=False)
+            console.print(announcement)
             policy, trained_on = run.policy, run.metrics["episodes"]
             scenario = run.as_seen(scenario, self.overrides)
         else:
-            console.print(announcement, highlight=False)
+            console.print(announcement)
             policy = _train(console, scenario, self.config, self.hyperparameters, self.protocol).policy
             trained_on = self.config.updates * self.config.batch
         total = self.protocol.seeds * self.protocol.evaluation_episodes
@@ -479,13 +479,14 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     command = None
     try:
+        console = terminal.console()  # first of all: help, too, is shown on what may not have all characters
         command = _parse(sys.argv[1:] if args is None else list(args))
         compiling.use_cache()
         if isinstance(command, Train):
             compiling.use_cores()
-        return command.run(Console(width=None if sys.stdout.isatty() else 160)) or 0
+        return command.run(console) or 0
     except UserError as error:
-        print(f"aljax: {one_line(error)}", file=sys.stderr)
+        complain(error)
         return 2
     except BrokenPipeError:  # the reader of our output, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -493,7 +494,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         kept = isinstance(command, Sweep)
         outcome = "finished runs are kept, the same command goes on from there" if kept else "nothing was written"
-        print(f"aljax: interrupted; {outcome}", file=sys.stderr)
+        complain(f"interrupted; {outcome}")
         return 130
 
 
@@ -598,7 +599,7 @@ def _show(console: Console, scenario: Scenario, compared: Compared, no_optimum: 
     """The tables, and why there is no optimum to compare with if there is none."""
     report.show(console, report.metric_tables(scenario, compared.summaries))
     if no_optimum:
-        console.print(f"No gap to the optimum: {no_optimum}.", highlight=False)
+        console.print(f"No gap to the optimum: {no_optimum}.")
 
 
 def _write_results(folder: Path, scenario: Scenario, compared: Compared, figures: dict[str, Any]) -> None:

@@ -1,7 +1,9 @@
 """Pictures of a run, drawn with matplotlib (the extra ``plot``)."""
 
 import functools
-from collections.abc import Mapping, Sequence
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,31 +11,87 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aljax import env, optimal
+from aljax import env, files, optimal
 from aljax.env import COMPONENTS, EnvParams, EnvState
-from aljax.errors import UserError
+from aljax.errors import UserError, one_line
 from aljax.evaluate import Evaluation, Summary
 from aljax.offline.estimate import Answer
 from aljax.plan import Plan
 from aljax.policy import Policy
 from aljax.scenario import Scenario
 from aljax.statistics import Interval
+from aljax.terminal import visible
 from aljax.train import Curve, Losses
 
 _GRID = 61  # points along each side of the picture of choices
 
 
 def pyplot() -> Any:
-    """Imports matplotlib for drawing without a screen."""
+    """Imports matplotlib for drawing without a screen.
+
+    Raises:
+      UserError: it is not there, or its parts do not go together.
+    """
+    log = logging.getLogger("matplotlib")
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.ERROR)  # a cache that cannot be written, a font that is missing: the picture is drawn
     try:
-        import matplotlib
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import matplotlib
+
+            matplotlib.use("Agg")
+            import matplotlib.pyplot as plt
     except ModuleNotFoundError:
         raise UserError("plots need matplotlib: pip install 'aljax[plot]', or leave them out with --no-plots") from None
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 120, "font.size": 9})
+    except Exception as error:  # whatever a broken installation or environment raises
+        raise UserError(f"matplotlib cannot be loaded: {one_line(error) or type(error).__name__}") from None
+    plt.rcParams.update(
+        {"axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 120, "font.size": 9, "text.usetex": False}
+    )
     return plt
+
+
+def draw_all(drawings: Mapping[Path, Callable[[Path], None]]) -> list[str]:
+    """Draws pictures, each whole or not at all; one that fails costs itself only.
+
+    Args:
+      drawings: by the PNG file to make, what draws it to the path that it is given.
+
+    Returns:
+      A complaint a picture that could not be drawn, or a single one where none can: a line each.
+    """
+    try:
+        plt = pyplot()
+    except UserError as error:
+        return [f"no pictures: {error}"]
+    complaints, before = [], set(plt.get_fignums())
+    for place, drawing in drawings.items():
+        try:
+            with warnings.catch_warnings(), files.whole_file(place) as file:
+                warnings.simplefilter("ignore")  # such as a glyph that no font has
+                drawing(file)
+        except Exception as error:  # whatever matplotlib raises: results are worth more than their pictures
+            complaints.append(f"{place} could not be drawn: {type(error).__name__}: {one_line(error)}")
+        for left in set(plt.get_fignums()) - before:
+            plt.close(left)
+    return complaints
+
+
+def label(text: object, most: int = 40) -> str:
+    """Text of the user's for a picture: as it is written, on one line, a long one shortened in the middle.
+
+    Args:
+      text: a name; a dollar would begin a formula.
+      most: characters.
+
+    Returns:
+      What matplotlib shows as that text.
+    """
+    line = visible(str(text)).replace("\n", "\\n")
+    if len(line) > most:
+        line = f"{line[: most - most // 3 - 1]}…{line[-(most // 3) :]}"
+    return line.replace("$", "\\$")
 
 
 def learning_curves(path: Path, curve: Curve, batch: int, summaries: Mapping[str, Summary], title: str) -> None:

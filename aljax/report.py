@@ -1,6 +1,7 @@
 """Tables for the terminal and for files."""
 
 import io
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from aljax.optimal_policy import Path
 from aljax.optimum import Bracket
 from aljax.scenario import Scenario
 from aljax.statistics import Interval
+from aljax.terminal import LiteralConsole
 
 PUBLISHED: Mapping[str, Mapping[str, Spread]] = {
     "latency": {
@@ -38,6 +40,9 @@ PUBLISHED: Mapping[str, Mapping[str, Spread]] = {
     },
 }
 """The paper's Tables 1 and 2: mean and standard deviation over 5 seeds of 1,000 episodes."""
+
+
+_UNFOLDED = 100_000  # columns: a folded cell would be a row of its own in Markdown
 
 
 def metric_tables(scenario: Scenario, summaries: Mapping[str, Summary], *, plain: bool = False) -> list[Table]:
@@ -160,16 +165,24 @@ def show(console: Console, tables: Iterable[Table]) -> None:
     """Prints tables, each under its title on a line of its own: inside a narrow table a title would be folded."""
     for table in tables:
         title, table.title = table.title, None
-        console.print(f"[bold]{title}[/]", highlight=False, soft_wrap=True)
+        console.print(title, style="bold", soft_wrap=True)
         console.print(table)
         table.title = title
 
 
 def markdown(tables: Iterable[Table]) -> str:
-    """Tables as text for a file."""
+    """Tables as text for a file; what Markdown would read in a name is escaped, so that a cell stays a cell."""
     stream = io.StringIO()
-    show(Console(file=stream, width=240, color_system=None), tables)
+    show(_MarkdownConsole(file=stream, width=_UNFOLDED, color_system=None), tables)
     return "\n".join(line.rstrip() for line in stream.getvalue().strip().splitlines()) + "\n"
+
+
+class _MarkdownConsole(LiteralConsole):
+    """Writes Markdown: every string on one line."""
+
+    def shown(self, text: str) -> str:
+        """See `LiteralConsole.shown`."""
+        return re.sub(r"[\\|<`*]", r"\\\g<0>", super().shown(text).replace("\n", "\\n"))
 
 
 def new_table(title: str, plain: bool) -> Table:

@@ -3,9 +3,7 @@
 import dataclasses
 import io
 
-from rich.console import Console
-
-from aljax import report
+from aljax import report, terminal
 from aljax.env import COMPONENTS
 from aljax.evaluate import Spread, Summary
 from aljax.scenario import load_scenario
@@ -56,17 +54,17 @@ def test_showing_a_table_does_not_change_it():
 
 def test_a_scenario_is_shown_with_what_each_action_does_and_where_numbers_come_from():
     stream = io.StringIO()
-    report.show(Console(file=stream, width=200), report.scenario_tables(tiny_scenario("actions.allowed.strong=false")))
+    report.show(terminal.console(stream), report.scenario_tables(tiny_scenario("actions.allowed.strong=false")))
     shown = stream.getvalue()
     assert "error -0.5" in shown and "ends as it stands" in shown and "not allowed" in shown
     assert "Where the numbers come from" not in shown  # the file names no sources
     stream = io.StringIO()
-    report.show(Console(file=stream, width=200), report.scenario_tables(load_scenario("service_desk")))
+    report.show(terminal.console(stream), report.scenario_tables(load_scenario("service_desk")))
     assert "clears the misreading" in stream.getvalue() and "Where the numbers come from" in stream.getvalue()
     assert "ends, all resolved" in stream.getvalue()
 
 
 def test_every_scenario_has_a_row_in_the_list():
     stream = io.StringIO()
-    report.show(Console(file=stream, width=200), [report.scenario_list([tiny_scenario(), load_scenario("paper")])])
+    report.show(terminal.console(stream), [report.scenario_list([tiny_scenario(), load_scenario("paper")])])
     assert "tiny" in stream.getvalue() and "paper" in stream.getvalue()

@@ -23,7 +23,7 @@ from aljax.optimum import find_optimal
 from aljax.policy import Learned, Mixture, Policy, Random, heuristics
 from aljax.scenario import Scenario, load_scenario
 from aljax.statistics import mean_interval
-from aljax.terminal import Overrides, bar
+from aljax.terminal import Overrides, bar, styled
 
 Policies = Annotated[UseAppendAction[tuple[str, ...]], arg(name="policy", metavar="POLICY")]
 """An option that names a policy, and may be repeated."""
@@ -70,7 +70,7 @@ class Collect:
         log = collect(key, loggers, scenario.params, episodes=self.episodes, steps=scenario.horizon)
         write_log(self.file, log, scenario)
         report.show(console, [log_table(log, scenario)])
-        console.print(f"Written to [bold]{self.file}[/]", highlight=False)
+        console.print("Written to", styled(self.file, "bold"), soft_wrap=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Ope:
                 truths[name] = true_values(policy, scenario, protocol)
             report.show(console, [answer_table(name, answers[name], truths.get(name))])
             for line in answer_words(answers[name]):
-                console.print(line, highlight=False)
+                console.print(line)
         if self.figure is not None:
             from aljax import plots
 

@@ -19,7 +19,7 @@ from aljax.sweeps.plan import SweepPlan
 from aljax.sweeps.results import Results
 from aljax.sweeps.run import Watch, plan_only, sweep
 from aljax.sweeps.space import Spec, parsed_setting, read_spec
-from aljax.terminal import Overrides, bar
+from aljax.terminal import Overrides, bar, styled
 
 _QUIET_SECONDS = 30  # between lines of progress where the output is no terminal
 
@@ -145,7 +145,7 @@ class Sweep:
         with files.whole_file(out / "summary.md") as file:
             file.write_text(report.markdown(sweep_report.summary_tables(found, plain=True)), encoding="utf-8")
         report.show(console, sweep_report.summary_tables(found))
-        console.print(f"{sweep_report.summary_line(found)} Written to [bold]{out}[/]", highlight=False)
+        console.print(f"{sweep_report.summary_line(found)} Written to", styled(out, "bold"), soft_wrap=True)
 
     def _write(self, spec: Spec, watch: "_Watch", found: Results | None, begun: float) -> None:
         """The figures as JSON."""
@@ -182,7 +182,7 @@ class _Watch(Watch):
     def step(self, doing: str) -> None:
         """See `Watch.step`."""
         if self.console.is_terminal:
-            self.console.print(f"[dim]{doing} ...[/]", highlight=False)
+            self.console.print(f"{doing} ...", style="dim")
 
     def planned(self, plan: SweepPlan, done: int) -> None:
         """See `Watch.planned`."""
@@ -191,7 +191,7 @@ class _Watch(Watch):
         self.plan, self._there, self._last = plan, done, time.perf_counter()
         report.show(self.console, [sweep_report.plan_table(plan)])
         if done:
-            self.console.print(f"{done:,} of {plan.runs:,} runs are there already.", highlight=False)
+            self.console.print(f"{done:,} of {plan.runs:,} runs are there already.")
 
     def advanced(self, doing: str, done: int, total: int) -> None:
         """See `Watch.advanced`."""
@@ -212,7 +212,7 @@ class _Watch(Watch):
             shown.update(task, completed=done, note=note)
         if not self.console.is_terminal and (now - self._told > _QUIET_SECONDS or done == total):
             left = (total - done) / max(1e-9, rate)
-            self.console.print(f"{doing}: {done:,} of {total:,}{note}, {left:,.0f} s left", highlight=False)
+            self.console.print(f"{doing}: {done:,} of {total:,}{note}, {left:,.0f} s left")
             self._told = now
 
 
