@@ -8,3 +8,12 @@ class UserError(ValueError):
 def one_line(text: object) -> str:
     """Folds a message of several lines, such as another library's, into one."""
     return " ".join(str(text).split())
+
+
+def short(value: object, most: int = 40) -> str:
+    """A value as a message shows it: its Python form, cut to so many characters, whatever it is."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deeply, or a number of more digits than Python writes
+        return f"{type(value).__name__} too large to show"
+    return text if len(text) <= most else text[: most - 3] + "..."

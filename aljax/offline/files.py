@@ -20,7 +20,7 @@ import numpy as np
 import orjson
 
 from aljax import env
-from aljax.errors import UserError, one_line
+from aljax.errors import UserError, one_line, short
 from aljax.files import whole_file
 from aljax.offline.data import Episodes, Log, joined
 from aljax.scenario import Scenario
@@ -111,7 +111,7 @@ def _rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 except orjson.JSONDecodeError as error:
                     raise UserError(f"{path}, row {number}: not JSON: {one_line(error)}") from None
                 if not isinstance(row, dict):
-                    raise UserError(f"{path}, row {number}: expected a JSON object, got {_short(row)}")
+                    raise UserError(f"{path}, row {number}: expected a JSON object, got {short(row)}")
                 yield number, row
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{path}, after row {number}: damaged or truncated gzip: {one_line(error)}") from None
@@ -191,7 +191,7 @@ def _probabilities(
         raise refuse(t, _expected(row, "probabilities", "an object, a logger's name to a number"))
     for name, value in found.items():
         if not (_number(value) and 0 <= value <= 1):
-            raise refuse(t, f"probabilities of {name!r}: expected a number from 0 to 1, got {_short(value)}")
+            raise refuse(t, f"probabilities of {name!r}: expected a number from 0 to 1, got {short(value)}")
     if found.get(episode.logger) == 0:
         raise refuse(t, f"probabilities of {episode.logger!r}, which acted: expected a number above 0, got 0")
     own = {} if row.get("probability") is None else {episode.logger: row["probability"]}
@@ -291,10 +291,5 @@ def _finite(values: list[Any]) -> bool:
 
 
 def _expected(row: Mapping[str, Any], field: str, what: str) -> str:
-    got = f"got {_short(row[field])}" if field in row else "but it is missing"
+    got = f"got {short(row[field])}" if field in row else "but it is missing"
     return f"{field}: expected {what}, {got}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
