@@ -24,6 +24,9 @@ from aljax.terminal import visible
 from aljax.train import Curve, Losses
 
 _GRID = 61  # points along each side of the picture of choices
+_MOST_NAMED = 12  # actions with a colour of their own; the eye tells no more apart
+_OTHER = "0.75"  # the colour of all others
+_LETTER = 0.075  # inches, of a legend's text
 
 
 def pyplot() -> Any:
@@ -119,12 +122,14 @@ def learning_curves(path: Path, curve: Curve, batch: int, summaries: Mapping[str
         axis.plot(episodes, middle, linewidth=1.2, label="median")
         axis.set_title(name, fontsize=9)
     for (name, summary), colour in zip(summaries.items(), plt.cm.tab10.colors[1:], strict=False):
-        axes.flat[0].axhline(summary.cost.mean, linestyle="--", linewidth=1, color=colour, label=f"{name}, evaluated")
+        axes.flat[0].axhline(
+            summary.cost.mean, linestyle="--", linewidth=1, color=colour, label=f"{label(name)}, evaluated"
+        )
     axes.flat[0].legend(fontsize=7)
     axes.flat[-1].set_yscale("log")
     for axis in axes[-1]:
         axis.set_xlabel("episodes")
-    figure.suptitle(f"{title}: training, {curve.cost.shape[0]} seeds")
+    figure.suptitle(f"{label(title)}: training, {_seeds(len(curve.cost))}")
     save(figure, path, plt)
 
 
@@ -145,7 +150,7 @@ def losses(path: Path, found: Losses, title: str) -> None:
     low, middle, high = np.quantile(values, (0.0, 0.5, 1.0), axis=0)
     axis.fill_between(updates, low, high, alpha=0.25, linewidth=0, label="all seeds")
     axis.plot(updates, middle, linewidth=1.2, label="median")
-    axis.set(xlabel="updates", ylabel="loss", title=f"{title}: learning from a log, {len(values)} seeds")
+    axis.set(xlabel="updates", ylabel="loss", title=f"{label(title)}: learning from a log, {_seeds(len(values))}")
     axis.legend(fontsize=7)
     save(figure, path, plt)
 
@@ -177,7 +182,7 @@ def estimates(path: Path, answers: Mapping[str, Answer], truths: Mapping[str, Ma
                 axis.axvline(truths[name][outcome].estimate, color="C3", linewidth=1, label="in the simulator")
             axis.set_yticks(range(len(estimators)), estimators)
             axis.invert_yaxis()
-            axis.set_title(f"{name}: {outcome}", fontsize=9)
+            axis.set_title(f"{label(name)}: {outcome}", fontsize=9)
     axes[0, 0].legend(fontsize=7)
     save(figure, path, plt)
 
@@ -187,22 +192,23 @@ def components(path: Path, scenario: Scenario, summaries: Mapping[str, Summary])
     plt = pyplot()
     figure, axis = plt.subplots(figsize=(8, 0.6 * len(summaries) + 1.6), layout="constrained")
     weights, names = np.asarray(scenario.params.weights), list(summaries)
-    left = np.zeros(len(names))
+    left, places = np.zeros(len(names)), np.arange(len(names))
     for k, component in enumerate(COMPONENTS):
         values = np.array([weights[k] * summaries[name].components[component].mean for name in names])
-        axis.barh(names, values, left=left, label=component)
+        axis.barh(places, values, left=left, label=component)
         left += values
     spread = [summaries[name].cost.std for name in names]
-    axis.errorbar(left, names, xerr=spread, fmt="none", color="black", capsize=3, linewidth=1)
-    for name, total in zip(names, left, strict=True):
+    axis.errorbar(left, places, xerr=spread, fmt="none", color="black", capsize=3, linewidth=1)
+    for place, total in zip(places, left, strict=True):
         axis.annotate(
-            f" {total:.2f}", (total, name), va="center", fontsize=8, xytext=(4, 0), textcoords="offset points"
+            f" {total:.2f}", (total, place), va="center", fontsize=8, xytext=(4, 0), textcoords="offset points"
         )
+    axis.set_yticks(places, [label(name) for name in names])
     axis.invert_yaxis()
     axis.margins(x=0.1)
     axis.set_xlabel("mean cost of an episode, λ-weighted")
     axis.legend(ncols=len(COMPONENTS), fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
-    figure.suptitle(f"{scenario.name}: what each policy pays for")
+    figure.suptitle(f"{label(scenario.name)}: what each policy pays for")
     save(figure, path, plt)
 
 
@@ -219,7 +225,9 @@ def choices(
         the task that start farthest out, the others resolved; none: no map.
     """
     plt = pyplot()
-    colours = _colours(plt)
+    shares = {name: np.asarray(evaluation.plays).mean(0) for name, evaluation in evaluations.items()}
+    named = _named(np.max([each.sum(0) for each in shares.values()], axis=0))
+    colours = _colours(plt, named, len(scenario.action_names))
     shown = len(scenario.coordinate_names) > 1 and policy is not None
     count = len(evaluations) + shown
     columns = min(count, 3)
@@ -228,25 +236,25 @@ def choices(
         rows, columns, figsize=(3.7 * columns, 3 * rows + 0.6), squeeze=False, layout="constrained"
     )
     steps = 1 + np.arange(scenario.horizon)
-    for axis, (name, evaluation) in zip(axes.flat, evaluations.items(), strict=False):
-        shares = np.asarray(evaluation.plays).mean(0)
-        bottom = np.zeros(len(shares))
-        for row in range(shares.shape[1]):
-            axis.bar(steps, shares[:, row], 1.0, bottom=bottom, color=colours[row % 20], linewidth=0)
-            bottom += shares[:, row]
-        axis.set(title=name, xlabel="step", ylabel="share of episodes", ylim=(0, 1), xlim=(0.5, len(steps) + 0.5))
+    for axis, (name, played) in zip(axes.flat, shares.items(), strict=False):
+        bottom = np.zeros(len(played))
+        for row in named:
+            axis.bar(steps, played[:, row], 1.0, bottom=bottom, color=colours[row], linewidth=0)
+            bottom += played[:, row]
+        axis.bar(steps, np.delete(played, named, axis=1).sum(1), 1.0, bottom=bottom, color=_OTHER, linewidth=0)
+        axis.set(
+            title=label(name), xlabel="step", ylabel="share of episodes", ylim=(0, 1), xlim=(0.5, len(steps) + 0.5)
+        )
     if shown and policy is not None:
-        plays = np.asarray(evaluations[policy.name].plays)
-        _map_of_choices(axes.flat[len(evaluations)], scenario, policy, plays, colours)
+        _map_of_choices(axes.flat[len(evaluations)], scenario, policy, shares[policy.name], colours)
     for axis in list(axes.flat)[count:]:
         axis.set_axis_off()
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colours[row % 20]) for row in range(len(scenario.action_names))]
-    figure.legend(handles, scenario.action_names, ncols=min(6, len(handles)), fontsize=8, loc="outside lower center")
-    figure.suptitle(f"{scenario.name}: which action at which step (white: the episode has ended)")
+    _legend(figure, plt, scenario, named, colours)
+    figure.suptitle(f"{label(scenario.name)}: which action at which step (white: the episode has ended)")
     save(figure, path, plt)
 
 
-def _map_of_choices(axis: Any, scenario: Scenario, policy: Policy, plays: np.ndarray, colours: list[Any]) -> None:
+def _map_of_choices(axis: Any, scenario: Scenario, policy: Policy, shares: np.ndarray, colours: np.ndarray) -> None:
     """The likeliest row halfway through an episode over two coordinates of the task, the others resolved."""
     params = scenario.params
     low, high = np.asarray(params.start_low), np.asarray(params.start_high)
@@ -255,7 +263,7 @@ def _map_of_choices(axis: Any, scenario: Scenario, policy: Policy, plays: np.nda
     z = np.zeros((len(low), _GRID * _GRID), np.float32)
     z[across], z[up] = (side.ravel() for side in np.meshgrid(*sides))
     time = scenario.horizon // 2
-    spent = plays.mean(0)[:time].sum(0) / max(plays.mean(0)[:time].sum(), 1e-9) * time  # times each row was played
+    spent = shares[:time].sum(0) / max(shares[:time].sum(), 1e-9) * time  # times each row was played
     batch = z.shape[1:]
     arrays: dict[str, Any] = {  # NumPy's: each would be a small program of JAX's
         "z": z,
@@ -267,12 +275,12 @@ def _map_of_choices(axis: Any, scenario: Scenario, policy: Policy, plays: np.nda
         "done": np.zeros(batch, bool),
     }
     state = EnvState(**arrays)
-    picture = np.array(colours)[np.asarray(_likeliest(policy, params, state)).reshape(_GRID, _GRID) % len(colours)]
+    picture = colours[np.asarray(_likeliest(policy, params, state)).reshape(_GRID, _GRID)]
     extent = (sides[0][0], sides[0][-1], sides[1][0], sides[1][-1])
     axis.imshow(picture, origin="lower", extent=extent, aspect="auto", interpolation="nearest")
     names = scenario.coordinate_names
     others = ", the rest resolved" if len(names) > 2 else ""
-    axis.set(xlabel=names[across], ylabel=names[up])
+    axis.set(xlabel=label(names[across]), ylabel=label(names[up]))
     axis.set_title(f"{policy.name}: choice at step {time + 1} of {scenario.horizon}{others}", fontsize=9)
 
 
@@ -306,24 +314,26 @@ def optimum(path: Path, scenario: Scenario, plan: Plan, start: Sequence[float]) 
     row = np.array(plan.rows)[np.asarray(first(params, z))]
     value = np.asarray(jax.jit(functools.partial(optimal.solve, plan=plan))(params, z).value).reshape(_GRID, _GRID)
 
-    colours = _colours(plt)
-    figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.2), layout="constrained")
+    named = _named(np.bincount(row, minlength=len(scenario.action_names)), unplayed=False)
+    colours = _colours(plt, named, len(scenario.action_names))
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.5), layout="constrained")
     extent = (sides[0][0], sides[0][-1], sides[1][0], sides[1][-1])
-    picture = np.array(colours)[row.reshape(_GRID, _GRID) % len(colours)]
-    axes[0].imshow(picture, origin="lower", extent=extent, aspect="auto", interpolation="nearest")
-    shown = sorted(set(row.tolist()))
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colours[i % 20]) for i in shown]
-    axes[0].legend(handles, [scenario.action_names[i] for i in shown], fontsize=8, loc="upper left", framealpha=0.9)
+    axes[0].imshow(
+        colours[row.reshape(_GRID, _GRID)], origin="lower", extent=extent, aspect="auto", interpolation="nearest"
+    )
+    _legend(figure, plt, scenario, named, colours, others=bool(set(row.tolist()) - set(named)))
     axes[0].set_title("optimal first action", fontsize=9)
     drawn = axes[1].contourf(*sides, value, levels=16, cmap="viridis")
     figure.colorbar(drawn, ax=axes[1])
     axes[1].set_title("least expected cost from there", fontsize=9)
     for axis in axes:
         axis.plot(start[across], start[up], "x", color="black")
-        axis.set(xlabel=names[across], ylabel=names[up])
-    others = [f"{name} {value:.3g}" for i, (name, value) in enumerate(zip(names, start, strict=True))
+        axis.set(xlabel=label(names[across]), ylabel=label(names[up]))
+    others = [f"{label(name)} {value:.3g}" for i, (name, value) in enumerate(zip(names, start, strict=True))
               if i not in (across, up)]  # fmt: skip
-    figure.suptitle(f"{scenario.name}: where an episode may start" + (f", {', '.join(others)}" if others else ""))
+    figure.suptitle(
+        f"{label(scenario.name)}: where an episode may start" + (f", {', '.join(others)}" if others else "")
+    )
     save(figure, path, plt)
 
 
@@ -340,9 +350,51 @@ def check_optimum(scenario: Scenario, plan: Plan) -> None:
         raise UserError(f"{scenario.name}: the exact policy's tables for a picture do not fit in memory")
 
 
-def _colours(plt: Any) -> list[Any]:
-    """A colour a row of the table, the strong ones first."""
-    return [*plt.cm.tab20.colors[::2], *plt.cm.tab20.colors[1::2]]
+def _named(shares: np.ndarray, *, unplayed: bool = True) -> list[int]:
+    """Rows that get a colour and a name: all where they are few, else those that are played most, in their order.
+
+    Args:
+      shares: how much each row is played. ``[A]``
+      unplayed: few rows have a name whether they are played or not.
+
+    Returns:
+      At most `_MOST_NAMED` rows.
+    """
+    if unplayed and len(shares) <= _MOST_NAMED:
+        return list(range(len(shares)))
+    most = np.argsort(-shares, kind="stable")[:_MOST_NAMED]
+    return sorted(int(row) for row in most if shares[row] > 0)
+
+
+def _colours(plt: Any, named: Sequence[int], rows: int) -> np.ndarray:
+    """A colour a row of the table, the strong ones first, and one for all that have no name. ``[A, 4]``"""
+    to_rgba = plt.matplotlib.colors.to_rgba
+    colours = np.array([to_rgba(_OTHER)] * rows)
+    strong_first = [*plt.cm.tab20.colors[::2], *plt.cm.tab20.colors[1::2]]
+    greys = {plt.cm.tab20.colors[14], plt.cm.tab20.colors[15]} if len(named) < rows else set()
+    palette = [colour for colour in strong_first if colour not in greys]
+    for place, row in enumerate(named):
+        colours[row] = to_rgba(palette[row if rows <= _MOST_NAMED else place])
+    return colours
+
+
+def _legend(
+    figure: Any, plt: Any, scenario: Scenario, named: Sequence[int], colours: np.ndarray, *, others: bool | None = None
+) -> None:
+    """Which colour is which action, below the panels, in as many columns as the names leave room for."""
+    names = [label(scenario.action_names[row], 30) for row in named]
+    shown = [colours[row] for row in named]
+    if others if others is not None else len(named) < len(scenario.action_names):
+        names.append(f"other ({len(scenario.action_names) - len(named)} actions)")
+        shown.append(_OTHER)
+    width = _LETTER * max(map(len, names)) + 0.6
+    columns = max(1, min(6, len(names), int(figure.get_figwidth() / width)))
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in shown]
+    figure.legend(handles, names, ncols=columns, fontsize=8, loc="outside lower center")
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"
 
 
 def _side(low: float, high: float, tolerance: float) -> np.ndarray:
