@@ -385,7 +385,8 @@ def _legend(
     names = [label(scenario.action_names[row], 30) for row in named]
     shown = [colours[row] for row in named]
     if others if others is not None else len(named) < len(scenario.action_names):
-        names.append(f"other ({len(scenario.action_names) - len(named)} actions)")
+        rest = len(scenario.action_names) - len(named)
+        names.append(f"other ({rest} action{'s' * (rest > 1)})")
         shown.append(_OTHER)
     width = _LETTER * max(map(len, names)) + 0.6
     columns = max(1, min(6, len(names), int(figure.get_figwidth() / width)))

@@ -1,0 +1,192 @@
+"""Pictures: names as they are written, many actions, and that a picture that fails costs itself only."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+from aljax import UserError, plots
+from aljax.env import COMPONENTS
+from aljax.evaluate import Evaluation, Spread, Summary
+from aljax.scenario import parse_scenario
+from aljax.statistics import Interval
+from aljax.train import Curve
+
+NAMES = [
+    "ask[user]", "buy$a_$b", "[/x]", "_hidden", "{x}^2", "naïve-😀", "\ue000", "a\\$b", "esc\x1b[31m", "two\nlines",
+]  # fmt: skip
+LONG = "a tool with a name so long that it would leave no room for anything else in the picture"
+HEAD = """
+title = "[draft] $a_$b"
+coordinates = ["price_$_[a]", "price_$_[b]"]
+horizon = 2
+start_low = 1.0
+start_high = 2.0
+tolerance = 0.5
+weights = { latency = 1.0, money = 1.0, violation = 1.0, failure = 1.0, divergence = 1.0 }
+"""
+
+
+def scenario_of(names, name="cost $a_$b"):
+    rows = "".join(f"[actions.a{i}]\nlatency = 1.0\nmoney = 1.0\nshift = -1.0\n" for i in range(len(names)))
+    return dataclasses.replace(parse_scenario(HEAD + rows, name=name, where="test.toml"), action_names=tuple(names))
+
+
+def summary():
+    figures = {name: Spread(1.0, 0.5) for name in COMPONENTS}
+    return Summary(Spread(5.0, 0.5), Spread(0.5, 0.25), figures, Interval(5.0, 4.0, 6.0))
+
+
+def playing(shares):
+    """An evaluation of one seed whose policy plays rows in these shares at both steps."""
+    return Evaluation(outcome=None, plays=np.repeat(np.array(shares, float)[None, None], 2, axis=1))  # pyright: ignore
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """Figures as they are saved."""
+    kept, save = [], plots.save
+    monkeypatch.setattr(plots, "save", lambda figure, path, plt: (kept.append(figure), save(figure, path, plt)))
+    return kept
+
+
+def texts(figure):
+    """Every text in a figure, as matplotlib shows it where it is no formula."""
+    from matplotlib.cbook import is_math_text
+    from matplotlib.text import Text
+
+    found = [text.get_text() for text in figure.findobj(Text)]
+    assert not any("$" in text and is_math_text(text) for text in found if "mathdefault" not in text)
+    return [text.replace("\\$", "$") for text in found]
+
+
+def legend(figure):
+    (found,) = figure.legends
+    return [text.get_text().replace("\\$", "$") for text in found.get_texts()]
+
+
+SHOWN = [name.replace("\x1b", "\\x1b").replace("\n", "\\n") for name in NAMES]
+
+
+@pytest.mark.parametrize("picture", ["learning_curves", "components", "choices", "losses"])
+def test_names_are_shown_as_they_are_written(picture, figures, tmp_path):
+    scenario, names = scenario_of(NAMES), [*NAMES, LONG]
+    summaries = dict.fromkeys(names, summary())
+    curve = Curve(*(np.ones((2, 3)) for _ in range(2)), np.ones((2, 3, 5)), *(np.ones((2, 3)) for _ in range(2)))
+    drawings = {
+        "learning_curves": lambda path: plots.learning_curves(path, curve, 10, summaries, scenario.name),
+        "components": lambda path: plots.components(path, scenario, summaries),
+        "choices": lambda path: plots.choices(path, scenario, dict.fromkeys(names, playing([0.1] * len(NAMES)))),
+        "losses": lambda path: plots.losses(path, plots.Losses(np.ones((2, 3))), scenario.name),
+    }
+    place = tmp_path / "run [v1]" / "it.png"
+    place.parent.mkdir()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert plots.draw_all({place: drawings[picture]}) == []
+    assert not caught and place.read_bytes().startswith(b"\x89PNG")
+    shown = texts(figures[0])
+    assert any(scenario.name in text for text in shown)
+    if picture in ("components", "choices"):  # in the others there are only the program's own names
+        assert set(SHOWN) <= set(shown)
+    if picture == "choices":
+        assert legend(figures[0]) == SHOWN
+
+
+def test_a_long_name_keeps_its_beginning_and_its_end():
+    assert plots.label(LONG) == "a tool with a name so long…n the picture"
+    assert len(plots.label("$" * 50).replace("\\$", "$")) == 40  # a dollar's escape takes no room
+    assert plots.label("x" * 40) == "x" * 40
+
+
+def test_policies_whose_names_are_shortened_to_the_same_have_bars_of_their_own(figures, tmp_path):
+    names = [f"{'x' * 50}{number}{'y' * 50}" for number in range(2)]
+    plots.components(tmp_path / "c.png", scenario_of(["a", "b"]), dict.fromkeys(names, summary()))
+    bars = figures[0].axes[0].patches
+    assert sorted({bar.get_y() + bar.get_height() / 2 for bar in bars}) == [0, 1]
+
+
+@pytest.mark.parametrize("actions", [13, 40, 300])
+def test_of_many_actions_the_most_played_are_named_and_the_rest_are_others(actions, figures, tmp_path):
+    scenario = scenario_of([f"tool_{i}" for i in range(actions)])
+    many = np.linspace(1, 2, actions)
+    one = np.eye(actions)[0]  # the row that the others play least
+    evaluations = {"even": playing(many / many.sum()), "single": playing(one)}
+    plots.choices(tmp_path / "c.png", scenario, evaluations)
+    named = ["tool_0", *(f"tool_{i}" for i in range(actions - 11, actions))]
+    others = actions - 12
+    assert legend(figures[0]) == [*named, f"other ({others} action{'s' * (others > 1)})"]
+    colours = [tuple(handle.get_facecolor()) for handle in figures[0].legends[0].legend_handles]
+    assert len(set(colours)) == 13
+    for axis in figures[0].axes:
+        heights = np.array([bar.get_height() for bar in axis.patches]).reshape(-1, 2)
+        np.testing.assert_allclose(heights.sum(0), 1)  # what is merged is counted
+    box = figures[0].legends[0].get_window_extent()
+    assert all(not box.overlaps(axis.get_window_extent()) for axis in figures[0].axes)
+    assert box.x0 >= 0 and box.x1 <= figures[0].bbox.x1
+
+
+def test_few_actions_are_all_named_whether_they_are_played_or_not(figures, tmp_path):
+    plots.choices(tmp_path / "c.png", scenario_of(["a", "b", "c"]), {"it": playing([0, 1, 0])})
+    assert legend(figures[0]) == ["a", "b", "c"]
+
+
+def test_a_picture_that_fails_costs_itself_only(tmp_path):
+    plt = plots.pyplot()
+
+    def failing(path):
+        plt.figure()
+        path.write_bytes(b"half a picture")
+        raise ZeroDivisionError("in the\nmiddle")
+
+    def drawing(path):
+        plots.save(plt.figure(), path, plt)
+
+    before = plt.get_fignums()
+    complaints = plots.draw_all({tmp_path / "a.png": failing, tmp_path / "b.png": drawing})
+    assert complaints == [f"{tmp_path / 'a.png'} could not be drawn: ZeroDivisionError: in the middle"]
+    assert [item.name for item in tmp_path.iterdir()] == ["b.png"]
+    assert plt.get_fignums() == before
+
+
+@pytest.mark.parametrize(
+    ("before", "environment", "complaint"),
+    [
+        (
+            "import sys; sys.modules['matplotlib'] = None",
+            {},
+            "no pictures: plots need matplotlib: pip install 'aljax[plot]'",
+        ),
+        ("", {"MPLBACKEND": "nonsense"}, "no pictures: matplotlib cannot be loaded: "),
+        ("", {"PYTHONWARNINGS": "error"}, None),
+        ("", {"MPLCONFIGDIR": "/proc/no"}, None),
+    ],
+)
+def test_what_is_around_matplotlib_is_no_traceback(before, environment, complaint, tmp_path):
+    script = f"""{before}
+from pathlib import Path
+from aljax import plots
+
+def drawing(path):
+    plt = plots.pyplot()
+    plots.save(plt.figure(), path, plt)
+
+print(*plots.draw_all({{Path("a.png"): drawing}}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+        env=os.environ | environment,
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert (tmp_path / "a.png").exists() == (complaint is None)
+    assert done.stdout.startswith(complaint or "\n") and done.stdout.count("\n") == 1
+
+
+def test_asked_for_by_name_a_picture_needs_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(UserError, match="pip install 'aljax\\[plot\\]'"):
+        plots.pyplot()
