@@ -121,7 +121,7 @@ BAD = [
     ("horizon = 3", "horizont = 3", "horizont: unknown key (did you mean horizon?)"),
     ("drift = 0.25", "drift = [0.25, 0.5]", "drift: expected 1 numbers, one a coordinate, got 2"),
     ("drift = 0.25", "drift = nan", "drift.error: expected a finite number, got nan"),
-    ("drift = 0.25", "drift = 1e300", "drift.error: expected a finite number"),
+    ("drift = 0.25", "drift = 1e300", "drift.error: must lie within ±1e+09, got 1e+300"),
     ("drift = 0.25", 'drift = "much"', "drift.error: expected a number, got 'much'"),
     ("drift = 0.25", "drift = { eror = 1 }", "drift.eror: unknown key (did you mean error?)"),
     ("start_low = 2.0", "start_low = 3.0", "start_low.error: 3 is above start_high's 2"),
@@ -184,7 +184,7 @@ def test_an_unknown_name_lists_what_there_is():
 
 
 def test_a_folder_or_a_binary_file_is_refused(tmp_path):
-    with pytest.raises(UserError, match="unknown scenario"):
+    with pytest.raises(UserError, match="expected a regular file"):
         load_scenario(tmp_path)
     (tmp_path / "bad.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="cannot be read"):

@@ -1,0 +1,104 @@
+"""Which numbers can work: bounds that keep whatever a scenario leads to finite in single precision.
+
+Every number has a bound of its own. What numbers come to together, over the steps of an episode, is bounded as well:
+how far the task vector can get, and what an episode can cost. Costs are squared in training, and the squares summed
+over batches, so they stay well below the square root of single precision's largest number.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from aljax.env import COMPONENTS
+
+LARGEST = 1e9
+"""Of any number of a scenario, in magnitude: seconds, dollars, weights, what is added and multiplied."""
+LEAST = 1e-9
+"""Of a budget or a scale, which are divided by."""
+FARTHEST = 1e12
+"""Of a coordinate of the task, whatever is played."""
+DEAREST = 1e14
+"""Of an episode's total cost, whatever is played."""
+MOST_HORIZON = 100_000
+"""Steps of an episode."""
+MOST_ACTIONS = 10_000
+"""Rows of the action table."""
+MOST_COORDINATES = 1_000
+"""Coordinates of the task."""
+MOST_CELLS = 1_000_000
+"""Rows times coordinates."""
+MOST_SEEN = 10_000_000
+"""Steps times numbers of an observation: what an episode shows the agent."""
+_SIGMAS = 6.0  # no normal number in single precision lies farther out
+
+
+def too_large(actions: int, coordinates: int, horizon: int) -> tuple[str, str] | None:
+    """What about a scenario's size is too large for arrays, as key and reason; None: nothing."""
+    seen = horizon * (2 * coordinates + actions + 3)
+    for key, count, what, most in (
+        ("actions", actions, "actions", MOST_ACTIONS),
+        ("coordinates", coordinates, "coordinates", MOST_COORDINATES),
+        ("actions", actions * coordinates, f"{actions:,} actions × {coordinates:,} coordinates", MOST_CELLS),
+        ("horizon", seen, f"{horizon:,} steps × {seen // horizon:,} numbers seen at each", MOST_SEEN),
+    ):
+        if count > most:
+            made = f"{count:,} {what}" if what == key else f"{what} = {count:,}"
+            return key, f"{made}, expected at most {most:,}"
+    return None
+
+
+def too_far(
+    columns: Mapping[str, Sequence[Any]], vectors: Mapping[str, Sequence[float]], weights: Sequence[float],
+    budgets: Mapping[str, float], horizon: int, rows: Sequence[str], names: Sequence[str],
+) -> tuple[str, str] | None:  # fmt: skip
+    """What lets the task or the cost of an episode grow out of bounds, as key and reason; None: nothing.
+
+    Args:
+      columns: of the action table, ``[A]`` and ``[A, d]``.
+      vectors: ``drift``, ``start_low``, ``start_high``, ``[d]``.
+      weights: λ. ``[5]``
+      budgets: ``latency`` and ``money``.
+      horizon: H.
+      rows: the actions' names.
+      names: the coordinates'.
+
+    Returns:
+      The key of the number that contributes most, and what it leads to.
+    """
+    gain, shift = (np.abs(np.asarray(columns[name], float)) for name in ("gain", "shift"))
+    noise, drift = _SIGMAS * np.asarray(columns["noise"], float), np.abs(np.asarray(vectors["drift"], float))
+    start = np.maximum(*(np.abs(np.asarray(vectors[name], float)) for name in ("start_low", "start_high")))
+    factor = np.maximum(gain.max(0), 1.0)
+    added = shift.max(0) + noise.max() + drift
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        growth = factor**horizon
+        steps = np.where(factor > 1, (growth - 1) / (factor - 1), horizon)
+        reach = np.where(start > 0, start * growth, 0.0) + np.where(added > 0, added * steps, 0.0)
+    i = int(np.argmax(reach))
+    if not reach[i] <= FARTHEST:
+        parts = {f"actions.{rows[int(shift[:, i].argmax())]}.shift.{names[i]}": shift[:, i].max(),
+                 f"actions.{rows[int(noise.argmax())]}.noise": noise.max(), f"drift.{names[i]}": drift[i]}  # fmt: skip
+        key = max(parts, key=lambda part: parts[part])
+        if factor[i] > 1:
+            key = f"actions.{rows[int(gain[:, i].argmax())]}.gain.{names[i]}"
+        return (
+            key,
+            f"within {horizon:,} steps the coordinate could get to {_g(reach[i])}, expected at most {_g(FARTHEST)}",
+        )
+
+    latency, money = (horizon * max(columns[name]) for name in ("latency", "money"))
+    most = (latency, money, reach.sum() + latency / budgets["latency"] + money / budgets["money"], horizon,
+            2 * horizon * float(np.linalg.norm(reach)))  # fmt: skip
+    costs = [weight * component for weight, component in zip(weights, most, strict=True)]
+    if sum(costs) > DEAREST:
+        k = int(np.argmax(costs))
+        return f"weights.{COMPONENTS[k]}", (
+            f"an episode could cost {_g(sum(costs))} ({_g(weights[k])} × {COMPONENTS[k]} of up to {_g(most[k])}), "
+            f"expected at most {_g(DEAREST)}"
+        )
+    return None
+
+
+def _g(value: float) -> str:
+    return f"{value:.3g}"
