@@ -1,0 +1,1 @@
+"""Parts of `fuzz.py`: inputs made from good ones, what reads them, and what may come of it."""
