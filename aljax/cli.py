@@ -16,9 +16,10 @@ from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
+from rich.text import Text
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg, subcommand
 
-from aljax import compiling, files, report, runs, terminal
+from aljax import compiling, files, folders, report, runs, terminal
 from aljax.errors import UserError, one_line
 from aljax.evaluate import summarise
 from aljax.experiment import Compared, Protocol, Trained, abstract_policy, check, compare, prepare, train_seeds
@@ -220,10 +221,11 @@ class Train:
         begun = time.perf_counter()
         if self.json is not None:
             files.check_writable(self.json)
-        out = self.out or runs.fresh_folder("runs", scenario.name)
         optimal, reason = find_optimal(scenario, self.protocol)
         policy = abstract_policy(scenario, self.config, self.protocol)
-        with runs.new_folder(out, overwrite=self.overwrite) as folder, ThreadPoolExecutor(1) as pool:
+        with self._place(scenario) as place, ThreadPoolExecutor(1) as pool:
+            if place.notice:
+                console.print(place.notice, soft_wrap=True)
             # The comparison compiles while the policies train.
             prepared = pool.submit(prepare, scenario, self.protocol, policy, optimal)
             trained = train()
@@ -236,16 +238,22 @@ class Train:
             played = regime.episodes if regime is not None else self.config.updates * self.config.batch
             figures = runs.metrics(scenario, played, self.protocol, compared, seconds)
             described = None if regime is None else regime.to_json()
-            runs.save(folder, scenario, self.config, self.hyperparameters, self.protocol, trained, described)
-            _write_results(folder, scenario, compared, figures)
+            runs.save(place.folder, scenario, self.config, self.hyperparameters, self.protocol, trained, described)
+            _write_results(place.folder, scenario, compared, figures)
             if self.plots:
-                _draw(folder, scenario, compared, trained.policy, trained.curve, self.config.batch)
+                _draw(place.folder, scenario, compared, trained.policy, trained.curve, self.config.batch)
         if self.json is not None:
             files.write_json(self.json, figures)
         _show(console, scenario, compared, reason)
         parts = ", ".join(f"{name} {value:.2f} s" for name, value in figures["seconds"].items())
         took = f"{parts}; in all {time.perf_counter() - begun:.2f} s."
-        console.print(took, "Written to", styled(out, "bold"), soft_wrap=True)
+        console.print(took, *_written(place), soft_wrap=True)
+
+    def _place(self, scenario: Scenario) -> contextlib.AbstractContextManager[folders.Place]:
+        """The run folder to make."""
+        if self.out is None:
+            return runs.new_folder(Path("runs") / scenario.name, numbered=True)
+        return runs.new_folder(self.out, overwrite=self.overwrite)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -292,14 +300,16 @@ class Evaluate:
         changes = {"seed": self.seed, "evaluation_episodes": self.evaluation_episodes}
         protocol = dataclasses.replace(run.protocol, **{k: v for k, v in changes.items() if v is not None})
         place = runs.new_folder(self.out, overwrite=self.overwrite) if self.out else contextlib.nullcontext(None)
-        with place as folder:
+        with place as new:
+            if new is not None and new.notice:
+                console.print(new.notice, soft_wrap=True)
             optimal, reason = find_optimal(scenario, protocol)
             compared = compare(scenario, protocol, run.policy, optimal)
             figures = runs.metrics(scenario, run.metrics["episodes"], protocol, compared, compared.seconds)
-            if folder is not None:
-                _write_results(folder, scenario, compared, figures)
+            if new is not None:
+                _write_results(new.folder, scenario, compared, figures)
                 if self.plots:
-                    _draw(folder, scenario, compared, run.policy)
+                    _draw(new.folder, scenario, compared, run.policy)
         if self.json is not None:
             files.write_json(self.json, figures)
         _show(console, scenario, compared, reason)
@@ -600,6 +610,12 @@ def _show(console: Console, scenario: Scenario, compared: Compared, no_optimum: 
     report.show(console, report.metric_tables(scenario, compared.summaries))
     if no_optimum:
         console.print(f"No gap to the optimum: {no_optimum}.")
+
+
+def _written(place: folders.Place) -> tuple[str | Text, ...]:
+    """Where a folder was written, and why not where it was asked for."""
+    why = (f"({place.notice})",) if place.notice else ()
+    return ("Written to", styled(place.path, "bold"), *why)
 
 
 def _write_results(folder: Path, scenario: Scenario, compared: Compared, figures: dict[str, Any]) -> None:

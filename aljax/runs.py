@@ -7,9 +7,6 @@ holds the size and hash of every file, so a damaged one is recognised before it 
 import contextlib
 import dataclasses
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -20,15 +17,20 @@ import numpy as np
 from flax import serialization
 
 import aljax
-from aljax.errors import UserError, one_line
+from aljax import folders
+from aljax.errors import UserError, one_line, plain_path, short
 from aljax.experiment import Compared, Protocol, Trained, abstract_policy
-from aljax.files import fingerprint, write_json
+from aljax.files import check_digests, digests, read_json, write_json
+from aljax.folders import Place
 from aljax.policy import Learned
 from aljax.scenario import Scenario, parse_scenario
 from aljax.train import Curve, Hyperparameters, Losses, TrainConfig
 
 _MANIFEST = "manifest.json"
+_METRICS = "metrics.json"
 _WEIGHTS = "checkpoint/policy.msgpack"
+_NEEDED = ("config.json", "scenario.toml", "curves.npz", _METRICS, _WEIGHTS)
+"""What is read of a run folder."""
 _FORMAT = 2
 
 
@@ -111,57 +113,39 @@ def versions() -> dict[str, str]:
     return {"aljax": aljax.__version__} | {name: metadata.version(name) for name in packages}
 
 
-def fresh_folder(parent: str | Path, stem: str) -> Path:
-    """The first of ``stem-1``, ``stem-2``, ... that is not there yet."""
-    number = 1
-    while (Path(parent) / f"{stem}-{number}").exists():
-        number += 1
-    return Path(parent) / f"{stem}-{number}"
-
-
 @contextlib.contextmanager
-def new_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A folder that appears under its name only when the block ends well.
+def new_folder(path: str | Path, *, numbered: bool = False, overwrite: bool = False) -> Iterator[Place]:
+    """A run folder that appears under its name only when the block ends well. See `folders.new_folder`.
 
     Args:
       path: where it will stand.
-      overwrite: replace a run folder that stands there; anything else is never replaced.
+      numbered: not there, but at the first of ``path-1``, ``path-2``, ... that is free.
+      overwrite: replace a run folder that stands at `path`; anything else is never replaced.
 
     Yields:
-      The folder to fill.
+      The folder to fill; after the block, where it stands.
 
     Raises:
       UserError: the place is taken or cannot be written.
     """
-    path = Path(path)
-    if path.exists() and not (overwrite and (path / _MANIFEST).is_file()):
-        hint = "use --overwrite to replace it" if (path / _MANIFEST).is_file() else "and it is not a run folder"
-        if not path.is_dir() or any(path.iterdir()):
-            raise UserError(f"{path}: already exists ({hint})")
+
+    def refusal(path: Path) -> str:
+        if not is_run_folder(path):
+            return "and it is not a run folder"
+        return "" if overwrite else "use --overwrite to replace it"
+
+    with folders.new_folder(path, numbered=numbered, refusal=refusal) as place:
+        yield place
+        write_json(place.folder / _MANIFEST, {"format": _FORMAT, "files": digests(place.folder)})
+
+
+def is_run_folder(path: Path) -> bool:
+    """What stands there was written by `new_folder`: by ``train`` or ``evaluate``."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-    try:
-        yield partial
-        partial.chmod(0o755)
-        files = sorted(item for item in partial.rglob("*") if item.is_file())
-        write_json(
-            partial / _MANIFEST,
-            {"format": _FORMAT, "files": {str(item.relative_to(partial)): fingerprint(item) for item in files}},
-        )
-        aside = None
-        if path.exists():
-            aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.replaced-"))
-            os.replace(path, aside / path.name)
-        os.replace(partial, path)
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {one_line(error)}") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        found = read_json(path / _MANIFEST)
+    except UserError:
+        return False
+    return found.get("format") == _FORMAT and isinstance(found.get("files"), dict) and _METRICS in found["files"]
 
 
 def save(
@@ -245,17 +229,10 @@ def _verify(path: Path) -> None:
     if not path.is_dir():
         raise UserError(f"{path}: no such run folder")
     try:
-        manifest = json.loads((path / _MANIFEST).read_text())
-        files, version = dict(manifest["files"]), manifest["format"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{path}: not a complete run folder: {_MANIFEST} is missing or damaged") from None
+        manifest = read_json(path / _MANIFEST)
+        listed, version = manifest["files"], manifest["format"]
+    except (UserError, KeyError):
+        raise UserError(f"{plain_path(path)}: not a complete run folder: {_MANIFEST} is missing or damaged") from None
     if version != _FORMAT:
-        raise UserError(f"{path}: run folder of format {version}, expected {_FORMAT}")
-    for name, expected in files.items():
-        file = path / name
-        if not file.is_file():
-            raise UserError(f"{file}: missing from the run folder")
-        if file.stat().st_size != expected["bytes"]:
-            raise UserError(f"{file}: {file.stat().st_size} bytes, expected {expected['bytes']}: truncated or changed")
-        if fingerprint(file) != expected:
-            raise UserError(f"{file}: contents differ from the manifest: changed or damaged")
+        raise UserError(f"{plain_path(path)}: run folder of format {short(version)}, expected {_FORMAT}")
+    check_digests(path, listed, _NEEDED)

@@ -32,10 +32,11 @@ def figures(trained):
 
 @pytest.fixture
 def folder(trained, figures, tmp_path):
-    with runs.new_folder(tmp_path / "run") as partial:
-        runs.save(partial, SCENARIO, CONFIG, HYPER, PROTOCOL, trained)
-        files.write_json(partial / "metrics.json", figures)
-    return tmp_path / "run"
+    with runs.new_folder(tmp_path / "run") as place:
+        runs.save(place.folder, SCENARIO, CONFIG, HYPER, PROTOCOL, trained)
+        files.write_json(place.folder / "metrics.json", figures)
+    assert place.path == tmp_path / "run"
+    return place.path
 
 
 def test_what_was_saved_comes_back(folder, trained, figures):
@@ -62,6 +63,12 @@ def test_metrics_have_the_agreed_shape(figures):
 
 def files_in(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def renew_manifest(folder):
+    """As if the files had been written as they are now."""
+    (folder / "manifest.json").unlink()
+    files.write_json(folder / "manifest.json", {"format": 2, "files": files.digests(folder)})
 
 
 def test_any_file_cut_short_or_changed_is_named_and_refused(folder):
@@ -94,8 +101,7 @@ def test_a_damaged_checkpoint_with_a_matching_manifest_is_still_one_line(folder)
     for path in sorted((folder / "checkpoint").rglob("*")):
         if path.is_file():
             path.write_bytes(path.read_bytes()[:3])
-    manifest = {"format": 2, "files": {}}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    renew_manifest(folder)
     with pytest.raises(UserError, match="checkpoint") as caught:
         runs.load(folder)
     assert "\n" not in str(caught.value)
@@ -112,8 +118,8 @@ def test_something_that_is_no_run_folder_is_refused(tmp_path):
 
 
 def test_a_folder_appears_only_when_its_block_ends_well(tmp_path):
-    with pytest.raises(RuntimeError), runs.new_folder(tmp_path / "run") as partial:
-        (partial / "half").write_text("x")
+    with pytest.raises(RuntimeError), runs.new_folder(tmp_path / "run") as place:
+        (place.folder / "half").write_text("x")
         assert not (tmp_path / "run").exists()
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
@@ -129,8 +135,8 @@ def test_nothing_that_stands_there_is_overwritten_unasked(folder, tmp_path):
     with pytest.raises(UserError, match="not a run folder"), runs.new_folder(other, overwrite=True):
         pass
     assert {path: path.read_bytes() for path in files_in(folder)} == before
-    with runs.new_folder(folder, overwrite=True) as partial:
-        (partial / "new").write_text("x")
+    with runs.new_folder(folder, overwrite=True) as place:
+        (place.folder / "new").write_text("x")
     assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "new"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["precious", "run"]
 
@@ -156,14 +162,19 @@ def test_json_refuses_what_is_no_number_and_leaves_the_old_file(tmp_path):
 
 def test_folders_are_numbered_from_the_first_that_is_free(tmp_path):
     (tmp_path / "paper-1").mkdir()
-    assert runs.fresh_folder(tmp_path, "paper") == tmp_path / "paper-2"
+    with runs.new_folder(tmp_path / "paper", numbered=True) as first:
+        with runs.new_folder(tmp_path / "paper", numbered=True) as second:
+            (second.folder / "it").write_text("second")
+        (first.folder / "it").write_text("first")
+    assert (first.path, second.path) == (tmp_path / "paper-2", tmp_path / "paper-3")
+    assert (first.path / "it").read_text() == "first" and (second.path / "it").read_text() == "second"
 
 
 def test_a_configuration_of_another_version_is_refused(folder):
     config = json.loads((folder / "config.json").read_text())
     config["train"]["new_option"] = 1
     (folder / "config.json").write_text(json.dumps(config))
-    (folder / "manifest.json").write_text('{"format": 2, "files": {}}')
+    renew_manifest(folder)
     with pytest.raises(UserError, match="not a run folder of this version"):
         runs.load(folder)
 
