@@ -136,14 +136,20 @@ def _numbers(raw: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("drift", "misread"):
         found[name] = vector(raw.get(name, 0.0), 0.0)
     reach = zip(found["start_low"], found["start_high"], found["tolerance"], strict=True)
-    found["z_scale"] = vector(raw["z_scale"]) if "z_scale" in raw else [max(map(abs, each)) or 1.0 for each in reach]
+    reach = [_scale(max(map(abs, each))) for each in reach]
+    found["z_scale"] = vector(raw["z_scale"]) if "z_scale" in raw else reach
     for name in ("latency", "money"):
         found[f"{name}_budget"] = number(raw.get(f"{name}_budget", math.inf))
-        found[f"{name}_scale"] = number(raw.get(f"{name}_scale", max(found[name]) * raw["horizon"] or 1.0))
+        found[f"{name}_scale"] = number(raw.get(f"{name}_scale", _scale(max(found[name]) * raw["horizon"])))
     if set(raw["weights"]) != set(env.COMPONENTS):
         raise UnexpectedError("weights of other components")
     found["weights"] = [number(raw["weights"][name]) for name in env.COMPONENTS]
     return found | {"horizon": raw["horizon"]}
+
+
+def _scale(reach: float) -> float:
+    """A scale that the file leaves to what a number can come to; 1 where that is next to nothing."""
+    return reach if reach >= 1e-9 else 1.0
 
 
 def overridden(raw: dict[str, Any], settings: Iterable[tuple[str, Any]]) -> dict[str, Any]:
