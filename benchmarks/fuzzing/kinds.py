@@ -38,6 +38,10 @@ _TRAINING = (
 )  # fmt: skip
 
 
+_PATHS = (*mutate.TEXTS, "x" * 300, "y/" * 3000)
+"""Paths that are no good file's."""
+
+
 class Scenarios(Kind):
     """Scenario files."""
 
@@ -56,7 +60,7 @@ class Scenarios(Kind):
         if rng.random() < 0.05:
             return Case({"it.toml": rng.choice(mutate.BYTES)(rng, text.encode())})
         if rng.random() < 0.005:
-            return Case({}, options={"path": rng.choice((*mutate.TEXTS, "x" * 300, "y/" * 3000)).replace("\ud800", "")})
+            return Case({}, options={"path": rng.choice(_PATHS)})
         if rng.random() < 0.002:
             return Case({}, links={"it.toml": rng.choice(("/dev/zero", "fifo", "it.toml", "/", "nowhere"))})
         return Case({"it.toml": mutate.toml(rng, text)})
@@ -256,10 +260,14 @@ class Logs(Kind):
             files[name] = data
         if rng.random() < 0.002:
             return Case({}, links={"0.jsonl": rng.choice(("/dev/zero", "/", "nowhere", "0.jsonl"))})
+        if rng.random() < 0.002:
+            return Case({}, options={"path": rng.choice(_PATHS)})
         return Case(files)
 
     def read(self, case: Case, place: Path) -> Any:
         """See `Kind.read`."""
+        if "path" in case.options:
+            return read_logs([case.options["path"]], self.scenario)
         return read_logs([place / name for name in (*case.files, *case.links)], self.scenario)
 
     def check(self, case: Case, found: Any) -> list[str]:
@@ -336,9 +344,15 @@ class Runs(Folders):
     def __init__(self, home: Path):
         self.bases = (material.read(home / "run"), material.read(home / "run"), material.read(home / "learned"))
 
+    def case(self, rng: Random) -> Case:
+        """See `Kind.case`."""
+        if rng.random() < 0.003:
+            return Case({}, options={"path": rng.choice(_PATHS)})
+        return super().case(rng)
+
     def read(self, case: Case, place: Path) -> runs.Run:
         """See `Kind.read`."""
-        run = runs.load(place)
+        run = runs.load(case.options.get("path", place))
         run.check_fits(place, run.scenario)
         return run
 
