@@ -172,15 +172,15 @@ def _run(folder: Path, rng: np.random.Generator, regime: Mapping[str, Any] | Non
     figure = {"mean": 1.5, "std": 0.25}
     components = dict.fromkeys(("latency", "money", "violation", "failure", "divergence"), figure)
     row = {"cost": figure, "success": figure, "components": components}
-    with runs.new_folder(folder) as partial:
+    with runs.new_folder(folder) as place:
         trained = Trained(Learned(weights, abstract.network), curve, {})
-        runs.save(partial, scenario, config, Hyperparameters(), protocol, trained, regime)
+        runs.save(place.folder, scenario, config, Hyperparameters(), protocol, trained, regime)
         figures = runs.header(scenario, 40, protocol) | {
             "policies": dict.fromkeys(("learned", "latency", "cost_aware", "random"), row),
             "seconds": {"compile": 1.0, "train": 1.0, "evaluate": 1.0},
         }
-        files.write_json(partial / "metrics.json", figures)
-        (partial / "tables.md").write_text("| a table |\n")
+        files.write_json(place.folder / "metrics.json", figures)
+        (place.folder / "tables.md").write_text("| a table |\n")
 
 
 def _sweep(folder: Path, scenario: Path, rng: np.random.Generator, *, complete: bool) -> None:
