@@ -4,12 +4,14 @@ import contextlib
 import dataclasses
 import functools
 import io
+import itertools
 import math
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +37,17 @@ from aljax.scenario import Scenario, load_scenario, scenario_names
 from aljax.sweeps.command import Sweep
 from aljax.terminal import Overrides, bar, complain, styled
 from aljax.train import Curve, Hyperparameters, Losses, TrainConfig
+
+Given = Annotated[frozenset[str], tyro.conf.Suppress]
+"""Names of the options that the command line has: one that is given its default is given, too."""
+
+
+def _names(options: type) -> set[str]:
+    """The options that fill a dataclass."""
+    return {field.name for field in dataclasses.fields(options)}
+
+
+_TRAINING = _names(TrainConfig) | _names(Hyperparameters)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +121,7 @@ class Train:
     Try:
       aljax train                                  the paper's experiment
       aljax train --scenario escalation --seeds 20
-      aljax train --baseline none --normalise False --out runs/no-baseline
+      aljax train --baseline none --no-normalise --out runs/no-baseline
       aljax train --scenario my_agent.toml --set weights.latency=1.0
       aljax train --from runs/sweep-rates --row 17   a row of a sweep again, bit for bit
       aljax train --regime offline --data log.jsonl.gz --algorithm cql
@@ -147,6 +160,7 @@ class Train:
     """Take everything from a row of this sweep folder."""
     row: int | None = None
     """Which row."""
+    given: Given = frozenset()
 
     def run(self, console: Console) -> None:
         """Trains, evaluates, writes."""
@@ -169,20 +183,21 @@ class Train:
             ),
             self.learning,
         )
-        prepared = regimes.prepare(regime, scenario, self.config, self.hyperparameters, self.protocol)
-        command = dataclasses.replace(self, hyperparameters=prepared.hyperparameters)
+        asked = {name: getattr(self.hyperparameters, name) for name in _names(Hyperparameters) & self.given}
+        numbers = dataclasses.replace(regimes.REFINEMENT, **asked)
+        prepared = regimes.prepare(regime, scenario, self.config, numbers, self.protocol)
+        command = dataclasses.replace(self, hyperparameters=numbers)
         command._run(console, scenario, lambda: _learn(console, scenario, prepared), prepared)
 
     @property
     def _scratch(self) -> bool:
         """Online and from nothing: the regime of the paper's experiment."""
-        unused = ("data", "start", "algorithm", "updates", "minibatch", "learning")
-        if self.regime != "online" or self.data or self.start:
-            return False
-        for name in unused[2:]:
-            if getattr(self, name) != getattr(Train, name):
-                raise UserError(f"{name.replace('_', '-')}: there is nothing to learn from: expected --data LOG")
-        return True
+        if not self.data:
+            learning = {"algorithm", "updates", "minibatch"} | _names(LearnHyperparameters)
+            _refuse(self.given & learning, "there is nothing to learn from: expected --data LOG")
+        if self.regime != "online":
+            _refuse(self.given & _TRAINING - {"hidden"}, f"--regime {self.regime} does not train in the simulator")
+        return self.regime == "online" and not self.data and not self.start
 
     def _repeated(self, console: Console) -> None:
         """Trains a row of a sweep."""
@@ -190,10 +205,8 @@ class Train:
 
         if self.source is None or self.row is None:
             raise UserError("--from and --row go together")
-        kept = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        free = ("source", "row", "out", "overwrite", "json", "plots")
-        if kept != {field.name: field.default for field in dataclasses.fields(self)} | {key: kept[key] for key in free}:
-            raise UserError("--from takes scenario, numbers and seed from the sweep: leave those options out")
+        own = {"from", "row", "out", "overwrite", "json", "plots"}
+        _refuse(self.given - own, "--from takes scenario, numbers and seed from the sweep: leave out such options")
         row = repeat.read_row(self.source, self.row)
         figures: dict[str, float] = {}
 
@@ -348,12 +361,15 @@ class Optimum:
     """Draw the optimal first action and the least expected cost over the starts to this PNG file."""
     json: Path | None = None
     """Write the figures to this file, as metrics.json has them."""
+    given: Given = frozenset()
 
     def run(self, console: Console) -> None:
         """Solves or bounds, prints, writes what was asked for."""
         begun = time.perf_counter()
         scenario = load_scenario(self.scenario, self.overrides)
         check(self.config, self.hyperparameters, self.protocol)
+        if self.from_run is not None:
+            _refuse(self.given & _TRAINING, "--from-run takes policies that are trained")
         start = self._start(scenario)
         for place in (self.json, self.figure):
             if place is not None:
@@ -368,6 +384,9 @@ class Optimum:
                     raise UserError(f"{option} needs the exact optimum, but {refusal}") from None
             figures = self._bound(console, scenario, str(refusal))
         else:
+            _refuse(
+                self.given & (_TRAINING | {"from_run"}), f"{scenario.name} has an exact optimum, which needs no policy"
+            )
             if self.figure is not None:
                 from aljax import plots
 
@@ -530,13 +549,33 @@ def _parse(args: list[str]) -> Any:
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(
+            command = tyro.cli(
                 named, prog="aljax", description=_ABOUT, args=args, config=(tyro.conf.OmitSubcommandPrefixes,)
             )
     except SystemExit as exit_:
         if exit_.code in (0, None):
             raise
         raise UserError(_folded(complaint.getvalue())) from None
+    return dataclasses.replace(command, given=_given(args)) if hasattr(command, "given") else command
+
+
+def _given(args: Sequence[str]) -> frozenset[str]:
+    """Names of the options among arguments that the parser has accepted.
+
+    It takes no option of its own for another's value, no abbreviation and no single letter: what begins with two
+    dashes, up to where options end, is an option.
+    """
+    found = set()
+    for argument in itertools.takewhile(lambda argument: argument != "--", args):
+        if argument.startswith("--"):
+            found.add(argument[2:].partition("=")[0].replace("-", "_").removeprefix("no_"))
+    return frozenset(found)
+
+
+def _refuse(options: AbstractSet[str], reason: str) -> None:
+    """Refuses options that would be without effect."""
+    if options:
+        raise UserError(f"{', '.join(f'--{name}'.replace('_', '-') for name in sorted(options))}: {reason}")
 
 
 _ABOUT = (
@@ -566,6 +605,11 @@ def _train(
     begin: Variables | None = None,
 ) -> Trained:
     """Trains all seeds, with the mean cost so far beside the bar."""
+    played = config.updates * config.batch
+    if played != config.episodes:
+        console.print(
+            f"{played:,} episodes a seed, not {config.episodes:,}: an update takes a whole batch, {config.batch:,}."
+        )
     with bar(console, "training", config.updates, "updates") as (shown, task):
 
         def on_progress(done: int, curve: Curve) -> None:

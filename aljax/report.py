@@ -51,7 +51,7 @@ def metric_tables(scenario: Scenario, summaries: Mapping[str, Summary], *, plain
     On the unchanged `paper` scenario each published row stands under the measured one.
     """
     published = PUBLISHED if scenario.name == "paper" and not scenario.overrides else {}
-    about = f"{_about(scenario)}, mean ± std over seeds"
+    about = f"{_about(scenario)}, {_of_seeds(summaries.values())}"
     first = new_table(f"Table 1. Total cost and success: {about}", plain)
     second = new_table(f"Table 2. Cost components, unweighted: {about}", plain)
     first.add_column("policy")
@@ -65,8 +65,8 @@ def metric_tables(scenario: Scenario, summaries: Mapping[str, Summary], *, plain
     first.add_column("cost, IQM [95 % CI]", justify="right")
     for name, summary in summaries.items():
         gap = [percent(summary.gap) if summary.gap is not None else ""] if gaps else []
-        first.add_row(name, str(summary.cost), str(summary.success), *gap, str(summary.cost_iqm))
-        second.add_row(name, *(str(summary.components[k]) for k in COMPONENTS))
+        first.add_row(name, *_figures(summary, ("cost", "success")), *gap, str(summary.cost_iqm))
+        second.add_row(name, *_figures(summary, COMPONENTS))
         paper = published.get(name, {})
         for table, names in ((first, ("cost", "success")), (second, COMPONENTS)):
             if any(k in paper for k in names):
@@ -82,13 +82,12 @@ def percent(gap: Interval) -> str:
 
 def optimal_table(scenario: Scenario, exact: Summary, rolled_out: Summary | None) -> Table:
     """The exact optimum and, for comparison, what following it came to in as many episodes."""
-    table = new_table(f"The exact optimum: {_about(scenario)}, mean ± std over seeds", False)
+    rows = {"expected": exact} | ({} if rolled_out is None else {"rolled out": rolled_out})
+    table = new_table(f"The exact optimum: {_about(scenario)}, {_of_seeds(rows.values())}", False)
     for column in ("", "cost", "success", *COMPONENTS):
         table.add_column(column, justify="right" if column else "left")
-    rows = {"expected": exact} | ({} if rolled_out is None else {"rolled out": rolled_out})
     for name, summary in rows.items():
-        figures = (summary.cost, summary.success, *(summary.components[k] for k in COMPONENTS))
-        table.add_row(name, *map(str, figures))
+        table.add_row(name, *_figures(summary, ("cost", "success", *COMPONENTS)))
     return table
 
 
@@ -114,6 +113,22 @@ def bracket_table(scenario: Scenario, found: Bracket) -> Table:
     table.add_row("upper", str(found.upper), f"the best policy found: {found.policy}")
     table.add_row("between them", f"{percent(found.gap)} %", "of the lower bound, paired start by start")
     return table
+
+
+def _single(summary: Summary) -> bool:
+    """There is but one seed, which has no spread: its interval is not known either."""
+    return bool(np.isnan(summary.cost_iqm.low))
+
+
+def _of_seeds(summaries: Iterable[Summary]) -> str:
+    """What a table's figures are."""
+    return "of one seed" if all(map(_single, summaries)) else "mean ± std over seeds"
+
+
+def _figures(summary: Summary, names: Iterable[str]) -> list[str]:
+    """Some of a policy's figures: with their spread where there are seeds to spread over."""
+    spreads = {"cost": summary.cost, "success": summary.success, **summary.components}
+    return [f"{spreads[name].mean:.4f}" if _single(summary) else str(spreads[name]) for name in names]
 
 
 def _about(scenario: Scenario) -> str:

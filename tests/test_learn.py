@@ -14,10 +14,9 @@ from aljax.experiment import Protocol
 from aljax.offline import learn
 from aljax.offline.data import collect
 from aljax.offline.learn import LearnConfig, LearnHyperparameters
-from aljax.offline.regimes import check, learn_seeds, refined, softened
+from aljax.offline.regimes import check, learn_seeds, softened
 from aljax.policy import Learned, Mixture, Network, apply_network, heuristics, masked
 from aljax.rollout import outcome, rollout
-from aljax.train import Hyperparameters
 
 from tiny import tiny_scenario
 
@@ -202,11 +201,6 @@ def test_softened_policies_choose_the_same_and_are_less_sure():
     assert before.max(1).mean() > after.max(1).mean() and 0.8 < on_its_way.mean() < 0.98
     again = softened(SCENARIO, soft, NETWORK)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3), soft, again)
-
-
-def test_refinement_has_its_own_defaults_and_keeps_what_was_asked_for():
-    asked = refined(Hyperparameters(entropy=0.7))
-    assert asked.entropy == 0.7 and asked.learning_rate < Hyperparameters().learning_rate
 
 
 @pytest.mark.parametrize(

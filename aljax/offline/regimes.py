@@ -113,7 +113,7 @@ def prepare(
       regime: how to learn.
       scenario: where.
       config: of the online part.
-      hyperparameters: of the online part; those at their defaults become `REFINEMENT`'s.
+      hyperparameters: of the online part; see `REFINEMENT`.
       protocol: seeds.
 
     Returns:
@@ -143,7 +143,7 @@ def prepare(
             raise UserError(f"seeds: {protocol.seeds}, but {regime.start} has {found}")
         begin = jax.tree.map(lambda leaf: leaf[: protocol.seeds], run.policy.variables)
         begin = softened(scenario, begin, run.policy.network)
-    return Prepared(regime, scenario, log, begin, config, refined(hyperparameters), protocol)
+    return Prepared(regime, scenario, log, begin, config, hyperparameters, protocol)
 
 
 def both(learned: Trained, trained: Trained) -> Trained:
@@ -244,17 +244,6 @@ def softened(scenario: Scenario, variables: Variables, network: Network) -> Vari
         return {"params": layers | {last: jax.tree.map(lambda leaf: scale * leaf, layers[last])}}
 
     return jax.jit(jax.vmap(one))(variables)
-
-
-def refined(hyperparameters: Hyperparameters) -> Hyperparameters:
-    """Numbers for refinement: those of `REFINEMENT` wherever the given ones are at their defaults."""
-    default = Hyperparameters()
-    changed = {
-        field.name: getattr(hyperparameters, field.name)
-        for field in dataclasses.fields(default)
-        if getattr(hyperparameters, field.name) != getattr(default, field.name)
-    }
-    return dataclasses.replace(REFINEMENT, **changed)
 
 
 def check(scenario: Scenario, log: Log, config: LearnConfig, hyperparameters: LearnHyperparameters) -> None:
