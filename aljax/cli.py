@@ -22,7 +22,7 @@ from rich.text import Text
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg, subcommand
 
 from aljax import compiling, files, folders, report, runs, terminal
-from aljax.errors import UserError, one_line
+from aljax.errors import UserError, one_line, plain
 from aljax.evaluate import summarise
 from aljax.experiment import Compared, Protocol, Trained, abstract_policy, check, compare, prepare, train_seeds
 from aljax.offline import regimes
@@ -546,6 +546,10 @@ def _parse(args: list[str]) -> Any:
         | Annotated[Bench, subcommand("bench")],
         arg(name=""),
     ]
+    for before, value in itertools.pairwise(["", *args]):
+        if not value or (value.startswith("--") and value.endswith("=")):  # a path of nothing would be the folder here
+            option = value[:-1] or (before if before.startswith("--") else "an argument")
+            raise UserError(f"{plain(option)}: expected a value, got none")
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -585,15 +589,15 @@ _ABOUT = (
 
 
 def _folded(boxed: str) -> str:
-    """The parser's framed message as one line: its first section, then where to look."""
+    """The parser's framed message as one line: what is under its heading, then where to look."""
     lines = [line.strip(" │╭╮╰╯|+") for line in boxed.splitlines()]
-    lines = [line for line in lines if line]
-    body: list[str] = []
-    for line in lines[1:]:
-        if set(line) <= set("─-"):
-            break
-        body.append(line)
-    return f"{one_line(' '.join(body) or boxed)} (aljax COMMAND --help lists the options)"
+    sections = [list(group) for rule, group in itertools.groupby(filter(None, lines), _is_rule) if not rule]
+    body = " ".join((sections[0][1:] or sections[1]) if len(sections) > 1 else [boxed])
+    return f"{plain(one_line(body), 400)} (aljax COMMAND --help lists the options)"
+
+
+def _is_rule(line: str) -> bool:
+    return set(line) <= set("─-")
 
 
 def _train(
@@ -608,7 +612,7 @@ def _train(
     played = config.updates * config.batch
     if played != config.episodes:
         console.print(
-            f"{played:,} episodes a seed, not {config.episodes:,}: an update takes a whole batch, {config.batch:,}."
+            f"Trains on {played:,} episodes a seed, not {config.episodes:,}: whole batches of {config.batch:,}."
         )
     with bar(console, "training", config.updates, "updates") as (shown, task):
 

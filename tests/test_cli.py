@@ -1,19 +1,27 @@
 """The command line, mostly as a user meets it: a process of its own, real files, a real kill."""
 
+import inspect
+import io
 import json
 import random
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from aljax import UserError, runs
-from aljax.cli import main
+from aljax import UserError, cli, runs, terminal
+from aljax.cli import Baseline, Bench, Collect, Evaluate, Ope, Optimum, Scenarios, Sweep, Train, main
+from aljax.experiment import Protocol, Trained
+from aljax.train import Hyperparameters, TrainConfig
 
 from tiny import TINY
 
+ROOT = Path(__file__).parents[1]
 SMALL = ["--episodes", "60", "--batch", "20", "--hidden", "4", "--seeds", "2", "--evaluation-episodes", "20"]
 
 
@@ -93,10 +101,82 @@ def refused(capsys, *args):
         (["optimal", "--scenario", "service_desk", "--from-run", "nowhere"], "nowhere: no such run folder"),
         (["tarin"], "tarin"),
         ([], "scenarios"),
+        (["train", "--hidden", "0"], "hidden: every layer needs at least one unit"),
+        (["train", "--hidden", "9" * 5_000], "--hidden: Could not find valid parse"),
+        (["train", "--seeds", "9" * 5_000], "--seeds: Exceeds the limit (4300 digits)"),
+        (["train", "--row", "9" * 5_000, "--from", "x"], "--row"),
+        (["train", "--seed", "-1"], "seed: expected a whole number from 0 to 2^31 - 1, got -1"),
+        (["train", "--seed", "9" * 20], "seed: expected a whole number from 0 to 2^31 - 1, got 9"),
+        (["train", "--seeds", "0"], "seeds: expected a whole number of at least 1, got 0"),
+        (["train", "--learning-rate", "1e400"], "learning_rate: expected a number not below 0, got inf"),
+        (["train", "--normalise", "False"], "Unrecognized options: False"),
+        (["train", "--json", ""], "--json: expected a value, got none"),
+        (["train", "--json="], "--json: expected a value, got none"),
+        (["train", "--overwrite", "--out", ""], "--out: expected a value, got none"),
+        (["evaluate", ""], "an argument: expected a value, got none"),
+        (["optimal", "--start", ""], "--start: expected a value, got none"),
+        (["collect", ""], "an argument: expected a value, got none"),
+        (["optimal", "--seeds", "0"], "seeds: expected a whole number of at least 1, got 0"),
+        # What would be without effect is refused, also where it is the default.
+        (["train", "--updates", "3000"], "--updates: there is nothing to learn from: expected --data LOG"),
+        (["train", "--start", "x", "--step-size=0.01"], "--step-size: there is nothing to learn from"),
+        (["train", "--from", "x", "--row", "1", "--learning-rate", "0.02"], "--learning-rate: --from takes scenario"),
+        (["train", "--from", "x", "--row=1", "--set", "horizon=3"], "--set: --from takes scenario"),
+        (
+            ["train", "--regime", "offline", "--data", "x", "--no-normalise", "--episodes", "12000"],
+            "--episodes, --normalise: --regime offline does not train in the simulator",
+        ),
+        (["optimal", "--episodes", "120000"], "--episodes: paper has an exact optimum, which needs no policy"),
+        (["optimal", "--from-run", "x"], "--from-run: paper has an exact optimum"),
+        (
+            ["optimal", "--scenario", "service_desk", "--from-run", "x", "--batch=30"],
+            "--batch: --from-run takes policies that are trained",
+        ),
     ],
 )
 def test_bad_input_gives_one_line_and_status_2(args, message, capsys):
     assert message in refused(capsys, *args)
+
+
+def test_options_that_are_given_are_known_whatever_their_value():
+    command = cli._parse(["train", "--learning_rate=0.02", "--seeds", "5", "--no-normalise", "--set", "horizon=3"])
+    assert command.given == {"learning_rate", "seeds", "normalise", "set"}
+    assert cli._parse(["train"]).given == frozenset()
+    assert cli._parse(["train", "--hidden", "4", "8", "--clip-norm", "-0"]).given == {"hidden", "clip_norm"}
+    assert cli._parse(["train", "--out=--seeds"]).given == {"out"}
+
+
+COMMANDS = (Scenarios, Baseline, Train, Evaluate, Optimum, Sweep, Collect, Ope, Bench)
+CALL = re.compile(r"^(?:\S+=\S+ |srun |mpirun -n \d+ )*(aljax (?:(?!  |&| #).)+)")  # up to two blanks or a remark
+SCHEME = re.compile(r"\b[A-Z]+\b|…|\.\.\.|\||--help|--from$")  # told of, not to be typed
+
+
+def examples():
+    """Every line that shows how to call the program: in the commands' help, the README and the pages."""
+    for command in COMMANDS:
+        for line in inspect.cleandoc(command.__doc__).partition("Try:")[2].splitlines():
+            if found := CALL.match(line.strip()):
+                yield command.__name__, found[1]
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        text, fenced = page.read_text(encoding="utf-8").replace("\\\n", " "), False
+        for line in text.splitlines():
+            fenced ^= line.startswith("```")
+            if (fenced or line.startswith("    ")) and (found := CALL.match(" ".join(line.strip().split(" ")))):
+                yield page.name, found[1]
+        for span in re.findall(r"`(aljax \w+ [^`]+)`", text):
+            if not SCHEME.search(span):
+                yield page.name, span
+
+
+@pytest.mark.parametrize(("where", "line"), sorted(set(examples())))
+def test_every_example_is_one_that_the_parser_takes(where, line):
+    cli._parse(shlex.split(line)[1:])
+
+
+def test_there_are_examples_of_every_command_and_of_the_pages():
+    found = {where for where, _ in examples()}
+    assert found >= {command.__name__ for command in COMMANDS} | {"README.md", "offline.md", "optimal.md", "sweeps.md"}
+    assert len(set(examples())) > 40
 
 
 def test_a_refusal_in_a_real_process_has_no_traceback(tmp_path):
@@ -215,6 +295,17 @@ def test_killed_at_any_moment_train_leaves_no_folder_that_reads_as_whole(scenari
     runs.load(tmp_path / "run")
 
 
+def test_episodes_that_are_no_whole_batches_are_said(monkeypatch):
+    done = Trained(policy=None, curve=None, seconds={})  # pyright: ignore
+    monkeypatch.setattr(Trained, "diverged", [])
+    monkeypatch.setattr(cli, "train_seeds", lambda *_: done)
+    for episodes, said in ((100, "Trains on 90 episodes a seed, not 100: whole batches of 30.\n"), (90, "")):
+        stream = io.StringIO()
+        config = TrainConfig(episodes=episodes)
+        assert cli._train(terminal.console(stream), None, config, Hyperparameters(), Protocol()) is done  # pyright: ignore
+        assert stream.getvalue() == said
+
+
 def test_bench_hands_its_options_to_the_suite_and_returns_its_status(capfd):
     assert main(["bench", "--parts", "stepping", "nonsense", "--repeats", "3"]) == 2
     assert capfd.readouterr().err.splitlines() == [
@@ -223,8 +314,6 @@ def test_bench_hands_its_options_to_the_suite_and_returns_its_status(capfd):
 
 
 def test_bench_says_that_it_needs_the_source_tree(monkeypatch, capsys, tmp_path):
-    from aljax import cli
-
     monkeypatch.setattr(cli, "__file__", str(tmp_path / "site-packages" / "aljax" / "cli.py"))
     assert main(["bench"]) == 2
     (line,) = capsys.readouterr().err.splitlines()

@@ -1,5 +1,6 @@
 """The three regimes from the shell: a log is collected, learned from, refined, and asked what a policy would cost."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from aljax import runs
 from aljax.cli import main
+from aljax.offline.regimes import REFINEMENT
 
 from tiny import TINY
 
@@ -50,11 +52,14 @@ def test_each_regime_leaves_a_run_that_says_how_it_was_learned(place):
     online = ("--episodes", "60", "--batch", "20")
     refined = trained("refined", "--regime", "online", "--start", "imitated", *online)
     assert refined.curve.cost.shape == (2, 3) and refined.metrics["episodes"] == 60
+    assert refined.hyperparameters == REFINEMENT
+    given = trained("given", "--regime", "online", "--start", "imitated", "--learning-rate", "0.02", *online)
+    assert given.hyperparameters == dataclasses.replace(REFINEMENT, learning_rate=0.02)  # the default of other runs
     both = trained("both", "--regime", "online", *short, *online)
     assert json.loads((place / "both" / "config.json").read_text())["regime"]["name"] == "online"
     # From the offline policy, softened but the same choices: three updates cannot undo it.
     assert cost("both") < cost("imitated") - 0.2
-    assert both.hyperparameters.learning_rate < 0.01
+    assert both.hyperparameters == REFINEMENT
     again = trained("again", "--regime", "offline", *short)
     for ours, theirs in zip(*map(_leaves, (offline, again)), strict=True):
         np.testing.assert_array_equal(ours, theirs)
