@@ -101,6 +101,11 @@ class Summary:
     gap: Interval | None = None
     """By how many percent the cost exceeds the reference's, paired; None without a reference."""
 
+    @property
+    def single(self) -> bool:
+        """There is but one seed, which has no spread: its interval is not known either."""
+        return bool(np.isnan(self.cost_iqm.low))
+
     def to_json(self) -> dict[str, Any]:
         """As in ``metrics.json``."""
         found: dict[str, Any] = {

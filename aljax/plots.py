@@ -117,9 +117,7 @@ def learning_curves(path: Path, curve: Curve, batch: int, summaries: Mapping[str
     panels += [("entropy, nats", np.asarray(curve.entropy)), ("gradient norm", np.asarray(curve.gradient_norm))]
     figure, axes = plt.subplots(3, 3, figsize=(11, 8), sharex=True, layout="constrained")
     for axis, (name, values) in zip(axes.flat, panels, strict=True):
-        low, middle, high = np.quantile(values, (0.0, 0.5, 1.0), axis=0)
-        axis.fill_between(episodes, low, high, alpha=0.25, linewidth=0, label="all seeds")
-        axis.plot(episodes, middle, linewidth=1.2, label="median")
+        _over_seeds(axis, episodes, values)
         axis.set_title(name, fontsize=9)
     for (name, summary), colour in zip(summaries.items(), plt.cm.tab10.colors[1:], strict=False):
         axes.flat[0].axhline(
@@ -147,9 +145,7 @@ def losses(path: Path, found: Losses, title: str) -> None:
     values = values[:, : values.shape[1] // width * width].reshape(len(values), -1, width).mean(2)
     updates = width * (1 + np.arange(values.shape[1]))
     figure, axis = plt.subplots(figsize=(6, 3.5), layout="constrained")
-    low, middle, high = np.quantile(values, (0.0, 0.5, 1.0), axis=0)
-    axis.fill_between(updates, low, high, alpha=0.25, linewidth=0, label="all seeds")
-    axis.plot(updates, middle, linewidth=1.2, label="median")
+    _over_seeds(axis, updates, values)
     axis.set(xlabel="updates", ylabel="loss", title=f"{label(title)}: learning from a log, {_seeds(len(values))}")
     axis.legend(fontsize=7)
     save(figure, path, plt)
@@ -197,7 +193,7 @@ def components(path: Path, scenario: Scenario, summaries: Mapping[str, Summary])
         values = np.array([weights[k] * summaries[name].components[component].mean for name in names])
         axis.barh(places, values, left=left, label=component)
         left += values
-    spread = [summaries[name].cost.std for name in names]
+    spread = [np.nan if summaries[name].single else summaries[name].cost.std for name in names]
     axis.errorbar(left, places, xerr=spread, fmt="none", color="black", capsize=3, linewidth=1)
     for place, total in zip(places, left, strict=True):
         axis.annotate(
@@ -392,6 +388,13 @@ def _legend(
     columns = max(1, min(6, len(names), int(figure.get_figwidth() / width)))
     handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in shown]
     figure.legend(handles, names, ncols=columns, fontsize=8, loc="outside lower center")
+
+
+def _over_seeds(axis: Any, places: np.ndarray, values: np.ndarray) -> None:
+    """A curve: the median over seeds, and between which values all of them are. One seed is a line alone."""
+    if len(values) > 1:
+        axis.fill_between(places, values.min(0), values.max(0), alpha=0.25, linewidth=0, label="all seeds")
+    axis.plot(places, np.median(values, axis=0), linewidth=1.2, label="median" if len(values) > 1 else "the seed")
 
 
 def _seeds(count: int) -> str:

@@ -115,20 +115,15 @@ def bracket_table(scenario: Scenario, found: Bracket) -> Table:
     return table
 
 
-def _single(summary: Summary) -> bool:
-    """There is but one seed, which has no spread: its interval is not known either."""
-    return bool(np.isnan(summary.cost_iqm.low))
-
-
 def _of_seeds(summaries: Iterable[Summary]) -> str:
     """What a table's figures are."""
-    return "of one seed" if all(map(_single, summaries)) else "mean ± std over seeds"
+    return "of one seed" if all(summary.single for summary in summaries) else "mean ± std over seeds"
 
 
 def _figures(summary: Summary, names: Iterable[str]) -> list[str]:
     """Some of a policy's figures: with their spread where there are seeds to spread over."""
     spreads = {"cost": summary.cost, "success": summary.success, **summary.components}
-    return [f"{spreads[name].mean:.4f}" if _single(summary) else str(spreads[name]) for name in names]
+    return [f"{spreads[name].mean:.4f}" if summary.single else str(spreads[name]) for name in names]
 
 
 def _about(scenario: Scenario) -> str:

@@ -83,7 +83,8 @@ def complain(text: object) -> None:
     line = visible(one_line(text))
     if len(line) > _MOST:
         line = f"{line[: _MOST // 2]} … {line[-_MOST // 2 :]}"
-    print(f"aljax: {line}", file=sys.stderr)
+    if sys.stderr is not None:  # closed: print would take the output in its place
+        print(f"aljax: {line}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,6 @@ import sys
 
 import jax
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from aljax.experiment import Protocol, train_seeds
@@ -22,6 +21,7 @@ from aljax.policy import heuristics
 from aljax.report import show
 from aljax.rollout import outcome, rollout
 from aljax.scenario import Scenario, load_scenario
+from aljax.terminal import LiteralConsole
 from aljax.train import Hyperparameters, TrainConfig
 
 from receipts import status_of
@@ -63,7 +63,7 @@ def read(options: argparse.Namespace) -> None:
         table.add_row(name, *(f"{figure:.3f}" for figure in figures))
         if name.startswith("learned") and cost < best[0]:
             best = (cost, (name, action, alive, np.asarray(played.observation)))
-    console = Console(width=200)
+    console = LiteralConsole(width=200)
     title = f"{scenario.name} {' '.join(scenario.overrides)}: {size} episodes on fresh chance"
     table.title = title
     name, action, alive, seen = best[1]

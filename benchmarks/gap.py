@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from aljax import train
@@ -36,6 +35,7 @@ from aljax.rollout import outcome, rollout
 from aljax.runs import versions
 from aljax.scenario import Scenario, load_scenario
 from aljax.statistics import interquartile_mean
+from aljax.terminal import LiteralConsole
 from aljax.train import Hyperparameters, TrainConfig
 
 from receipts import machine, status_of
@@ -107,7 +107,7 @@ def study(options: argparse.Namespace) -> None:
     scenarios = [load_scenario(name) for name in options.scenarios]
     plans = [make_plan(scenario.params, scenario=scenario) for scenario in scenarios]  # refuses before anything runs
 
-    console, begun, here = Console(width=130), time.perf_counter(), machine()
+    console, begun, here = LiteralConsole(width=130), time.perf_counter(), machine()
     results: list[dict[str, Any]] = []
     for scenario, plan in zip(scenarios, plans, strict=True):
         evaluate = _Evaluation(scenario, protocol)

@@ -17,14 +17,15 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from aljax import files, runs, train
 from aljax.experiment import Protocol, Trained, compare, train_seeds
+from aljax.plots import label, pyplot
 from aljax.policy import Learned
 from aljax.rollout import rollout
 from aljax.scenario import Scenario, load_scenario
+from aljax.terminal import LiteralConsole
 from aljax.train import Hyperparameters, TrainConfig
 
 from receipts import status_of
@@ -50,7 +51,7 @@ def main() -> int:
 
 def study(options: argparse.Namespace) -> None:
     """Trains, measures, prints, writes."""
-    console, scenario = Console(width=130), load_scenario(options.scenario)
+    console, scenario = LiteralConsole(width=130), load_scenario(options.scenario)
     protocol = Protocol(seeds=options.seeds)
     # Plain REINFORCE: no entropy bonus, no normalisation of advantages, no clipping, a constant step size.
     plain = TrainConfig(
@@ -171,11 +172,7 @@ def _variance(
 
 
 def _draw(path: Path, trained: dict[str, Trained], results: dict, batch: int, name: str) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = pyplot()
     figure, grid = plt.subplots(2, 3, figsize=(11, 6), layout="constrained")
     axes = list(grid.ravel())
     for axis, (kind, result) in zip(axes, trained.items(), strict=False):
@@ -188,7 +185,7 @@ def _draw(path: Path, trained: dict[str, Trained], results: dict, batch: int, na
     last.boxplot([results[kind]["cost_by_seed"] for kind in trained], tick_labels=list(trained), whis=(0, 100))
     last.tick_params(axis="x", rotation=20, labelsize=8)
     last.set(title="greedy cost after training, by seed", yscale="log")
-    figure.suptitle(f"{name}: plain REINFORCE with each baseline")
+    figure.suptitle(f"{label(name)}: plain REINFORCE with each baseline")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 

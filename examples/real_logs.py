@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
 
-from aljax.errors import UserError
+from aljax.errors import UserError, one_line
 from aljax.files import write_json
 from aljax.offline import estimators
 from aljax.offline.behaviour import cross_fitted, folds_of
@@ -35,6 +35,7 @@ from aljax.offline.estimate import Answer, EstimateSettings, Question, estimate
 from aljax.offline.files import read_episodes
 from aljax.plots import pyplot
 from aljax.statistics import Interval
+from aljax.terminal import console, visible
 
 # Choices that are weighed. What a longer run went on to do counts as the consequence of its last one: to leave such
 # runs out would be to select by what came of them, as most of them failed.
@@ -432,13 +433,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         found = {x: runs_of(options.traces / f"{x}.jsonl.gz") for x in HORIZONS if options.only in (None, x)}
-        results = {source: study(source, runs, Console(width=160)) for source, runs in found.items()}
-        if options.figure:
-            draw(options.figure, results)
+        results = {source: study(source, runs, console()) for source, runs in found.items()}
         if options.json:
             write_json(options.json, results)
+        if options.figure:
+            draw(options.figure, results)
     except (OSError, UserError) as error:
-        print(f"real_logs: {error}", file=sys.stderr)
+        print(f"real_logs: {visible(one_line(error))}", file=sys.stderr)
         return 2
     return 0
 

@@ -97,6 +97,17 @@ def test_names_are_shown_as_they_are_written(picture, figures, tmp_path):
         assert legend(figures[0]) == SHOWN
 
 
+def test_one_seed_has_no_spread(figures, tmp_path):
+    one = Curve(*(np.ones((1, 3)) for _ in range(2)), np.ones((1, 3, 5)), *(np.ones((1, 3)) for _ in range(2)))
+    alone = dataclasses.replace(summary(), cost_iqm=Interval(5.0, np.nan, np.nan))
+    plots.learning_curves(tmp_path / "l.png", one, 10, {"random": alone}, "it")
+    assert {"the seed", "it: training, 1 seed"} <= set(texts(figures[0])) and not figures[0].axes[0].collections
+    for each, bars in ((alone, 0), (summary(), 1)):
+        plots.components(tmp_path / "c.png", scenario_of(["a"]), {"random": each})
+        (errors,) = figures[-1].axes[0].collections
+        assert sum(len(segment) > 0 for segment in errors.get_segments()) == bars
+
+
 def test_a_long_name_keeps_its_beginning_and_its_end():
     assert plots.label(LONG) == "a tool with a name so long…n the picture"
     assert len(plots.label("$" * 50).replace("\\$", "$")) == 40  # a dollar's escape takes no room
