@@ -22,7 +22,7 @@ from rich.text import Text
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg, subcommand
 
 from aljax import compiling, files, folders, report, runs, terminal
-from aljax.errors import UserError, one_line, plain
+from aljax.errors import UserError, one_line, plain, plain_path
 from aljax.evaluate import summarise
 from aljax.experiment import Compared, Protocol, Trained, abstract_policy, check, compare, prepare, train_seeds
 from aljax.offline import regimes
@@ -375,7 +375,7 @@ class Optimum:
             if place is not None:
                 files.check_writable(place)
         if self.figure is not None and self.figure.suffix.lower() != ".png":
-            raise UserError(f"--figure: expected a file that ends in .png, got {self.figure}")
+            raise UserError(f"--figure: expected a file that ends in .png, got {plain_path(self.figure)}")
         try:
             plan = make_plan(scenario.params, scenario=scenario)
         except UserError as refusal:
@@ -407,7 +407,8 @@ class Optimum:
         except ValueError:
             values = []
         if len(values) != len(names) or not all(map(math.isfinite, values)):
-            raise UserError(f"--start: expected {len(names)} numbers with commas, {','.join(names)}; got {self.start}")
+            wanted = plain(",".join(names), 160)
+            raise UserError(f"--start: expected {len(names)} numbers with commas, {wanted}; got {plain(self.start)}")
         return values
 
     def _solve(self, console: Console, scenario: Scenario, plan: Plan, start: list[float]) -> dict[str, Any]:

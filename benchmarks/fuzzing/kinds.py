@@ -471,7 +471,7 @@ _OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("baseline", "--json", "no/such/folder/f.json"): (
         "--set", "--scenario", "--seeds", "--seed", "--evaluation-episodes", "--first-seed",
     ),
-    ("optimal", "--scenario", "service_desk", "--start", "1,1,1,1"): ("--start", "--set"),
+    ("optimal", "--scenario", "service_desk", "--start", "1,1,1,1"): ("--start", "--set", "--figure"),
     ("evaluate", "no-such-run"): ("--scenario", "--set", "--seed", "--evaluation-episodes", "--out"),
     ("train", "--data", "no-such-log", "--regime", "offline"): (
         "--episodes", "--batch", "--hidden", "--baseline", "--schedule", "--learning-rate", "--entropy", "--clip-norm",

@@ -29,7 +29,7 @@ NUMBERS = (
 )  # fmt: skip
 """Numbers as TOML writes them: ends of ranges, what float32 and float64 cannot hold, and other spellings."""
 
-LONG_NUMBERS = ("9" * 4300, "9" * 4301, "9" * 20_000, "0." + "3" * 5000, "1e" + "9" * 4400)
+LONG_NUMBERS = ("9" * 4300, "9" * 4301, "9" * 20_000, "-" + "9" * 4200, "0." + "3" * 5000, "1e" + "9" * 4400)
 """Numbers longer than Python turns into integers."""
 
 TEXTS = (
