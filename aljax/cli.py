@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import tyro
 from rich.console import Console
 from rich.text import Text
@@ -168,7 +169,7 @@ class Train:
             self._repeated(console)
             return
         scenario = load_scenario(self.scenario, self.overrides)
-        check(self.config, self.hyperparameters, self.protocol)
+        check(self.config, self.hyperparameters, self.protocol, scenario)
         if self._scratch:
             self._run(
                 console, scenario, lambda: _train(console, scenario, self.config, self.hyperparameters, self.protocol)
@@ -367,7 +368,7 @@ class Optimum:
         """Solves or bounds, prints, writes what was asked for."""
         begun = time.perf_counter()
         scenario = load_scenario(self.scenario, self.overrides)
-        check(self.config, self.hyperparameters, self.protocol)
+        check(self.config, self.hyperparameters, self.protocol, scenario)
         if self.from_run is not None:
             _refuse(self.given & _TRAINING, "--from-run takes policies that are trained")
         start = self._start(scenario)
@@ -649,9 +650,16 @@ def _learn(console: Console, scenario: Scenario, regime: Prepared) -> Trained:
 
 def _check_finite(trained: Trained, option: str = "--learning-rate") -> None:
     """Refuses to go on with policies that are none."""
-    if trained.diverged:
-        seeds = ", ".join(map(str, trained.diverged))
-        raise UserError(f"training diverged (weights are not finite) on seeds {seeds}: try a smaller {option}")
+    if not trained.diverged:
+        return
+    seeds = ", ".join(map(str, trained.diverged))
+    if isinstance(trained.curve, Curve) and not np.isfinite(trained.curve.cost).all():
+        update = int(np.argmin(np.isfinite(trained.curve.cost).all(0)))
+        raise UserError(
+            f"training failed on seeds {seeds}: costs of episodes are not finite from update {update} on, so the "
+            "scenario's numbers are too large for single precision"
+        )
+    raise UserError(f"training diverged (weights are not finite) on seeds {seeds}: try a smaller {option}")
 
 
 def _show(console: Console, scenario: Scenario, compared: Compared, no_optimum: str = "") -> None:
@@ -683,7 +691,6 @@ def _draw(
 ) -> None:
     """The run's pictures; the map of choices is the first seed's."""
     import jax
-    import numpy as np
 
     from aljax import plots
 

@@ -11,6 +11,7 @@ import numpy as np
 from aljax import env
 from aljax.chance import Chance, draw_chance
 from aljax.env import COMPONENTS, EnvParams
+from aljax.errors import UserError
 from aljax.policy import HEURISTICS, OneOf, Policy
 from aljax.rollout import Outcome, outcome, play
 from aljax.statistics import Interval, bootstrap, paired_gap
@@ -67,6 +68,27 @@ def evaluate(
         results = jax.vmap(play_number)(jax.numpy.arange(len(simple), dtype=jax.numpy.int32))
         found |= {name: jax.tree.map(lambda leaf, i=i: leaf[i], results) for i, name in enumerate(simple)}
     return {name: found[name] for name in policies}
+
+
+def check_finite(evaluation: Evaluation, what: str) -> None:
+    """Refuses results that overflowed.
+
+    Args:
+      evaluation: of one policy.
+      what: they are, for the message.
+
+    Raises:
+      UserError: one line naming which costs are not finite.
+    """
+    total = np.isfinite(np.asarray(evaluation.outcome.total))
+    costs = np.moveaxis(np.isfinite(np.asarray(evaluation.outcome.costs)), 1, 0)
+    if total.all() and costs.all():
+        return
+    names = [name for name, each in zip(COMPONENTS, costs, strict=True) if not each.all()] or ["their weighted sum"]
+    raise UserError(
+        f"{what}: {', '.join(names)} not finite in {(~total).sum():,} of {total.size:,} episodes: "
+        "the environment's numbers are too large for single precision"
+    )
 
 
 def _play(chance: Chance, policy: Policy, params: EnvParams) -> Evaluation:

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import itertools
-import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,10 +12,10 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from aljax import compiling
+from aljax import compiling, env, limits
 from aljax.env import EnvParams
 from aljax.errors import UserError
-from aljax.evaluate import Evaluation, Summary, evaluate, summarise
+from aljax.evaluate import Evaluation, Summary, check_finite, evaluate, summarise
 from aljax.optimal_policy import Optimal
 from aljax.policy import Learned, Policy, Variables, heuristics
 from aljax.scenario import Scenario
@@ -95,7 +94,7 @@ def train_seeds(
     Raises:
       UserError: an option out of range.
     """
-    check(config, hyperparameters, protocol)
+    check(config, hyperparameters, protocol, scenario)
     keys = seed_keys(protocol, TRAINING)
     numbers = jax.tree.map(np.float32, hyperparameters)
     begun = time.perf_counter()
@@ -189,7 +188,7 @@ def prepare(
     Returns:
       The comparison, which takes the learned policy itself.
     """
-    check_protocol(protocol)
+    check_protocol(protocol, scenario)
     # The learned policy's row comes first, then what it is measured from.
     others: dict[str, Policy] = ({} if optimal is None else {optimal.name: optimal}) | dict(heuristics(scenario))
     trained = frozenset({Learned.name} if learned is not None else ())
@@ -206,6 +205,8 @@ def prepare(
         begun = time.perf_counter()
         found = jax.device_get(compiled(keys, policies, scenario.params))
         seconds = {"compile": compiled_in, "evaluate": time.perf_counter() - begun}
+        for name in policies:
+            check_finite(found[name], f"costs of policy {name}")
         reference = found.get(Optimal.name)
         summaries = {
             name: summarise(found[name], None if name == Optimal.name else reference, trained=name in trained)
@@ -254,39 +255,49 @@ def _fold(seed: jax.Array, stream: jax.Array, seeds: jax.Array) -> jax.Array:
     return jax.vmap(functools.partial(jax.random.fold_in, root))(seeds)
 
 
-def check(config: TrainConfig, hyperparameters: Hyperparameters, protocol: Protocol) -> None:
-    """Refuses options out of range.
+def check(
+    config: TrainConfig, hyperparameters: Hyperparameters, protocol: Protocol, scenario: Scenario | None = None
+) -> None:
+    """Refuses options out of range, and what would not fit into any memory.
+
+    Args:
+      config: shape of the runs.
+      hyperparameters: their numbers.
+      protocol: their seeds.
+      scenario: where, if it is known already: it says how large arrays become.
 
     Raises:
       UserError: one line naming the option.
     """
-    _at_least(config, "episodes", 1)
-    _at_least(config, "batch", 1)
+    limits.check_whole("episodes", config.episodes)
+    limits.check_whole("batch", config.batch)
     if config.batch > config.episodes:
         raise UserError(f"batch: {config.batch} episodes an update, but only {config.episodes} episodes in all")
-    if any(units < 1 for units in config.hidden):
-        raise UserError(f"hidden: every layer needs at least one unit, got {config.hidden}")
+    if config.updates > limits.MOST_UPDATES:
+        made = f"{config.episodes:,} in batches of {config.batch:,} make {config.updates:,} updates"
+        raise UserError(f"episodes: {made}, expected at most {limits.MOST_UPDATES:,}")
+    limits.check_hidden(config.hidden)
     for field in dataclasses.fields(hyperparameters):
-        value = float(getattr(hyperparameters, field.name))
-        if math.isnan(value) or value < 0 or (math.isinf(value) and field.name != "clip_norm"):
-            raise UserError(f"{field.name}: expected a number not below 0, got {value}")
-    if not hyperparameters.running_decay < 1:
-        raise UserError(f"running_decay: expected a number in [0, 1), got {hyperparameters.running_decay}")
-    if not hyperparameters.trace <= 1:
-        raise UserError(f"trace: expected a number in [0, 1], got {hyperparameters.trace}")
-    check_protocol(protocol)
+        limits.check_number(field.name, getattr(hyperparameters, field.name))
+    if scenario is None:
+        check_protocol(protocol)
+        return
+    shown = env.observation_size(scenario.params)
+    played = ((config.batch, "episodes"), (scenario.horizon, "steps"), (shown, "numbers seen"))
+    limits.check_size("batch", "an update", *played)
+    layers = (shown, *config.hidden, env.num_actions(scenario.params))
+    weights = sum(before * after for before, after in itertools.pairwise(layers))
+    limits.check_size("hidden", "training", (protocol.seeds, "seeds"), (weights, "weights"), (6, "numbers for each"))
+    check_protocol(protocol, scenario)
 
 
-def check_protocol(protocol: Protocol) -> None:
-    """See `check`."""
-    _at_least(protocol, "seeds", 1)
-    _at_least(protocol, "evaluation_episodes", 1)
-    _at_least(protocol, "first_seed", 0)
-    if not 0 <= protocol.seed < 2**31:
-        raise UserError(f"seed: expected a whole number from 0 to 2^31 - 1, got {protocol.seed}")
-
-
-def _at_least(options: Any, name: str, least: int) -> None:
-    value = getattr(options, name)
-    if value < least:
-        raise UserError(f"{name}: expected a whole number of at least {least}, got {value}")
+def check_protocol(protocol: Protocol, scenario: Scenario | None = None) -> None:
+    """Refuses seeds and episodes out of range, and more of them than fit. See `check`."""
+    for field in dataclasses.fields(protocol):
+        limits.check_whole(field.name, getattr(protocol, field.name))
+    if protocol.first_seed + protocol.seeds > 2**31:
+        raise UserError(f"first_seed: {protocol.first_seed:,} and {protocol.seeds:,} more reach past seed 2^31 - 1")
+    if scenario is not None:
+        played = ((protocol.seeds, "seeds"), (protocol.evaluation_episodes, "episodes"), (scenario.horizon, "steps"))
+        each = (len(env.COMPONENTS) + env.num_coordinates(scenario.params), "numbers")
+        limits.check_size("evaluation_episodes", "the evaluation", *played, each)

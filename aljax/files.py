@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import secrets
@@ -59,11 +60,18 @@ def write_json(path: str | Path, value: Any) -> None:
     try:
         text = json.dumps(value, indent=2, allow_nan=False) + "\n"
     except ValueError:
-        raise UserError(
-            f"{plain_path(path)}: not written: a figure is not a finite number, and JSON has no other"
-        ) from None
+        raise UserError(f"{plain_path(path)}: not written: {_not_finite(value)}") from None
     with whole_file(path) as file:
         file.write_text(text, encoding="utf-8")
+
+
+def _not_finite(value: Any, key: str = "") -> str:
+    """The first number in a tree that is not finite, with its key; empty: there is none."""
+    if isinstance(value, (dict, list, tuple)):
+        entries = value.items() if isinstance(value, dict) else enumerate(value)
+        found = (_not_finite(inner, f"{key}.{name}" if key else str(name)) for name, inner in entries)
+        return next(filter(None, found), "")
+    return f"{key} is {value}, not finite" if isinstance(value, float) and not math.isfinite(value) else ""
 
 
 def check_writable(path: str | Path) -> None:

@@ -1,16 +1,18 @@
-"""Which numbers can work: bounds that keep whatever a scenario leads to finite in single precision.
+"""Which numbers can work: of scenarios, so that whatever they lead to is finite, and of options, so that it fits.
 
 Every number has a bound of its own. What numbers come to together, over the steps of an episode, is bounded as well:
 how far the task vector can get, and what an episode can cost. Costs are squared in training, and the squares summed
 over batches, so they stay well below the square root of single precision's largest number.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from aljax.env import COMPONENTS
+from aljax.errors import UserError, short
 
 LARGEST = 1e9
 """Of any number of a scenario, in magnitude: seconds, dollars, weights, what is added and multiplied."""
@@ -30,6 +32,21 @@ MOST_CELLS = 1_000_000
 """Rows times coordinates."""
 MOST_SEEN = 10_000_000
 """Steps times numbers of an observation: what an episode shows the agent."""
+MOST_NUMBERS = 2**31
+"""Of what one compiled program works on at once: 8 GiB in single precision."""
+WHOLE: Mapping[str, tuple[int, int]] = {
+    "episodes": (1, 1_000_000_000),
+    "batch": (1, 10_000_000),
+    "seeds": (1, 1_000_000),
+    "seed": (0, 2**31 - 1),
+    "first_seed": (0, 2**31 - 1),
+    "evaluation_episodes": (1, 100_000_000),
+}
+"""Least and most of options that are whole numbers."""
+MOST_UPDATES = 10_000_000
+"""Of one run: its curves have an entry each."""
+MOST_UNITS, MOST_LAYERS = 1_000_000, 32
+"""Of a network."""
 _SIGMAS = 6.0  # no normal number in single precision lies farther out
 
 
@@ -98,6 +115,63 @@ def too_far(
             f"expected at most {_g(DEAREST)}"
         )
     return None
+
+
+def check_whole(name: str, value: Any) -> None:
+    """Refuses an option that is no whole number, or one out of its range.
+
+    Raises:
+      UserError: one line naming the option.
+    """
+    least, most = WHOLE[name]
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise UserError(f"{name}: expected a whole number, got {short(value)}")
+    if value < least:
+        raise UserError(f"{name}: expected a whole number of at least {least}, got {short(int(value))}")
+    if value > most:
+        raise UserError(f"{name}: expected a whole number of at most {most:,}, got {short(int(value))}")
+
+
+def check_hidden(units: Any) -> None:
+    """Refuses hidden layers that make no network. See `check_whole`."""
+    if len(units) > MOST_LAYERS:
+        raise UserError(f"hidden: at most {MOST_LAYERS} layers, got {len(units):,}")
+    for count in units:
+        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
+            raise UserError(f"hidden: every layer needs at least one unit, got {short(units)}")
+        if count > MOST_UNITS:
+            raise UserError(f"hidden: at most {MOST_UNITS:,} units a layer, got {short(int(count))}")
+
+
+def check_number(name: str, value: Any) -> None:
+    """Refuses a hyperparameter out of range. See `check_whole`."""
+    if name == "clip_norm" and value == math.inf:
+        return
+    if not value >= 0:  # also where it is none
+        raise UserError(f"{name}: expected a number not below 0, got {short(value)}")
+    if not value <= LARGEST:
+        raise UserError(f"{name}: expected a number of at most {LARGEST:g}, got {short(value)}")
+    if name == "running_decay" and not value < 1:
+        raise UserError(f"{name}: expected a number in [0, 1), got {short(value)}")
+    if name == "trace" and not value <= 1:
+        raise UserError(f"{name}: expected a number in [0, 1], got {short(value)}")
+
+
+def check_size(key: str, what: str, *factors: tuple[int, str]) -> None:
+    """Refuses arrays that no device holds, before any is made.
+
+    Args:
+      key: the option that it is for.
+      what: is so large.
+      factors: how many numbers it has, each with the name of what it counts.
+
+    Raises:
+      UserError: one line with the factors.
+    """
+    total = math.prod(factor for factor, _ in factors)
+    if total > MOST_NUMBERS:
+        made = " × ".join(f"{factor:,} {name}" for factor, name in factors)
+        raise UserError(f"{key}: {what} would have {made} = {total:,} numbers, expected at most {MOST_NUMBERS:,}")
 
 
 def _g(value: float) -> str:

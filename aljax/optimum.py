@@ -13,7 +13,7 @@ from aljax import env
 from aljax.bounds import lower_bounds
 from aljax.chance import draw_chance
 from aljax.errors import UserError
-from aljax.evaluate import Evaluation, Summary, evaluate, summarise
+from aljax.evaluate import Evaluation, Summary, check_finite, evaluate, summarise
 from aljax.experiment import EVALUATION, RELAXATION, SELECTION, Protocol, seed_keys
 from aljax.optimal import solve
 from aljax.optimal_policy import Optimal
@@ -72,7 +72,9 @@ def exact(
         on_progress()
     found = jax.tree.map(lambda *leaves: jnp.stack(leaves), *solutions)
     none = jnp.zeros(0)
-    return Evaluation(Outcome(found.components, found.value, found.success, steps=none), plays=none)
+    expected = Evaluation(Outcome(found.components, found.value, found.success, steps=none), plays=none)
+    check_finite(expected, "costs of the exact optimum")
+    return expected
 
 
 def _flat(starts: jax.Array) -> jax.Array:
