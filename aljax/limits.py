@@ -47,6 +47,7 @@ MOST_UPDATES = 10_000_000
 """Of one run: its curves have an entry each."""
 MOST_UNITS, MOST_LAYERS = 1_000_000, 32
 """Of a network."""
+_SINGLE = float(np.finfo(np.float32).max)
 _SIGMAS = 6.0  # no normal number in single precision lies farther out
 
 
@@ -149,8 +150,8 @@ def check_number(name: str, value: Any) -> None:
         return
     if not value >= 0:  # also where it is none
         raise UserError(f"{name}: expected a number not below 0, got {short(value)}")
-    if not value <= LARGEST:
-        raise UserError(f"{name}: expected a number of at most {LARGEST:g}, got {short(value)}")
+    if not value <= _SINGLE:
+        raise UserError(f"{name}: expected a number that single precision holds, got {short(value)}")
     if name == "running_decay" and not value < 1:
         raise UserError(f"{name}: expected a number in [0, 1), got {short(value)}")
     if name == "trace" and not value <= 1:

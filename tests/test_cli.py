@@ -12,12 +12,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aljax import UserError, cli, runs, terminal
 from aljax.cli import Baseline, Bench, Collect, Evaluate, Ope, Optimum, Scenarios, Sweep, Train, main
 from aljax.experiment import Protocol, Trained
-from aljax.train import Hyperparameters, TrainConfig
+from aljax.policy import Learned
+from aljax.train import Curve, Hyperparameters, TrainConfig
 
 from tiny import TINY
 
@@ -304,6 +306,16 @@ def test_episodes_that_are_no_whole_batches_are_said(monkeypatch):
         config = TrainConfig(episodes=episodes)
         assert cli._train(terminal.console(stream), None, config, Hyperparameters(), Protocol()) is done  # pyright: ignore
         assert stream.getvalue() == said
+
+
+def test_training_that_failed_blames_the_learning_rate_only_where_costs_are_finite():
+    policy = Learned({"w": np.array([[1.0], [np.nan]])}, network=None)  # pyright: ignore
+    curve = Curve(*(np.ones((2, 4)) for _ in Curve._fields))
+    with pytest.raises(UserError, match=r"diverged .* on seeds 1: try a smaller --learning-rate$"):
+        cli._check_finite(Trained(policy, curve, {}))
+    cost = np.array([[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, np.inf, np.nan]])
+    with pytest.raises(UserError, match=r"on seeds 1: costs of episodes are not finite from update 2 on, so the "):
+        cli._check_finite(Trained(policy, curve._replace(cost=cost), {}))
 
 
 def test_bench_hands_its_options_to_the_suite_and_returns_its_status(capfd):

@@ -109,7 +109,7 @@ def test_seeds_that_diverge_are_named(trained):
         (Hyperparameters(), "learning_rate", -1.0),
         (Hyperparameters(), "learning_rate", float("nan")),
         (Hyperparameters(), "learning_rate", float("inf")),
-        (Hyperparameters(), "learning_rate", 1e39),
+        (Hyperparameters(), "learning_rate", 4e38),
         (Hyperparameters(), "entropy", 10**400),
         (Hyperparameters(), "running_decay", 1.0),
         (Hyperparameters(), "trace", 1.5),
@@ -151,9 +151,7 @@ def test_costs_that_are_not_finite_are_refused_by_name(compared):
     scenario = tiny_scenario()
     money = scenario.params.actions.money.at[:].set(3e38)
     params = dataclasses.replace(scenario.params, actions=dataclasses.replace(scenario.params.actions, money=money))
-    with pytest.raises(
-        UserError, match=r"^costs of policy latency: money, violation not finite in 600 of 600 episodes: "
-    ):
+    with pytest.raises(UserError, match=r"^costs of policy latency: money, violation not finite in 600 of 600 "):
         compare(dataclasses.replace(scenario, params=params), PROTOCOL)
     found = compared.evaluations["random"]
     outcome = dataclasses.replace(found.outcome, total=np.where(np.arange(200) < 5, np.inf, found.outcome.total))

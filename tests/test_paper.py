@@ -7,7 +7,7 @@ from aljax.env import COMPONENTS
 from aljax.experiment import Protocol, compare, train_seeds
 from aljax.optimum import find_optimal
 from aljax.report import PUBLISHED, metric_tables
-from aljax.scenario import load_scenario
+from aljax.scenario import load_scenario, parse_scenario
 from aljax.train import Hyperparameters, TrainConfig
 
 
@@ -62,6 +62,22 @@ def test_every_seed_comes_within_one_percent_of_the_optimum_and_the_median_withi
     assert found.high > 0  # and the optimum is not beaten
 
 
+def shows_published(scenario, summaries):
+    return any("published" in str(cell) for t in metric_tables(scenario, summaries) for cell in t.columns[0].cells)
+
+
+def test_published_rows_belong_to_the_file_as_it_ships_and_not_to_its_name(summaries, tmp_path):
+    shipped = load_scenario("paper")
+    own, renamed = tmp_path / "paper.toml", tmp_path / "mine.toml"
+    own.write_text(shipped.text.replace("failure = 0.1\n", "failure = 0.2\n"), encoding="utf-8")
+    renamed.write_bytes(b"\xef\xbb\xbf" + shipped.text.replace("\n", "\r\n").encode())
+    assert load_scenario(own).name == shipped.name and not shows_published(load_scenario(own), summaries)
+    assert shows_published(load_scenario(renamed), summaries)
+    # What a run folder holds is read with the name that it was trained under.
+    for text, expected in ((shipped.text, True), (shipped.text + "\n# changed\n", False)):
+        assert shows_published(parse_scenario(text, name="paper", where="scenario.toml"), summaries) is expected
+
+
 def test_the_tables_show_published_rows_beside_the_unchanged_scenario_alone(summaries):
     first, second = metric_tables(load_scenario("paper"), summaries)
     assert [cell for cell in first.columns[0].cells if "published" in str(cell)] == [
@@ -69,8 +85,7 @@ def test_the_tables_show_published_rows_beside_the_unchanged_scenario_alone(summ
     ]  # fmt: skip
     assert not any("optimal, published" in str(cell) for cell in first.columns[0].cells)
     assert len([cell for cell in second.columns[0].cells if "published" in str(cell)]) == 2
-    changed = metric_tables(load_scenario("paper", ["horizon=9"]), summaries)
-    assert not any("published" in str(cell) for table in changed for cell in table.columns[0].cells)
+    assert not shows_published(load_scenario("paper", ["horizon=9"]), summaries)
 
 
 @pytest.mark.parametrize("name", ["escalation", "service_desk"])

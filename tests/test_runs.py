@@ -155,8 +155,8 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path):
 
 def test_json_refuses_what_is_no_number_and_leaves_the_old_file(tmp_path):
     files.write_json(tmp_path / "a.json", {"a": 1})
-    with pytest.raises(ValueError, match="JSON"):
-        files.write_json(tmp_path / "a.json", {"a": np.nan})
+    with pytest.raises(UserError, match=r"a.json: not written: policies.1.cost is inf, not finite$"):
+        files.write_json(tmp_path / "a.json", {"policies": [{"cost": 1.5}, {"cost": np.inf, "std": np.nan}]})
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}
 
 
