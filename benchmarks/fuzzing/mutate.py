@@ -318,6 +318,12 @@ def _places(value: Any, found: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
     return found
 
 
+_ARITHMETIC: tuple[Callable[[Any], Any], ...] = (
+    lambda x: x * 2, lambda x: x + 1, lambda x: -x, lambda x: x * 0.1, float, str, lambda x: x * 1e9,
+    lambda x: x + 1e-6,
+)  # fmt: skip
+
+
 def json_mutate(rng: Random, whole: Any) -> Any:
     """A parsed JSON value with one change; changes it in place."""
     if not isinstance(whole, dict | list):
@@ -330,9 +336,8 @@ def json_mutate(rng: Random, whole: Any) -> Any:
     if chance < 0.35:
         holder[key] = json_value(rng)
     elif chance < 0.55 and isinstance(held, int | float) and not isinstance(held, bool):
-        holder[key] = rng.choice(
-            (held * 2, held + 1, -held, held * 0.1, float(held), str(held), held * 1e9, held + 1e-6)
-        )
+        with contextlib.suppress(OverflowError):  # a whole number that is too large already
+            holder[key] = rng.choice(_ARITHMETIC)(held)
     elif chance < 0.7:
         del holder[key]
     elif chance < 0.8 and isinstance(holder, dict):
