@@ -30,6 +30,7 @@ from aljax.offline import regimes
 from aljax.offline.command import Collect, Ope
 from aljax.offline.learn import Algorithm, LearnConfig, LearnHyperparameters
 from aljax.offline.regimes import Prepared, Regime, RegimeName, default_algorithm
+from aljax.offline.report import log_words
 from aljax.optimal_policy import optimal_path
 from aljax.optimum import bracket, exact, find_optimal
 from aljax.plan import Plan, make_plan
@@ -140,6 +141,8 @@ class Train:
     """Learn in the simulator, or from logs."""
     data: UseAppendAction[tuple[Path, ...]] = ()
     """A log to learn from, as aljax collect writes it; repeat for several, which are pooled."""
+    other_scenario: bool = False
+    """Take logs that say that they were logged under another scenario, with a warning."""
     start: Annotated[Path | None, arg(metavar="RUN")] = None
     """Go on from this run's policies, seed by seed (online)."""
     algorithm: Algorithm | None = None
@@ -183,10 +186,14 @@ class Train:
                 self.algorithm or default_algorithm(self.regime), self.updates, self.minibatch, self.config.hidden
             ),
             self.learning,
+            self.other_scenario,
         )
         asked = {name: getattr(self.hyperparameters, name) for name in _names(Hyperparameters) & self.given}
         numbers = dataclasses.replace(regimes.REFINEMENT, **asked)
         prepared = regimes.prepare(regime, scenario, self.config, numbers, self.protocol)
+        if prepared.log is not None:
+            for line in log_words(prepared.log):
+                console.print(line, soft_wrap=True)
         command = dataclasses.replace(self, hyperparameters=numbers)
         command._run(console, scenario, lambda: _learn(console, scenario, prepared), prepared)
 
@@ -194,7 +201,7 @@ class Train:
     def _scratch(self) -> bool:
         """Online and from nothing: the regime of the paper's experiment."""
         if not self.data:
-            learning = {"algorithm", "updates", "minibatch"} | _names(LearnHyperparameters)
+            learning = {"algorithm", "updates", "minibatch", "other_scenario"} | _names(LearnHyperparameters)
             _refuse(self.given & learning, "there is nothing to learn from: expected --data LOG")
         if self.regime != "online":
             _refuse(self.given & _TRAINING - {"hidden"}, f"--regime {self.regime} does not train in the simulator")

@@ -27,7 +27,7 @@ def log():
         "latency": simple["latency"],
         "mixed": Mixture((simple["latency"], simple["random"]), np.array([0.5, 0.5])),
     }
-    return collect(jax.random.key(0), loggers, SCENARIO.params, episodes=30, steps=3)
+    return collect(jax.random.key(0), loggers, SCENARIO.params, episodes=30, steps=3, tasks="s0")
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_row_reads_like_the_logs_of_real_agents(rows):
     step, end = rows[0], next(row for row in rows if row["kind"] == "end")
     assert {"episode", "task", "logger", "t", "kind", "name", "ok", "latency_s", "cost_usd", "probability"} <= set(step)
     assert (step["t"], step["kind"], step["name"]) == (0, "tool", "weak") and step["latency_s"] == 1.0
-    assert set(end) == {"episode", "task", "logger", "kind", "success", "violation"}
+    assert {"episode", "task", "logger", "kind", "success", "violation"} <= set(end)
 
 
 def test_several_files_are_one_data_set(log, tmp_path):
@@ -108,7 +108,7 @@ def test_several_files_are_one_data_set(log, tmp_path):
     assert np.isnan(whole.episodes.probability[:30, :, 1]).all()
     np.testing.assert_array_equal(whole.episodes.own_probability, log.episodes.own_probability)
     wide = dataclasses.replace(other, episodes=dataclasses.replace(other.episodes, observation=np.zeros((30, 3, 9))))
-    with pytest.raises(UserError, match="different shapes"):
+    with pytest.raises(UserError, match="observations of 8 and of 9 numbers cannot be joined"):
         joined([one, wide])
 
 
@@ -139,6 +139,26 @@ def _end(field, value):
     return spoil
 
 
+def _every(field, value):
+    def spoil(rows):
+        for row in rows:
+            row[field] = value
+
+    return spoil
+
+
+def _at(place, value):
+    def spoil(rows):
+        rows[0]["observation"][place] = value
+
+    return spoil
+
+
+def _last(rows):
+    """The row number of the first episode's end, from 1."""
+    return next(n for n, row in enumerate(rows, 1) if row["kind"] == "end")
+
+
 BAD = {
     "no episode": (_without("episode"), "row 1: episode: expected text, but it is missing"),
     "no name": (_without("name"), "row 1: name: expected text, but it is missing"),
@@ -154,16 +174,66 @@ BAD = {
     "of who acted": (_with("probabilities", {"latency": 0}), "row 1: probabilities of 'latency', which acted"),
     "not ok": (_with("ok", "yes"), "row 1: ok: expected true or false, got 'yes'"),
     "negative cost": (_with("cost_usd", -1), "row 1: cost_usd: expected a number not below 0, got -1"),
-    "out of order": (_with("t", 5), "row 1: t: expected 0, the next step of episode 'latency/0', got 5"),
+    "out of order": (_with("t", 5), "row 1: t: expected 0, the next step of episode 'latency/s0-30/0', got 5"),
     "true is no number": (_with("t", False), "row 1: t: expected 0"),
     "no violation": (_end("violation", None), "row 4: violation: expected a number not below 0"),
     "success in words": (_end("success", "yes"), "row 4: success: expected true or false"),
     "another logger": (_end("logger", "x"), "row 4: logger 'x', but 'latency' earlier in episode"),
-    "cut short": (lambda rows: rows.pop(), "row 2..: episode 'mixed/29' is cut short"),
-    "begins with its end": (lambda rows: rows.insert(0, rows.pop()), "row 1: episode 'mixed/29' ends without a step"),
+    "cut short": (lambda rows: rows.pop(), "row 2..: episode 'mixed/s0-30/29' is cut short"),
+    "too large for single precision": (
+        _with("latency_s", 1e39),
+        "row 1: latency_s: expected at most 1e.12, got 1e.39",
+    ),
+    "dollars whose sum overflows": (_with("cost_usd", 3e38), "row 1: cost_usd: expected at most 1e.12"),
+    "divergence": (_with("divergence", 10**30), "row 1: divergence: expected at most 1e.12"),
+    "a violation too large": (_end("violation", 1e300), "row 4: violation: expected at most 1e.12"),
+    "an observation too large": (
+        _at(5, -1e39),
+        r"row 1: observation: expected 8 numbers of at most 1e.12 .*, but observation\[5\] is -1e.39",
+    ),
+    "a probability that becomes 0": (_with("probability", 1e-50), "row 1: probability: expected at least 1.2e-38"),
+    "a denormal probability": (
+        lambda rows: rows[0].update(probability=None, probabilities={"latency": 1e-41}),
+        "row 1: probabilities of 'latency', which acted: expected a number above 0",
+    ),
+    "null in an observation": (
+        _at(3, None),
+        r"row 1: observation: expected 8 numbers \(scenario tiny\), but observation\[3\] is null",
+    ),
+    "true in an observation": (_at(3, True), r"row 1: .* but observation\[3\] is true"),
+    "several loggers in an episode": (
+        _with("logger", "mixed", 1),
+        "row 2: logger 'mixed', but 'latency' earlier in episode 'latency/s0-30/0'",
+    ),
+    "several tasks in an episode": (_with("task", "other", 1), "row 2: task 'other', but 's0-30/0' earlier"),
+    "a success that violates": (
+        lambda rows: rows[_last(rows) - 1].update(success=True, violation=5),
+        "row 4: success: true, but a violation of 5, expected 0",
+    ),
+    "probability against probabilities": (
+        lambda rows: rows[0].update(probability=0.5, probabilities={"latency": 0.25}),
+        "row 1: probability 0.5, but 0.25 in probabilities of 'latency', who acted",
+    ),
+    "actions for loggers": (
+        lambda rows: rows[0].update(probabilities={"weak": 0.5, "strong": 0.5}),
+        "row 1: probabilities: expected names of loggers, got the action 'weak'",
+    ),
+    "on after the end": (
+        lambda rows: rows[0].update(name="stop", kind="terminate", ok=True),
+        "row 2: episode 'latency/s0-30/0' goes on after stop worked, which ends it in scenario tiny",
+    ),
+    "a number for a task": (_every("task", 7), "row 1: task: expected text, or null, got 7"),
+    "no text for a task": (_every("task", ""), "row 1: task: expected text, or null, got ''"),
+    "a number for a logger": (_every("logger", 7), "row 1: logger: expected text, got 7"),
+    "a number for an episode": (_every("episode", 7), "row 1: episode: expected text, got 7"),
+    "a list for a digest": (_end("digest", [1]), r"row 4: digest: expected text, got \[1\]"),
+    "begins with its end": (
+        lambda rows: rows.insert(0, rows.pop()),
+        "row 1: episode 'mixed/s0-30/29' ends without a step",
+    ),
     "too long": (
         lambda rows: rows.insert(3, rows[2] | {"t": 3}),
-        "row 4: episode 'latency/0' goes on after 3 steps, tiny's horizon",
+        "row 4: episode 'latency/s0-30/0' goes on after 3 steps, tiny's horizon",
     ),
 }
 
@@ -177,6 +247,130 @@ def test_bad_rows_are_refused_in_one_line_with_file_and_row(case, rows, tmp_path
     with pytest.raises(UserError, match=f"bad.jsonl, {message}") as refusal:
         read_log(path, SCENARIO)
     assert "\n" not in str(refusal.value)
+
+
+def _write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_what_was_rounded_is_taken_for_what_it_stands_for(rows, tmp_path):
+    rows[0] |= {"probability": 1.0000001, "probabilities": {"latency": 1.0000001, "mixed": 1e-45}}
+    rows[1] |= {"probability": None, "probabilities": {"latency": None}, "latency_s": 1e-42}
+    log = read_log(_write(tmp_path / "log.jsonl", rows), SCENARIO)
+    assert log.episodes.probability[0, 0, 0] == 1 and np.isnan(log.episodes.probability[0, 1]).all()
+
+
+def test_an_episode_without_a_task_has_one_of_its_own(rows, tmp_path):
+    for row in rows:
+        if row["logger"] == "latency":
+            row["task"] = None
+        else:
+            del row["task"]
+    path = _write(tmp_path / "log.jsonl", rows)
+    log = read_log(path, SCENARIO)
+    assert len(set(log.episodes.task.tolist())) == len(log.tasks) == 60
+    # As are those of another logger that calls its episodes the same.
+    twin = [row | {"logger": "third"} for row in rows if row["logger"] == "latency"]
+    both = read_logs([path, _write(tmp_path / "twin.jsonl", twin)], SCENARIO)
+    assert len(set(both.episodes.task.tolist())) == 90
+    assert [episode.task for episode in read_episodes(path)][:2] == ["latency/s0-30/0", "latency/s0-30/1"]
+
+
+def test_loggers_stand_in_the_order_in_which_they_come(rows, tmp_path):
+    for row in rows:
+        if row["kind"] != "end" and row["logger"] == "latency":
+            row["probabilities"] = dict.fromkeys(("latency", "z", "b", "a", "mixed"), 0.5) | {"latency": 1.0}
+    assert read_log(_write(tmp_path / "log.jsonl", rows), SCENARIO).loggers == ("latency", "z", "b", "a", "mixed")
+
+
+def test_a_log_of_another_scenario_is_refused_unless_asked_for_and_says_what_differs(log, rows, tmp_path):
+    path = tmp_path / "whole.jsonl"
+    other = tiny_scenario("z_scale.error=6.0", "tolerance=0.25")
+    with pytest.raises(UserError) as refusal:
+        read_log(path, other)
+    assert str(refusal.value) == (
+        f"{path}, row 4: logged under scenario 'tiny' with other numbers or names than tiny: tolerance.error 0.125, "
+        "here 0.25; z_scale.error 2.0, here 6.0 (--other-scenario reads it all the same)"
+    )
+    asked = read_log(path, other, other_scenario=True)
+    assert len(asked) == 60
+    (warning,) = asked.warnings
+    assert "z_scale.error 2.0, here 6.0; read all the same, as asked for" in warning
+    # Weights only weigh what was logged, and a scenario's own name means nothing.
+    renamed = dataclasses.replace(tiny_scenario("weights.latency=9.0"), name="mine")
+    assert read_log(path, renamed).warnings == ()
+    # In another order, rows mean something else.
+    rows[3]["environment"]["actions"] = ["strong", "weak", "stop"]
+    for row in rows:
+        if row["kind"] == "end":
+            row["digest"] = "0123456789abcdef"
+    with pytest.raises(UserError, match="actions strong, weak, stop, here weak, strong, stop"):
+        read_log(_write(tmp_path / "turned.jsonl", rows), SCENARIO)
+    del rows[3]["environment"]
+    with pytest.raises(UserError, match=r"digest '0123456789abcdef', here \w{16}"):
+        read_log(_write(tmp_path / "turned.jsonl", rows), SCENARIO)
+
+
+def test_each_of_several_files_is_checked(log, tmp_path):
+    write_log(tmp_path / "one.jsonl", log, SCENARIO)
+    write_log(tmp_path / "other.jsonl", log.take(slice(3)), tiny_scenario("start_high=2.5"))
+    with pytest.raises(UserError, match=r"other\.jsonl, row 4: .* start_high.error 2.5, here 2.0"):
+        read_logs([tmp_path / "one.jsonl", tmp_path / "other.jsonl"], SCENARIO)
+
+
+def test_a_log_that_does_not_say_its_scenario_is_read_with_a_warning(rows, tmp_path):
+    for row in rows:
+        for field in ("scenario", "digest", "environment"):
+            row.pop(field, None)
+    (warning,) = read_log(_write(tmp_path / "old.jsonl", rows), SCENARIO).warnings
+    assert warning.startswith(f"{tmp_path / 'old.jsonl'}, row 4 and 59 more: no digest of the scenario")
+
+
+def test_the_same_file_twice_is_refused_and_the_same_episodes_are_warned_about(log, tmp_path):
+    path = tmp_path / "log.jsonl"
+    write_log(path, log, SCENARIO)
+    (tmp_path / "link.jsonl").symlink_to(path)
+    (tmp_path / "copy.jsonl").write_bytes(path.read_bytes())
+    for twin, message in {"log": "given twice", "link": "given twice", "copy": "the same bytes as"}.items():
+        with pytest.raises(UserError, match=f"{twin}.jsonl: {message}"):
+            read_logs([path, tmp_path / f"{twin}.jsonl"], SCENARIO)
+    write_log(tmp_path / "part.jsonl", log.take(slice(7)), SCENARIO)
+    (warning,) = read_logs([path, tmp_path / "part.jsonl"], SCENARIO).warnings
+    assert f"part.jsonl, row 4 (before: {path}, row 4) and 6 more: the same episode again" in warning
+
+
+def test_a_failure_that_violates_nothing_is_warned_about(rows, tmp_path):
+    rows[3] |= {"success": False, "violation": 0}
+    (warning,) = read_log(_write(tmp_path / "odd.jsonl", rows), SCENARIO).warnings
+    assert "odd.jsonl, row 4: no success, but a violation of 0" in warning
+
+
+@pytest.mark.parametrize("field", ["latency_s", "cost_usd", "divergence", "violation", "observation"])
+def test_a_row_that_carries_most_of_a_column_is_warned_about(field, log, rows, tmp_path):
+    number = 4 if field == "violation" else 2
+    if field == "violation":
+        rows[3] |= {"success": False, "violation": 2.5e9}
+    elif field == "observation":
+        rows[1]["observation"][0] = -2.5e9
+    else:
+        rows[1][field] = 2.5e9
+    (warning,) = read_log(_write(tmp_path / "odd.jsonl", rows), SCENARIO).warnings
+    assert f"odd.jsonl, row {number}: {field}" in warning and "100.0 % of all of it" in warning
+
+
+def test_a_shorter_data_set_is_padded_to_be_joined(log):
+    one = log.take(slice(0, 30))
+    short = dataclasses.replace(
+        one,
+        episodes=dataclasses.replace(
+            one.episodes, **{name: getattr(one.episodes, name)[:, :1] for name in
+                             ("observation", "action", "costs", "alive", "probability")}
+        ),
+    )  # fmt: skip
+    both = joined([log, short])
+    assert both.episodes.action.shape == (90, 3) and not both.episodes.alive[60:, 1:].any()
+    assert np.isnan(both.episodes.probability[60:, 1:]).all() and (both.episodes.costs[60:, 1:] == 0).all()
 
 
 def test_damaged_files_are_refused(log, tmp_path):

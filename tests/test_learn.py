@@ -124,6 +124,23 @@ def test_a_padded_data_set_is_the_data_set():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4), alone, padded)
 
 
+@pytest.mark.parametrize("algorithm", ["fitted_q", "cql", "gradient"])
+def test_episodes_and_steps_that_only_fill_up_count_for_nothing(algorithm):
+    """Pessimism goes by how many steps were logged: with padding counted, it would be another one."""
+    run = jax.jit(functools.partial(learn.learn, config=dataclasses.replace(CONFIG, updates=30, algorithm=algorithm)))
+    alone = jax.tree.map(lambda leaf: leaf[:100], logged().episodes)
+
+    def filled(leaf):
+        pads = [(0, 700)] + ([(0, 2)] if leaf.ndim > 1 else []) + [(0, 0)] * (leaf.ndim - 2)
+        return jnp.pad(leaf, pads)
+
+    padded = jax.tree.map(filled, alone)
+    assert padded.alive.shape == (800, 5) and padded.alive.sum() == alone.alive.sum()
+    given = jax.random.key(0), numbers(pessimism=1.0), PARAMS
+    losses = run(*given, alone, None)[1], run(*given, padded, np.int32(100))[1]
+    np.testing.assert_allclose(*losses, rtol=1e-3)
+
+
 def test_seeds_and_numbers_vmap_and_a_new_number_compiles_nothing():
     config = dataclasses.replace(CONFIG, updates=30, algorithm="gradient")
     run = functools.partial(learn.learn, config=config)

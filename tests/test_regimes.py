@@ -1,7 +1,10 @@
 """The three regimes from the shell: a log is collected, learned from, refined, and asked what a policy would cost."""
 
 import dataclasses
+import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -10,9 +13,10 @@ import pytest
 
 from aljax import runs
 from aljax.cli import main
+from aljax.offline.files import read_logs
 from aljax.offline.regimes import REFINEMENT
 
-from tiny import TINY
+from tiny import TINY, tiny_scenario
 
 SMALL = ["--scenario", "tiny.toml", "--hidden", "8", "--seeds", "2", "--evaluation-episodes", "200", "--no-plots"]
 
@@ -83,6 +87,62 @@ def test_ope_shows_estimates_beside_the_truth_and_writes_figures(place, capsys):
             margin = interval["high"] - interval["low"]
             assert interval["low"] - margin < truth < interval["high"] + margin, name
     assert (place / "o.png").read_bytes().startswith(b"\x89PNG")
+
+
+def collected(name, *options):
+    given = ["collect", name, "--scenario", "tiny.toml", "--episodes", "40", *options]
+    return main(given), [json.loads(line) for line in Path(name).read_text().splitlines()]
+
+
+def test_tasks_are_the_same_if_seed_and_number_are_and_else_are_not(place):
+    tasks = {}
+    for name, options in {
+        "latency": (),
+        "random": ("--policy", "random"),
+        "seed": ("--seed", "1"),
+        "more": ("--episodes", "50"),
+    }.items():
+        status, rows = collected(f"{name}.jsonl", *options)
+        assert status == 0
+        tasks[name] = {row["task"] for row in rows}
+    assert tasks["latency"] == tasks["random"]
+    assert len(tasks["latency"] | tasks["seed"] | tasks["more"]) == 40 + 40 + 50
+    pooled = read_logs([f"{name}.jsonl" for name in ("latency", "seed", "random")], tiny_scenario())
+    assert len(pooled) == 120 and len(np.unique(pooled.episodes.task)) == 80 and pooled.warnings == ()
+
+
+def test_collect_never_overwrites_unasked(place, capsys):
+    Path("mine.jsonl").write_text("mine")
+    assert main(["collect", "mine.jsonl", "--scenario", "tiny.toml", "--episodes", "5"]) == 2
+    assert "mine.jsonl: already exists (use --overwrite to replace it)" in capsys.readouterr().err
+    assert Path("mine.jsonl").read_text() == "mine"
+    assert collected("mine.jsonl", "--overwrite")[0] == 0
+
+
+def test_logs_of_another_scenario_are_refused_or_warned_about_by_every_command(place, capsys, monkeypatch):
+    other = ["--scenario", "tiny.toml", "--set", "z_scale=6.0"]
+    ope = ["ope", "log.jsonl.gz", *other, "--policy", "random", "--resamples", "50", "--json", "other.json"]
+    train = ["train", *SMALL, *other[2:], "--regime", "offline", "--updates", "3", "--data", "log.jsonl.gz"]
+    for command in (ope, [*train, "--out", "other"]):
+        assert main(command) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "log.jsonl.gz, row " in line and "z_scale.error 2.0, here 6.0 (--other-scenario" in line
+        assert main([*command, "--other-scenario"]) == 0
+        assert "Warning: log.jsonl.gz, row" in capsys.readouterr().out
+    assert "z_scale" in json.loads(Path("other.json").read_text())["warnings"][0]
+    assert "z_scale" in json.loads(Path("other", "config.json").read_text())["regime"]["warnings"][0]
+    # Weighing what was logged anew is what logs are for.
+    assert main([*ope[:2], "--scenario", "tiny.toml", "--set", "weights.latency=9.0", *ope[6:]]) == 0
+    assert "Warning: log.jsonl.gz" not in capsys.readouterr().out
+
+
+def test_logs_come_through_pipes_and_are_hashed_as_they_come(place, tmp_path):
+    data, json_file = Path("log.jsonl.gz").read_bytes(), tmp_path / "piped.json"
+    command = [sys.executable, "-m", "aljax", "ope", "/dev/stdin", "--scenario", "tiny.toml", "--policy", "random"]
+    run = [*command, "--resamples", "20", "--json", str(json_file)]
+    subprocess.run(run, input=data, check=True, capture_output=True)
+    (source,) = json.loads(json_file.read_text())["data"]
+    assert source == {"file": "/dev/stdin", "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def test_a_policy_that_the_log_never_shows_is_refused(place, capsys):

@@ -12,18 +12,18 @@ from rich.console import Console
 from tyro.conf import Positional, UseAppendAction, arg
 
 from aljax import files, report, runs
-from aljax.errors import UserError
+from aljax.errors import UserError, plain_path
 from aljax.evaluate import evaluate
 from aljax.experiment import COLLECTION, EVALUATION, Protocol, seed_keys
-from aljax.offline.data import collect
+from aljax.offline.data import Log, collect
 from aljax.offline.estimate import Answer, EstimateSettings, estimate, question_of
 from aljax.offline.files import read_logs, write_log
-from aljax.offline.report import answer_table, answer_words, log_table
+from aljax.offline.report import answer_table, answer_words, log_table, log_words
 from aljax.optimum import find_optimal
 from aljax.policy import Learned, Mixture, Policy, Random, heuristics
 from aljax.scenario import Scenario, load_scenario
 from aljax.statistics import mean_interval
-from aljax.terminal import Overrides, bar, styled
+from aljax.terminal import Overrides, bar, complain, styled
 
 Policies = Annotated[UseAppendAction[tuple[str, ...]], arg(name="policy", metavar="POLICY")]
 """An option that names a policy, and may be repeated."""
@@ -56,7 +56,9 @@ class Collect:
     episodes: int = 1_000
     """Episodes a policy."""
     seed: int = 0
-    """The same number gives the same log."""
+    """The same number, with as many episodes, gives the same tasks, whichever policies play them."""
+    overwrite: bool = False
+    """Replace the file if there is one."""
 
     def run(self, console: Console) -> None:
         """Plays and writes."""
@@ -64,10 +66,14 @@ class Collect:
         if self.episodes < 1:
             raise UserError(f"episodes: expected a whole number of at least 1, got {self.episodes}")
         files.check_writable(self.file)
+        if self.file.is_file() and not self.overwrite:
+            raise UserError(f"{plain_path(self.file)}: already exists (use --overwrite to replace it)")
         protocol = Protocol(seeds=1, seed=self.seed, evaluation_episodes=self.episodes)
         loggers = policies_of(self.policy or ("latency",), scenario, protocol, self.epsilon, self.greedy)
         key = seed_keys(protocol, COLLECTION)[0]
-        log = collect(key, loggers, scenario.params, episodes=self.episodes, steps=scenario.horizon)
+        log = collect(
+            key, loggers, scenario.params, episodes=self.episodes, steps=scenario.horizon, tasks=f"seed{self.seed}"
+        )
         write_log(self.file, log, scenario)
         report.show(console, [log_table(log, scenario)])
         console.print("Written to", styled(self.file, "bold"), soft_wrap=True)
@@ -88,6 +94,8 @@ class Ope:
     """A scenario's name, or the path of a TOML file."""
     overrides: Overrides = ()
     """Change a number first, such as a weight λ; repeat for more."""
+    other_scenario: bool = False
+    """Take logs that say that they were logged under another scenario, with a warning."""
     policy: Policies = ()
     """The policies in question: latency, cost_aware, random, optimal, a run folder, or RUN:2 for its third seed."""
     epsilon: float = 0.0
@@ -114,30 +122,39 @@ class Ope:
         protocol = Protocol(seeds=1, seed=self.settings.seed, evaluation_episodes=max(self.truth, 1))
         policies = policies_of(self.policy, scenario, protocol, self.epsilon, not self.sample)
         with bar(console, "reading", 1, "rows") as (shown, task):
-            log = read_logs(self.data, scenario, lambda row: shown.update(task, total=None, completed=row))
-        report.show(console, [log_table(log, scenario)])
+            log = read_logs(
+                self.data,
+                scenario,
+                lambda row: shown.update(task, total=None, completed=row),
+                other_scenario=self.other_scenario,
+            )
         answers, truths = {}, {}
         for name, policy in policies.items():
             answers[name] = estimate(question_of(log, policy, scenario.params, self.settings.seed), self.settings)
             if self.truth:
                 truths[name] = true_values(policy, scenario, protocol)
-            report.show(console, [answer_table(name, answers[name], truths.get(name))])
-            for line in answer_words(answers[name]):
+        if self.json is not None:
+            files.write_json(self.json, self._figures(log, scenario, protocol, answers, truths))
+        report.show(console, [log_table(log, scenario)])
+        for line in log_words(log):
+            console.print(line, soft_wrap=True)
+        for name, answer in answers.items():
+            report.show(console, [answer_table(name, answer, truths.get(name))])
+            for line in answer_words(answer):
                 console.print(line)
         if self.figure is not None:
             from aljax import plots
 
-            with files.whole_file(self.figure) as file:
-                plots.estimates(file, answers, truths)
-        if self.json is not None:
-            files.write_json(self.json, self._figures(scenario, protocol, answers, truths))
+            for line in plots.draw_all({self.figure: lambda place: plots.estimates(place, answers, truths)}):
+                complain(line)
 
     def _figures(
-        self, scenario: Scenario, protocol: Protocol, answers: Mapping[str, Answer], truths: Mapping[str, Any]
+        self, log: Log, scenario: Scenario, protocol: Protocol, answers: Mapping[str, Answer], truths: Mapping[str, Any]
     ) -> dict[str, Any]:
-        header = runs.header(scenario, next(iter(answers.values())).episodes, protocol)
         known = {name: {k: v.to_json() for k, v in found.items()} for name, found in truths.items()}
-        return header | {
+        return runs.header(scenario, len(log), protocol) | {
+            "data": [dataclasses.asdict(source) for source in log.sources],
+            "warnings": list(log.warnings),
             "evaluation_episodes": self.truth,
             "policies": {
                 name: answer.to_json() | ({"truth": known[name]} if name in known else {})

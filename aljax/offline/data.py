@@ -55,6 +55,16 @@ class Episodes:
 
 
 @dataclasses.dataclass(frozen=True)
+class Source:
+    """A file that episodes were read from."""
+
+    file: str
+    """Its path as given."""
+    sha256: str
+    """Of its bytes as they were read."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Log:
     """A data set: arrays, and what their numbers stand for."""
 
@@ -64,6 +74,10 @@ class Log:
     """L names."""
     tasks: tuple[str, ...]
     """Names of the tasks."""
+    sources: tuple[Source, ...] = ()
+    """The files, where it was read from files."""
+    warnings: tuple[str, ...] = ()
+    """What is odd about them, in plain words."""
 
     def __len__(self) -> int:
         return len(self.episodes)
@@ -73,7 +87,15 @@ class Log:
         return dataclasses.replace(self, episodes=jax.tree.map(lambda leaf: leaf[rows], self.episodes))
 
 
-def collect(key: jax.Array, loggers: Mapping[str, Policy], params: EnvParams, *, episodes: int, steps: int) -> Log:
+def collect(
+    key: jax.Array,
+    loggers: Mapping[str, Policy],
+    params: EnvParams,
+    *,
+    episodes: int,
+    steps: int,
+    tasks: str | None = None,
+) -> Log:
     """Plays every logger on the same tasks, each with luck of its own, and records with which probability each acted.
 
     Args:
@@ -82,6 +104,8 @@ def collect(key: jax.Array, loggers: Mapping[str, Policy], params: EnvParams, *,
       params: the environment.
       episodes: tasks, each played by every logger.
       steps: T, at least the largest horizon.
+      tasks: what names of tasks begin with; None: the key, in hexadecimal digits. Key and number of episodes together
+        say which tasks they are, so both are in the names: other ones are other tasks, also where logs are pooled.
 
     Returns:
       ``len(loggers) * episodes`` episodes, logger by logger, as NumPy arrays.
@@ -100,7 +124,9 @@ def collect(key: jax.Array, loggers: Mapping[str, Policy], params: EnvParams, *,
         probability[~found.alive] = 1.0
         played.append(dataclasses.replace(found, probability=probability))
     whole = jax.tree.map(lambda *leaves: np.concatenate(leaves), *played)
-    return Log(whole, tuple(loggers), tuple(map(str, range(episodes))))
+    if tasks is None:
+        tasks = "".join(f"{word:08x}" for word in np.ravel(jax.random.key_data(key)))
+    return Log(whole, tuple(loggers), tuple(f"{tasks}-{episodes}/{n}" for n in range(episodes)))
 
 
 def play_logged(
@@ -160,29 +186,49 @@ def _logged_probability(policy: Policy, params: EnvParams, observation: jax.Arra
 def joined(logs: Sequence[Log]) -> Log:
     """Several data sets as one: loggers and tasks of the same name are the same.
 
+    Shorter ones are padded to the longest T.
+
     Raises:
-      UserError: arrays of another shape.
+      UserError: observations of another size.
     """
     loggers = tuple(dict.fromkeys(name for log in logs for name in log.loggers))
     tasks = tuple(dict.fromkeys(name for log in logs for name in log.tasks))
     logger_number, task_number = ({name: i for i, name in enumerate(names)} for names in (loggers, tasks))
+    steps = max(log.episodes.action.shape[1] for log in logs)
     parts = []
     for log in logs:
         part = jax.tree.map(np.asarray, log.episodes)
-        if part.observation.shape[1:] != logs[0].episodes.observation.shape[1:]:
-            shapes = tuple(x.episodes.observation.shape[1:] for x in (logs[0], log))
-            raise UserError(f"data sets of different shapes [T, O] cannot be joined: {shapes[0]} and {shapes[1]}")
+        sizes = [x.episodes.observation.shape[2] for x in (logs[0], log)]
+        if sizes[0] != sizes[1]:
+            raise UserError(f"data sets with observations of {sizes[0]} and of {sizes[1]} numbers cannot be joined")
         probability = np.full((*part.action.shape, len(loggers)), np.nan, np.float32)
         probability[..., [logger_number[name] for name in log.loggers]] = part.probability
         parts.append(
             dataclasses.replace(
                 part,
-                probability=probability,
+                observation=_padded(part.observation, steps),
+                action=_padded(part.action, steps),
+                costs=_padded(part.costs, steps),
+                alive=_padded(part.alive, steps),
+                probability=_padded(probability, steps, np.nan),
                 logger=np.array([logger_number[name] for name in log.loggers], np.int32)[part.logger],
                 task=np.array([task_number[name] for name in log.tasks], np.int32)[part.task],
             )
         )
-    return Log(jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts), loggers, tasks)
+    whole = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    return Log(
+        whole,
+        loggers,
+        tasks,
+        tuple(source for log in logs for source in log.sources),
+        tuple(warning for log in logs for warning in log.warnings),
+    )
+
+
+def _padded(values: np.ndarray, steps: int, fill: float = 0) -> np.ndarray:
+    """To so many steps, on the second axis."""
+    missing = steps - values.shape[1]
+    return np.pad(values, [(0, 0), (0, missing)] + [(0, 0)] * (values.ndim - 2), constant_values=fill)
 
 
 def weighted(episodes: Episodes, weights: Any) -> Any:

@@ -170,7 +170,7 @@ def init(
         outputs = 1 if name == "value" else env.num_actions(params)
         _, nets[name] = init_network(own, params, config.hidden, outputs)
     steps = weighted(episodes, params.weights)
-    known = episodes.alive & (jnp.arange(len(episodes)) < _count(episodes, count))[:, None]
+    known = _known(episodes, count)
     togo = jnp.where(known, _togo(steps.T).T, 0.0)
     each = jnp.maximum(known.sum(0), 1)
     offset = togo.sum(0) / each
@@ -200,7 +200,7 @@ def advance(
     episodes = jax.tree.map(jnp.asarray, episodes)  # NumPy's cannot be indexed by traced rows
     own = episodes.own_probability
     # Once, not at every step: a pass over the whole log.
-    seen_steps = _count(episodes, count) * (episodes.alive.sum() / len(episodes))
+    seen_steps = _known(episodes, count).sum()
 
     def body(update: jax.Array, state: LearnState) -> LearnState:
         drawn = uniform(jax.random.fold_in(state.key, update), (config.minibatch,), 0.0, 1.0)
@@ -226,6 +226,11 @@ def advance(
 
 def _count(episodes: Episodes, count: int | jax.Array | None) -> int | jax.Array:
     return len(episodes) if count is None else count
+
+
+def _known(episodes: Episodes, count: int | jax.Array | None) -> jax.Array:
+    """The logged steps among those of padded episodes. Boolean ``[N, T]``"""
+    return jnp.asarray(episodes.alive) & (jnp.arange(len(episodes)) < _count(episodes, count))[:, None]
 
 
 def _togo(costs: jax.Array) -> jax.Array:

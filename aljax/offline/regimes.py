@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import itertools
 import math
 import time
@@ -56,6 +55,8 @@ class Regime:
     """A run whose policies to go on from."""
     learn: LearnConfig
     learning: LearnHyperparameters
+    other_scenario: bool = False
+    """Take logs that say that they are of another scenario."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,11 +90,9 @@ class Prepared:
         if self.regime.start is not None:
             found["start"] = str(self.regime.start)
         if self.log is not None:
-            found["data"] = [
-                {"file": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-                for path in self.regime.data
-            ]
+            found["data"] = [dataclasses.asdict(source) for source in self.log.sources]
             found["logged_episodes"] = len(self.log)
+            found["warnings"] = list(self.log.warnings)
             found["learn"] = dataclasses.asdict(self.regime.learn)
             found["learning"] = {key: str(value) for key, value in dataclasses.asdict(self.regime.learning).items()}
         return found
@@ -131,7 +130,7 @@ def prepare(
         raise UserError(f"regime {regime.name} learns from logs: expected --data LOG (aljax collect writes one)")
     log, begin = None, None
     if regime.data:
-        log = read_logs(regime.data, scenario)
+        log = read_logs(regime.data, scenario, other_scenario=regime.other_scenario)
         check(scenario, log, regime.learn, regime.learning)
     if regime.start is not None:
         run = runs.load(regime.start)

@@ -37,6 +37,12 @@ def log_table(log: Log, scenario: Scenario) -> Table:
     return table
 
 
+def log_words(log: Log) -> Iterator[str]:
+    """What is odd about the files, a line each."""
+    for warning in log.warnings:
+        yield f"Warning: {warning}."
+
+
 def answer_table(name: str, answer: Answer, truth: Mapping[str, Interval] | None = None) -> Table:
     """Every estimator's answer, beside what the loggers paid and, where it is known, the truth."""
     table = new_table(f"Estimated from {answer.episodes:,} logged episodes of {answer.tasks:,} tasks: {name}", False)
