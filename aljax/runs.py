@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,12 @@ import jax
 import numpy as np
 from flax import serialization
 
-import aljax
 from aljax import folders
 from aljax.errors import UserError, one_line, plain_path, short
 from aljax.experiment import Compared, Protocol, Trained, abstract_policy
 from aljax.files import check_digests, digests, read_json, write_json
 from aljax.folders import Place
+from aljax.numerics import numerics, versions
 from aljax.policy import Learned
 from aljax.scenario import Scenario, parse_scenario
 from aljax.train import Curve, Hyperparameters, Losses, TrainConfig
@@ -107,12 +106,6 @@ def header(scenario: Scenario, episodes: int, protocol: Protocol) -> dict[str, A
     }
 
 
-def versions() -> dict[str, str]:
-    """Versions of what figures depend on."""
-    packages = ("jax", "jaxlib", "flax", "optax", "numpy")
-    return {"aljax": aljax.__version__} | {name: metadata.version(name) for name in packages}
-
-
 @contextlib.contextmanager
 def new_folder(path: str | Path, *, numbered: bool = False, overwrite: bool = False) -> Iterator[Place]:
     """A run folder that appears under its name only when the block ends well. See `folders.new_folder`.
@@ -169,7 +162,7 @@ def save(
         "train": dataclasses.asdict(config),
         "hyperparameters": {key: str(value) for key, value in dataclasses.asdict(hyperparameters).items()},
         "protocol": dataclasses.asdict(protocol),
-        "versions": versions(),
+        **numerics(),
     } | ({} if regime is None else {"regime": dict(regime)})
     write_json(folder / "config.json", configuration)
     np.savez(folder / "curves.npz", **trained.curve._asdict())

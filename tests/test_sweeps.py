@@ -1,6 +1,7 @@
 """Sweeps: rows equal single runs wherever they run, nothing that finished is lost, and the plan keeps its word."""
 
 import collections
+import contextlib
 import dataclasses
 import json
 import logging
@@ -18,17 +19,18 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from aljax import UserError, sweep
+from aljax import UserError, files, sweep
 from aljax.cli import main
 from aljax.evaluate import evaluate
 from aljax.experiment import EVALUATION, TRAINING, Protocol, seed_keys
 from aljax.optimum import find_optimal
 from aljax.policy import Learned
 from aljax.scenario import load_scenario
-from aljax.sweeps import repeat
-from aljax.sweeps.run import Watch, plan_only
+from aljax.sweeps import repeat, run
+from aljax.sweeps.results import Gathered
+from aljax.sweeps.run import Watch, plan_only, prepared
 from aljax.sweeps.space import make_spec
-from aljax.sweeps.store import recorded_lanes
+from aljax.sweeps.store import Store, recorded_lanes
 from aljax.train import Hyperparameters, TrainConfig, network_of, train
 
 from tiny import TINY
@@ -221,7 +223,7 @@ def test_killed_ten_times_and_resumed_it_ends_as_if_undisturbed(kept, spec, tmp_
         time.sleep(dice.random() * (0.02 if wanted else 3))
         if process.poll() is not None:
             break
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(dice.choice((signal.SIGKILL, signal.SIGTERM)))
         process.communicate()
         kills += 1
         assert not (out / "manifest.json").exists() or same_files(out, expected)
@@ -230,33 +232,25 @@ def test_killed_ten_times_and_resumed_it_ends_as_if_undisturbed(kept, spec, tmp_
     assert last.returncode == 0, errors
     assert kills == 10
     assert same_files(out, expected)
-    assert not (out / "chunks").exists()
+    left = {"sweep.json", "table.parquet", "curves.npz", "summary.md", "manifest.json", ".lock"}
+    assert {path.name for path in out.iterdir()} == left
 
 
 def finished(folder):
     return len(list((folder / "chunks").glob("[!.]*.npz")))
 
 
-def test_what_is_done_is_not_done_again(kept, spec, tmp_path, monkeypatch):
+def test_what_is_done_is_not_done_again(kept, half, spec):
     results, _, whole = kept
     told = Told()
     assert_same(sweep(spec, whole, watch=told), results)
     assert told.plan is None  # complete: read, nothing compiled
 
-    folder = tmp_path / "half"
-    interrupted = Told()
-
-    def stop(doing, done, total):
-        if done >= 12:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(interrupted, "advanced", stop)
-    with pytest.raises(KeyboardInterrupt):
-        sweep(spec, folder, lanes=LANES, devices=1, watch=interrupted)
-    assert sorted(p.name for p in (folder / "chunks").iterdir()) == [f"train-{i:09d}.npz" for i in (0, 4, 8)]
-    assert_same(sweep(spec, folder, devices=8, watch=told), results)  # the lanes are the recorded ones
+    chunks = sorted(path.name.rpartition("-")[0] for path in (half / "chunks").iterdir())
+    assert chunks == [f"train-{i:09d}" for i in (0, 4, 8)]
+    assert_same(sweep(spec, half, devices=8, watch=told), results)  # the lanes are the recorded ones
     assert told.there == 12 and told.steps["training"] == [(20, 20)]
-    assert same_files(folder, whole)
+    assert same_files(half, whole)
 
 
 def test_a_diverged_run_is_marked_and_hurts_no_other(spec, scenario):
@@ -344,6 +338,28 @@ def other_spec(spec, **changes):
     return dataclasses.replace(spec, **changes)
 
 
+@pytest.fixture(scope="module")
+def stopped(kept, spec, tmp_path_factory):
+    """A sweep that was stopped with three of five chunks done."""
+    told = Told()
+
+    def stop(doing, done, total):
+        if done >= 12:
+            raise KeyboardInterrupt
+
+    told.advanced = stop
+    folder = tmp_path_factory.mktemp("stopped") / "half"
+    with pytest.raises(KeyboardInterrupt):
+        sweep(spec, folder, lanes=LANES, devices=1, watch=told)
+    return folder
+
+
+@pytest.fixture
+def half(stopped, tmp_path):
+    """The same, to spoil."""
+    return shutil.copytree(stopped, tmp_path / "half")
+
+
 @pytest.fixture
 def copied(kept, tmp_path):
     """A sweep folder to spoil."""
@@ -367,6 +383,51 @@ def test_a_folder_of_other_versions_is_left_alone(copied, spec):
         sweep(spec, copied)
 
 
+def in_double_precision(_):
+    return jax.enable_x64(True)
+
+
+def in_full_precision(_):
+    return jax.default_matmul_precision("highest")
+
+
+@contextlib.contextmanager
+def with_flags(patch):
+    patch.setenv("XLA_FLAGS", "--xla_cpu_prefer_vector_width=512 --xla_force_host_platform_device_count=8")
+    yield
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (in_double_precision, "begun with jax_enable_x64 False, this is True: rows would not be comparable"),
+        (in_full_precision, "begun with jax_default_matmul_precision None, this is highest: rows would not be"),
+        (with_flags, "begun with XLA_FLAGS not set, this is --xla_cpu_prefer_vector_width=512: rows would not be"),
+    ],
+)
+def test_a_sweep_does_not_go_on_where_numbers_come_out_otherwise(half, spec, monkeypatch, changed, message):
+    """Not a sweep that was stopped, nor one of its rows, nor one that is complete."""
+    before = {path: path.read_bytes() for path in half.rglob("*") if path.is_file()}
+    with changed(monkeypatch):
+        for goes_on in (lambda: sweep(spec, half), lambda: repeat.read_row(half, 0), lambda: plan_only(spec, half)):
+            with pytest.raises(UserError, match=message):
+                goes_on()
+    assert before == {path: path.read_bytes() for path in half.rglob("*") if path.is_file()}
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8 --xla_dump_to=/tmp")
+    assert recorded_lanes(half, spec) == LANES  # these change no number
+
+
+def test_a_sweep_in_double_precision_is_one_of_its_own(scenario, tmp_path):
+    raw = {"scenario": scenario, "seeds": 2, "evaluation_episodes": 20, "set": {"episodes": 60, "hidden": [2]}}
+    raw |= {"axes": {"entropy": [0.1, 0.5]}}
+    with jax.enable_x64(True):
+        found = sweep(raw, tmp_path / "double", lanes=2, devices=1)
+        _, figures = repeat.train_row(repeat.read_row(tmp_path / "double", 1))
+        assert figures == {name: found.table[name][1] for name in figures}
+    with pytest.raises(UserError, match="begun with jax_enable_x64 True, this is False"):
+        sweep(raw, tmp_path / "double")
+
+
 def test_a_folder_that_is_no_sweep_s_is_left_alone(tmp_path, spec):
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(UserError, match="already exists, and it is not a sweep folder"):
@@ -380,28 +441,233 @@ def test_a_folder_left_before_anything_was_recorded_is_free(tmp_path, spec):
     assert recorded_lanes(tmp_path, spec) is None
 
 
-def test_damaged_files_are_named(copied, spec):
-    (copied / "table.parquet").write_bytes(b"PAR1")
-    with pytest.raises(UserError, match=r"table\.parquet: cannot be read"):
-        sweep(spec, copied)
-    (copied / "manifest.json").unlink()
-    (copied / "chunks").mkdir()
-    (copied / "chunks" / "train-000000000.npz").write_bytes(b"PK")
-    with pytest.raises(UserError, match=r"train-000000000\.npz: cannot be read .*delete it"):
-        sweep(spec, copied, devices=1)
+def flipped(file, offset):
+    """A file with a bit of it changed."""
+    data = bytearray(file.read_bytes())
+    data[offset] ^= 1 << (offset % 8)
+    file.write_bytes(data)
 
 
-def test_two_processes_do_not_work_on_one_sweep(copied, spec, tmp_path):
-    lock = "f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX)"
-    holder = f"import fcntl, sys; {lock}; print('held', flush=True); input()"
-    (copied / "manifest.json").unlink()
-    with subprocess.Popen(
-        [sys.executable, "-c", holder, str(copied / ".lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout.readline() == b"held\n"
+@pytest.mark.parametrize("name", ["table.parquet", "curves.npz", "sweep.json"])
+def test_no_changed_byte_of_a_finished_sweep_is_read(copied, spec, name):
+    file = copied / name
+    whole = file.read_bytes()
+    for offset in np.random.default_rng(0).choice(len(whole), 50, replace=False):
+        flipped(file, int(offset))
+        with pytest.raises(UserError) as refusal:
+            sweep(spec, copied)
+        assert "\n" not in str(refusal.value) and str(copied) in str(refusal.value)
+        with pytest.raises(UserError):
+            repeat.read_row(copied, 0)
+        file.write_bytes(whole)
+    for damaged in (b"", whole[:-1], whole + b"x"):
+        file.write_bytes(damaged)
+        with pytest.raises(UserError, match=name):
+            sweep(spec, copied)
+
+
+def test_no_changed_byte_of_a_chunk_is_read(half, spec):
+    file = next((half / "chunks").glob("train-000000004-*.npz"))
+    whole = file.read_bytes()
+    for offset in np.random.default_rng(0).choice(len(whole), 50, replace=False):
+        flipped(file, int(offset))
+        with pytest.raises(UserError, match=r"train-000000004-.*\.npz: cannot be read .*delete it, and its runs"):
+            recall(half, spec)
+        file.write_bytes(whole)
+    assert recall(half, spec) == 12
+
+
+def recall(folder, spec):
+    """How many rows a folder's chunks hold."""
+    gathered = Gathered(prepared(spec))
+    Store(folder).read_chunks("train", gathered.put_rows)
+    return int(gathered.row_done.sum())
+
+
+def spoiled(change):
+    """Writes a chunk, with the right hash, that is not of this sweep."""
+
+    def spoil(folder):
+        (file,) = (folder / "chunks").glob("train-000000004-*.npz")
+        with np.load(file) as arrays:
+            found = dict(arrays)
+        change(found)
+        items = found.pop("items")
+        file.unlink()
+        Store(folder).write_chunk("train", items, found)
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda found: found.pop("cost"), "cost is missing"),
+        (lambda found: found.update(items=found["items"] + 17), "items are not some of 0 to 19"),
+        (lambda found: found.update(items=found["items"] - 5), "items are not some of 0 to 19"),
+        (lambda found: found.update(items=found["items"] * 0), "items are not some of 0 to 19"),
+        (lambda found: found.update(items=found["items"] * 1.0), "items are not whole numbers"),
+        (lambda found: found.update(cost=found["cost"][:1]), r"cost: float64 \[1\], expected float64 \[4\]"),
+        (lambda found: found.update(cost=found["cost"].astype("U9")), r"cost: <U9 \[4\], expected float64 \[4\]"),
+        (lambda found: found.update(curve_cost=np.zeros((4, 101), np.float32)), "no curves of at most 40 points"),
+        (lambda found: found.update(curve_components=found["curve_cost"]), r"curve_components: float32 \[4, 40\], exp"),
+    ],
+)
+def test_a_chunk_that_is_not_of_this_sweep_is_named(half, spec, spoil, message):
+    spoiled(spoil)(half)
+    with pytest.raises(UserError, match=rf"train-.*\.npz: cannot be read \(.*{message}.*delete it"):
+        recall(half, spec)
+
+
+def rewritten(**columns):
+    """Another table, which the manifest says is the right one."""
+
+    def rewrite(folder):
+        file = folder / "table.parquet"
+        table = pyarrow.parquet.read_table(file).to_pydict() | columns
+        pyarrow.parquet.write_table(pyarrow.table({k: v for k, v in table.items() if v is not None}), file)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["files"]["table.parquet"] = files.fingerprint(file)
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    return rewrite
+
+
+def json_with(name, **changes):
+    def change(folder):
+        file = folder / name
+        found = json.loads(file.read_text()) | changes
+        file.write_text(json.dumps({key: value for key, value in found.items() if value is not None}))
+
+    return change
+
+
+def replaced(name, by):
+    def replace(folder):
+        (folder / name).unlink()
+        if isinstance(by, str):
+            (folder / name).symlink_to(by)
+        else:
+            (folder / name).write_bytes(by)
+
+    return replace
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (replaced("sweep.json", b"{"), r"sweep\.json: no valid JSON"),
+        (replaced("sweep.json", b"[" * 100_000), r"sweep\.json: no valid JSON"),
+        (replaced("sweep.json", b"[]"), r"sweep\.json: expected a JSON object"),
+        (replaced("sweep.json", "/dev/zero"), r"sweep\.json: expected a regular file"),
+        (replaced("sweep.json", "/proc/none"), r"sweep\.json: cannot be read"),
+        (json_with("sweep.json", format=1), "sweep folder of format 1, expected 2: give another --out, or use the ver"),
+        (json_with("sweep.json", format=None), "sweep folder of format None, expected 2"),
+        (json_with("sweep.json", sweep=None), r"sweep\.json: changed or damaged"),
+        (json_with("sweep.json", sweep=[1]), r"sweep\.json: changed or damaged"),
+        (json_with("sweep.json", lanes="many"), r"sweep\.json: changed or damaged"),
+        (json_with("sweep.json", lanes=8), r"sweep\.json: changed or damaged"),
+        (json_with("sweep.json", versions=None), "begun with aljax not set, this is"),
+        (json_with("sweep.json", settings=7), "begun with jax_enable_x64 not set, this is False"),
+        (json_with("sweep.json", platform={"a": 1}), "begun with platform not set, this is cpu"),
+        (replaced("manifest.json", b"\xff"), r"manifest\.json: no valid JSON"),
+        (
+            replaced("manifest.json", "/dev/zero"),
+            r"manifest\.json: expected a regular file; to do the sweep again",
+        ),
+        (json_with("manifest.json", files=None), "manifest lists no files"),
+        (json_with("manifest.json", files={}), r"sweep\.json: not listed in the manifest"),
+        (json_with("manifest.json", format=1), r"manifest\.json: of format 1"),
+        (rewritten(cost=None), r"table\.parquet: cannot be read: cost is missing"),
+        (rewritten(cost=["a"] * 20), r"table\.parquet: cannot be read: cost: <U1 \[20\], expected float64"),
+        (rewritten(row=[0] * 20), r"table\.parquet: cannot be read: row: not 0, 1, 2"),
+        (rewritten(learning_rate=None), r"table\.parquet: cannot be read: learning_rate: expected a value a row"),
+    ],
+)
+def test_a_damaged_folder_is_told_in_one_line(copied, spec, spoil, message):
+    spoil(copied)
+    for read in (lambda: sweep(spec, copied), lambda: repeat.recorded(repeat.read_row(copied, 0))):
+        with pytest.raises(UserError, match=message) as refusal:
+            read()
+        assert "\n" not in str(refusal.value)
+
+
+def test_two_processes_do_not_work_on_one_sweep(spec, tmp_path, monkeypatch):
+    """The folder is this process's from the start, before anything is compiled."""
+    out, others = tmp_path / "out", []
+    other = dataclasses.replace(spec, fixed={"episodes": 1230, "hidden": [4]})
+
+    def meanwhile(*_):
+        script = "import sys; from aljax.cli import main; sys.exit(main(sys.argv[1:]))"
+        command = ["sweep", str(sweep_file(tmp_path, spec)), "--out", str(out), "--no-plots"]
+        others.append(subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True))
         with pytest.raises(UserError, match="another process is at work on this sweep"):
-            sweep(spec, copied, devices=1)
-        process.kill()
+            sweep(other, out)
+        (out / "notes.txt").write_text("mine")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "fitting", meanwhile)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(spec, out)
+    assert (others[0].returncode, others[0].stderr) == (2, f"aljax: {out}: another process is at work on this sweep\n")
+    assert {path.name for path in out.iterdir()} == {"notes.txt"}  # nothing of the user's is removed
+    with pytest.raises(UserError, match="already exists, and it is not a sweep folder"):
+        sweep(spec, out)
+
+
+def test_a_folder_made_for_nothing_is_removed(spec, tmp_path):
+    with pytest.raises(UserError, match="does not fit in memory"):
+        sweep(spec, tmp_path / "out", lanes=LANES, devices=1, memory_limit=1.0)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda out: out.symlink_to("/proc/none/there"), "is a link to what is not there"),
+        (lambda out: out.write_text("mine"), "already exists, and it is not a sweep folder"),
+        (lambda out: out.parent.joinpath("up").symlink_to("/proc") or out.symlink_to("up/none"), "link to what is not"),
+    ],
+)
+def test_a_place_that_cannot_be_a_folder_is_refused_before_the_work(spec, tmp_path, monkeypatch, make, message):
+    monkeypatch.setattr(run, "fitting", lambda *_: pytest.fail("at work"))
+    make(tmp_path / "out")
+    with pytest.raises(UserError, match=message):
+        sweep(spec, tmp_path / "out")
+    with pytest.raises(UserError, match="/proc/none: cannot be written"):
+        sweep(spec, "/proc/none")
+
+
+def test_locks_need_no_fcntl(tmp_path):
+    """As on Windows: everything can be imported, and folders are locked by other means."""
+    script = """
+import sys, warnings
+sys.modules["fcntl"] = None
+warnings.simplefilter("ignore")  # filelock's, about file systems
+from pathlib import Path
+from aljax import UserError, cli
+from aljax.sweeps import search, store
+from aljax.sweeps.space import make_spec
+
+spec = make_spec({"axes": {"entropy": [0.1]}})
+with store.opened(Path("out"), spec) as one:
+    one.begin(spec, 4)
+    try:
+        store.opened(Path("out"), spec).__enter__()
+    except UserError as error:
+        print(error)
+with store.shared(Path("out"), spec) as one:
+    with one.joined(lambda: print("first")), one.joined(lambda: print("never")):
+        pass
+    with one.joined(lambda: print("again")):
+        pass
+sys.exit(cli.main(["scenarios"]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    told = done.stdout.splitlines()
+    assert told[:3] == ["out: another process is at work on this sweep", "first", "again"]
+    assert any("service_desk" in line for line in told[3:])
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,17 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from tyro.conf import Positional, arg
 
-from aljax import compiling, files, report, runs
+from aljax import compiling, files, report
 from aljax.errors import UserError, one_line
+from aljax.numerics import versions
 from aljax.plots import pyplot
+from aljax.sweeps import plots
+from aljax.sweeps import report as sweep_report
 from aljax.sweeps.plan import SweepPlan
 from aljax.sweeps.results import Results
 from aljax.sweeps.run import Watch, plan_only, sweep
 from aljax.sweeps.space import Spec, parsed_setting, read_spec
-from aljax.terminal import Overrides, bar, styled
+from aljax.terminal import Overrides, bar, complain, styled
 
 _QUIET_SECONDS = 30  # between lines of progress where the output is no terminal
 
@@ -85,8 +88,7 @@ class Sweep:
         spec = read_spec(self.file, changes)
         if jax.process_index() > 0:
             console.quiet = True
-        if self.plots and not self.plan:
-            pyplot()  # to say before the work that it is missing
+        draws = self.plots and not self.plan and self._can_draw(console)
         out = self.out or Path("runs") / f"sweep-{self.file.stem}"
         limit = None if self.memory is None else self.memory * 2**30
         chosen: dict[str, Any] = {"lanes": self.lanes, "devices": self.devices, "memory_limit": limit}
@@ -98,8 +100,13 @@ class Sweep:
             found = sweep(spec, out, watch=watch, study=self.study, **chosen)
         if jax.process_index() > 0:
             return
-        self._finish(console, out, found)
-        self._write(spec, watch, found, begun)
+        refused = self._save(out, spec, watch, found, begun)
+        report.show(console, sweep_report.summary_tables(found))
+        console.print(f"{sweep_report.summary_line(found)} Written to", styled(out, "bold"), soft_wrap=True)
+        for complaint in plots.draw(out, found) if draws else ():
+            complain(complaint)
+        if refused:
+            raise UserError("; ".join(map(str, refused)))
 
     def _check(self) -> None:
         """Refuses options that do not go together."""
@@ -135,17 +142,33 @@ class Sweep:
         if self.devices is not None and self.devices > jax.device_count():
             raise UserError(f"--devices: there are {jax.device_count()}, asked for {self.devices}")
 
-    def _finish(self, console: Console, out: Path, found: Results) -> None:
-        """Tables and pictures."""
-        from aljax.sweeps import plots
-        from aljax.sweeps import report as sweep_report
+    def _can_draw(self, console: Console) -> bool:
+        """Says before the work that there will be no pictures."""
+        try:
+            pyplot()
+        except UserError as error:
+            console.print(f"No pictures: {error}", soft_wrap=True)
+            return False
+        return True
 
-        if self.plots:
-            plots.draw(out, found)
-        with files.whole_file(out / "summary.md") as file:
-            file.write_text(report.markdown(sweep_report.summary_tables(found, plain=True)), encoding="utf-8")
-        report.show(console, sweep_report.summary_tables(found))
-        console.print(f"{sweep_report.summary_line(found)} Written to", styled(out, "bold"), soft_wrap=True)
+    def _save(self, out: Path, spec: Spec, watch: "_Watch", found: Results, begun: float) -> list[UserError]:
+        """Keeps what will be shown; table and curves are kept already.
+
+        Returns:
+          Why a file could not be written, if one could not: the results are shown in any case.
+        """
+        refused: list[UserError] = []
+        try:
+            with files.whole_file(out / "summary.md") as file:
+                tables = sweep_report.summary_tables(found, plain=True)
+                file.write_text(report.markdown(tables), encoding="utf-8")
+        except UserError as error:
+            refused.append(error)
+        try:
+            self._write(spec, watch, found, begun)
+        except UserError as error:
+            refused.append(error)
+        return refused
 
     def _write(self, spec: Spec, watch: "_Watch", found: Results | None, begun: float) -> None:
         """The figures as JSON."""
@@ -163,7 +186,7 @@ class Sweep:
                 "results": None if found is None else found.to_json(),
                 "seconds": {"in_all": round(time.perf_counter() - begun, 3)},
                 "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
-                "versions": runs.versions(),
+                "versions": versions(),
             },
         )
 
@@ -186,12 +209,14 @@ class _Watch(Watch):
 
     def planned(self, plan: SweepPlan, done: int) -> None:
         """See `Watch.planned`."""
-        from aljax.sweeps import report as sweep_report
-
         self.plan, self._there, self._last = plan, done, time.perf_counter()
         report.show(self.console, [sweep_report.plan_table(plan)])
         if done:
             self.console.print(f"{done:,} of {plan.runs:,} runs are there already.")
+
+    def warned(self, what: str) -> None:
+        """See `Watch.warned`."""
+        complain(what)
 
     def advanced(self, doing: str, done: int, total: int) -> None:
         """See `Watch.advanced`."""

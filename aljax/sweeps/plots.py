@@ -7,9 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from aljax import files
-from aljax.plots import pyplot, save
-from aljax.sweeps.report import MAXIMISE, OBJECTIVES, fronts, number, objectives, over_weights, scenarios
+from aljax.plots import draw_all, label, pyplot, save
+from aljax.sweeps.report import (
+    MAXIMISE,
+    OBJECTIVES,
+    by_importance,
+    fronts,
+    number,
+    objectives,
+    over_weights,
+    scenarios,
+)  # fmt: skip
 from aljax.sweeps.results import Results, column
 from aljax.sweeps.space import Axis
 
@@ -17,6 +25,8 @@ from aljax.sweeps.space import Axis
 _BLUE, _ORANGE, _VERMILLION, _GREY = "#0072B2", "#E69F00", "#D55E00", "0.45"
 _MAP = "viridis"
 _MOST_BINS = 12
+_MOST_PANELS = 12  # axes of a picture; of more, those that explain most
+_MOST_SCENARIOS = 6  # with rows of their own; of more, the first
 _MOST_POINTS = 5_000  # drawn in a panel; of more, some are drawn by lot
 _MOST_JOINED = 400  # configurations whose optimum is drawn; of more, some on the front
 _FAR = 3  # spreads between the 10 % and the 90 % quantile: what lies farther out is cut off
@@ -58,7 +68,7 @@ class _Scale:
             _plain_log(getattr(axes, f"{side}axis"), self.edges)
         if self.labels:
             shown = range(0, self.bins, -(-self.bins // (2 * _MOST_BINS)))
-            getattr(axes, f"set_{side}ticks")(list(shown), [_short(self.labels[i]) for i in shown])
+            getattr(axes, f"set_{side}ticks")(list(shown), [label(self.labels[i], 18) for i in shown])
 
 
 def _scale(results: Results, key: str, bins: int) -> _Scale:
@@ -98,7 +108,8 @@ def against_axes(path: Path, results: Results) -> None:
     """
     plt = pyplot()
     cost, optimal = _means(results, "cost"), _means(results, "optimal_cost")
-    importance, keys = results.importance(), _by_importance(results)
+    importance = results.importance()
+    keys = by_importance(importance)[:_MOST_PANELS]
     columns = min(len(keys), 2 if len(keys) == 4 else 3)
     rows = -(-len(keys) // columns)
     figure, axes = plt.subplots(
@@ -119,12 +130,12 @@ def against_axes(path: Path, results: Results) -> None:
         if np.isfinite(optimal).any():
             _optimum_level(axis, scale, optimal)
         if best is not None:
-            label = f"best: configuration {best}, cost {number(cost[best])}"
+            told = f"best: configuration {best}, cost {number(cost[best])}"
             place = _jittered(scale)[best]
-            axis.plot(place, cost[best], "*", color=_VERMILLION, ms=13, mec="black", mew=0.8, zorder=5, label=label)
+            axis.plot(place, cost[best], "*", color=_VERMILLION, ms=13, mec="black", mew=0.8, zorder=5, label=told)
         share = importance[key]
         axis.set_title("" if np.isnan(share) else f"explains {100 * share:.0f} % of the variance", fontsize=9)
-        axis.set_xlabel(key)
+        axis.set_xlabel(label(key))
         scale.set(axis, "x")
         if len("".join(scale.labels)) > 40:
             axis.tick_params(axis="x", labelrotation=30)
@@ -136,13 +147,15 @@ def against_axes(path: Path, results: Results) -> None:
         axis.set_axis_off()
     handles = dict(zip(*axes.flat[0].get_legend_handles_labels()[::-1], strict=True))
     figure.legend(handles.values(), handles, ncols=4, fontsize=8, loc="outside lower center", frameon=False)
-    figure.suptitle(_title(results, "cost against each axis"))
+    every = len(results.spec.axes)
+    which = "each axis" if len(keys) == every else f"the {len(keys)} of {every} axes that explain most"
+    figure.suptitle(_title(results, f"cost against {which}"))
     save(figure, path, plt)
 
 
 def two_most_important(results: Results) -> tuple[str, str]:
     """The axes that explain most of the cost; of at least two."""
-    first, second, *_ = _by_importance(results)
+    first, second, *_ = by_importance(results.importance())
     return first, second
 
 
@@ -177,12 +190,12 @@ def heat_map(path: Path, results: Results, first: str, second: str) -> None:
         _write_cells(axis, across, up, cells, drawn, best)
     if best is not None:
         place = (across.position[best], up.position[best])
-        label = f"best: configuration {best}, cost {number(cost[best])}"
-        axis.plot(*place, "*", color=_VERMILLION, ms=13, mec="white", mew=0.8, label=label, clip_on=False)
+        told = f"best: configuration {best}, cost {number(cost[best])}"
+        axis.plot(*place, "*", color=_VERMILLION, ms=13, mec="white", mew=0.8, label=told, clip_on=False)
         figure.legend(fontsize=8, loc="outside lower center", frameon=False)
     if len("".join(across.labels)) > 60:
         axis.tick_params(axis="x", labelrotation=30)
-    axis.set(xlabel=first, ylabel=second)
+    axis.set(xlabel=label(first), ylabel=label(second))
     blank = "" if np.isfinite(cells).all() else "; blank: none there"
     axis.set_title(_title(results, "mean cost over two axes") + blank, fontsize=9)
     save(figure, path, plt)
@@ -248,7 +261,9 @@ def pareto(path: Path, results: Results) -> None:
             _plane(figure, axis, (points[members], best[members], front[members]), order, limits)
         row[0].set_title(name, fontsize=9, loc="left")
     _pareto_legend(figure, plt, points, best, front)
-    figure.suptitle(_title(results, "latency, money and success" + (" over λ" if over_weights(results) else "")))
+    many = len(set(scenarios(results).tolist()))
+    some = f", {_MOST_SCENARIOS} of {many} scenarios" if many > _MOST_SCENARIOS else ""
+    figure.suptitle(_title(results, "latency, money and success" + (" over λ" if over_weights(results) else "") + some))
     save(figure, path, plt)
 
 
@@ -260,20 +275,19 @@ def draw(folder: Path, results: Results) -> list[str]:
       results: of a sweep.
 
     Returns:
-      The files' names; none where all configurations diverged.
+      A complaint a picture that could not be drawn; there is none to draw where all configurations diverged.
     """
     if _best(_means(results, "cost")) is None:
         return []
-    drawings: dict[str, Callable[[Path, Results], None]] = {"axes.png": against_axes}
+    drawings: dict[Path, Callable[[Path], None]] = {
+        folder / "axes.png": lambda path: against_axes(path, results),
+        folder / "learning_curves.png": lambda path: learning_curves(path, results),
+    }
     if len(results.spec.axes) > 1:
-        drawings["heat_map.png"] = lambda path, results: heat_map(path, results, *two_most_important(results))
-    drawings["learning_curves.png"] = learning_curves
+        drawings[folder / "heat_map.png"] = lambda path: heat_map(path, results, *two_most_important(results))
     if over_weights(results):
-        drawings["pareto.png"] = pareto
-    for name, drawing in drawings.items():
-        with files.whole_file(folder / name) as file:
-            drawing(file, results)
-    return list(drawings)
+        drawings[folder / "pareto.png"] = lambda path: pareto(path, results)
+    return draw_all(drawings)
 
 
 def _means(results: Results, column: str) -> np.ndarray:
@@ -286,19 +300,13 @@ def _best(cost: np.ndarray) -> int | None:
     return int(np.nanargmin(cost)) if np.isfinite(cost).any() else None
 
 
-def _by_importance(results: Results) -> list[str]:
-    """Keys of the axes, the one that explains most first."""
-    shares = results.importance()
-    return sorted(shares, key=lambda key: -np.nan_to_num(shares[key], nan=-1.0))
-
-
 def _title(results: Results, about: str) -> str:
     """What is seen, of what."""
     seeds, diverged = results.spec.protocol.seeds, len(results.diverged)
     where = "all scenarios" if any(axis.key == "scenario" for axis in results.spec.axes) else results.spec.scenario
     configurations = len(results.table["row"]) // seeds
     runs = f"{configurations:,} configuration{'s' * (configurations > 1)} × {seeds} seed{'s' * (seeds > 1)}"
-    return f"{Path(where).stem}: {about}, {runs}" + (f" ({diverged:,} runs diverged)" if diverged else "")
+    return f"{label(Path(where).stem)}: {about}, {runs}" + (f" ({diverged:,} runs diverged)" if diverged else "")
 
 
 def _currency(results: Results) -> str:
@@ -358,11 +366,11 @@ def _set_cost(axis: Any, cost: np.ndarray, optimal: np.ndarray, top: float) -> N
 
 def _points(axis: Any, scale: _Scale, cost: np.ndarray, top: float, shown: np.ndarray) -> None:
     """A point a configuration; those above the top as triangles on it."""
-    label = "a configuration" + _drawn(len(cost))
+    told = "a configuration" + _drawn(len(cost))
     place, cost = _jittered(scale)[shown], cost[shown]
     size, opacity = (16, 0.55) if len(shown) <= 300 else (7, 0.25)
     inside = cost <= top  # a NaN is not
-    axis.scatter(place[inside], cost[inside], s=size, color=_BLUE, alpha=opacity, linewidth=0, label=label)
+    axis.scatter(place[inside], cost[inside], s=size, color=_BLUE, alpha=opacity, linewidth=0, label=told)
     above = cost > top
     if above.any():
         axis.scatter(place[above], np.full(above.sum(), top), s=22, color=_BLUE, marker="^", alpha=0.7, linewidth=0)
@@ -483,9 +491,9 @@ def _pareto_rows(
 ) -> Iterator[tuple[np.ndarray, str, np.ndarray | None]]:
     """A row of panels: which configurations, what to call them, and limits where it is enlarged. ``[3, 2]``"""
     names = scenarios(results)
-    for name in dict.fromkeys(names.tolist()):
+    for name in list(dict.fromkeys(names.tolist()))[:_MOST_SCENARIOS]:
         members = names == name
-        called = "" if (names == name).all() else f"{Path(name).stem}"
+        called = "" if (names == name).all() else label(Path(name).stem)
         yield members, called, None
         limits = _crowd(points[members], best[members])
         if limits is not None:
@@ -611,7 +619,3 @@ def _plain_log(side: Any, values: np.ndarray) -> None:
     side.set_major_locator(ticker.MaxNLocator(5) if close else ticker.LogLocator(subs=subs, numticks=20))
     side.set_major_formatter(lambda value, _: f"{value:g}")
     side.set_minor_formatter(ticker.NullFormatter())
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= 18 else f"{label[:17]}…"

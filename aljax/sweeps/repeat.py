@@ -8,14 +8,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from aljax.errors import UserError
+from aljax.errors import UserError, one_line
 from aljax.experiment import Protocol, Trained
 from aljax.policy import Learned
 from aljax.sweeps import results as results_
 from aljax.sweeps.programs import Shape, make_mesh, numpy_row, training_program
 from aljax.sweeps.results import FIGURES, column, played_arrays
 from aljax.sweeps.space import Job, Resolver, Spec, Value
-from aljax.sweeps.store import Store, recorded_lanes
+from aljax.sweeps.store import Store, about, recorded_lanes
 from aljax.sweeps.work import Work
 from aljax.train import Curve, network_of
 
@@ -45,16 +45,20 @@ def read_row(folder: str | Path, number: int) -> Row:
       UserError: no such row, or no sweep folder of these versions.
     """
     folder = Path(folder)
-    store = Store(folder)
-    about = store.about()
-    spec = Spec.from_fingerprint(about["sweep"], str(folder))
-    resolver = Resolver(spec, about["sweep"]["scenarios"])
-    # What was begun under other versions, or elsewhere than on this kind of device, cannot be repeated exactly.
-    lanes = recorded_lanes(folder, spec, about["sweep"]["scenarios"])
+    held = about(folder)["sweep"]
+    try:
+        spec = Spec.from_fingerprint(held, str(folder))
+        resolver = Resolver(spec, held["scenarios"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{folder}: not a sweep folder of this version: {one_line(error)}") from None
+    # What was begun where numbers come out otherwise cannot be repeated exactly.
+    lanes = recorded_lanes(folder, spec, held["scenarios"])
     assert lanes is not None
+    if Store(folder).complete:  # before the work, not when the row is compared
+        Store(folder).verify()
     seeds = spec.protocol.seeds
     if spec.adaptive:
-        points = _points(results_.read(folder, spec)) if store.complete else []
+        points = _points(results_.read(folder, spec)) if Store(folder).complete else []
         if not points:
             raise UserError(f"{folder}: the search is not complete: its rows are not numbered yet")
     else:

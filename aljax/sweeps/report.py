@@ -1,6 +1,6 @@
 """A sweep in words and tables: what it will cost, what it found, and which configurations nothing beats."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from rich.table import Table
@@ -14,6 +14,7 @@ OBJECTIVES = ("latency", "money", "success")
 """What the cost weighs against each other: the first two to be small, the last to be large."""
 MAXIMISE = (False, False, True)
 _SHOWN_ROWS = 10
+_SHOWN_AXES = 12  # with a column of their own; of more, those that explain most
 _BAR = 20  # characters of a share of 1
 
 
@@ -134,6 +135,11 @@ def over_weights(results: Results) -> bool:
     return any(axis.key.partition(".")[0] == "weights" for axis in results.spec.axes)
 
 
+def by_importance(shares: Mapping[str, float]) -> list[str]:
+    """Keys of axes, the one that explains most first."""
+    return sorted(shares, key=lambda key: -np.nan_to_num(shares[key], nan=-1.0))
+
+
 def number(value: object) -> str:
     """A value of an axis or a figure: numbers to 4 significant digits, truths as TOML writes them."""
     if isinstance(value, (bool, np.bool_)):
@@ -170,17 +176,18 @@ def count(things: float) -> str:
 def _best(results: Results, plain: bool) -> Table:
     seeds = results.spec.protocol.seeds
     currency = ", each at its own λ" if over_weights(results) else ""
-    table = new_table(f"Best configurations by their mean cost over {_plural(seeds, 'seed')}{currency}", plain)
+    keys, some = _shown_axes(results)
+    table = new_table(f"Best configurations by their mean cost over {_plural(seeds, 'seed')}{currency}{some}", plain)
     ranked = [each for each in results.best(5) if np.isfinite(each.figures["cost"].estimate)]
     gaps = any(each.gap is not None for each in ranked)
     interval = " [95 % CI]" if seeds > 1 else ""
     table.add_column("configuration", justify="right")
-    for axis in results.spec.axes:
-        table.add_column(axis.key, justify="right")
+    for key in keys:
+        table.add_column(key, justify="right")
     for name in (f"cost{interval}", "success", *([f"above optimum, %{interval}"] if gaps else [])):
         table.add_column(name, justify="right")
     for each in ranked:
-        point = [number(value) for value in each.point.values()]
+        point = [number(each.point[key]) for key in keys]
         gap = ["" if each.gap is None else _interval(each.gap)] if gaps else []
         success = number(each.figures["success"].estimate)
         table.add_row(str(each.configuration), *point, _interval(each.figures["cost"]), success, *gap)
@@ -193,7 +200,9 @@ def _importance(results: Results, plain: bool) -> Table:
     table.add_column("axis")
     table.add_column("share", justify="right")
     table.add_column("")
-    for key, share in sorted(results.importance().items(), key=lambda item: -np.nan_to_num(item[1], nan=-1.0)):
+    shares = results.importance()
+    for key in by_importance(shares):
+        share = shares[key]
         if np.isnan(share):
             table.add_row(key, "–", "too few configurations to tell")
         else:
@@ -208,10 +217,11 @@ def _front(results: Results, plain: bool) -> Table:
     order = np.argsort(points[:, -1], kind="stable")
     if len(order) > _SHOWN_ROWS:
         order = order[np.linspace(0, len(order) - 1, _SHOWN_ROWS).round().astype(int)]
-    some = f"; {len(order)} of its {len(points):,} points" if len(order) < len(points) else ""
+    keys, some = _shown_axes(results)
+    if len(order) < len(points):
+        some = f"; {len(order)} of its {len(points):,} points{some}"
     among = f"{len(on):,} of {_plural(len(every), 'configuration')}"
     table = new_table(f"Pareto front: {among}, which none beats in latency, money and success at once{some}", plain)
-    keys = [axis.key for axis in results.spec.axes]
     for name in ("configuration", *keys, "latency, s", "money, $", "success", "configurations there"):
         table.add_column(name, justify="right")
     for index in order:
@@ -219,6 +229,15 @@ def _front(results: Results, plain: bool) -> Table:
         values = [number(results.values(key)[configuration]) for key in keys]
         table.add_row(str(configuration), *values, *map(number, points[index]), str(sharing[index]))
     return table
+
+
+def _shown_axes(results: Results) -> tuple[list[str], str]:
+    """The axes with columns of their own, and what a title says of the others."""
+    keys = [axis.key for axis in results.spec.axes]
+    if len(keys) <= _SHOWN_AXES:
+        return keys, ""
+    most = by_importance(results.importance())[:_SHOWN_AXES]
+    return [key for key in keys if key in most], f"; {len(most)} of {len(keys)} axes"
 
 
 def _optima(plan: SweepPlan) -> str:

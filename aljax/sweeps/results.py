@@ -12,12 +12,12 @@ from aljax import files
 from aljax.env import COMPONENTS
 from aljax.errors import UserError, one_line
 from aljax.statistics import Interval, explained_variance, mean_interval
-from aljax.sweeps.plan import curve_points
+from aljax.sweeps.plan import CURVE_POINTS, curve_points
 from aljax.sweeps.space import Spec, Value
+from aljax.sweeps.store import CURVES, TABLE, Store
 from aljax.sweeps.work import Work
 from aljax.train import Curve
 
-TABLE, CURVES = "table.parquet", "curves.npz"
 FIGURES = ("cost", "success", *COMPONENTS)
 """What is measured of a run; with ``optimal_`` before it, of the exact optimum on the same starts and luck."""
 
@@ -114,7 +114,17 @@ class Gathered:
         self.curves = {name: np.full(shape, np.nan, np.float32) for name, shape in shapes.items()}
 
     def put_rows(self, items: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
-        """Takes finished runs in, as `training_arrays` gives them."""
+        """Takes finished runs in, as `training_arrays` gives them.
+
+        Raises:
+          ValueError: they are not of this sweep.
+        """
+        many = _checked(items, len(self.row_done))
+        for name, values in self.rows.items():
+            _check(name, arrays, (many,), values.dtype)
+        for name, values in self.curves.items():
+            points = _points(f"curve_{name}", arrays, self.points)
+            _check(f"curve_{name}", arrays, (many, points, *values.shape[2:]), values.dtype)
         for name, values in self.rows.items():
             values[items] = arrays[name]
         for name, values in self.curves.items():
@@ -123,7 +133,14 @@ class Gathered:
         self.row_done[items] = True
 
     def put_pairs(self, items: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
-        """Takes finished optima in."""
+        """Takes finished optima in.
+
+        Raises:
+          ValueError: they are not of this sweep.
+        """
+        many = _checked(items, len(self.pair_done))
+        for name, values in self.pairs.items():
+            _check(name, arrays, (many,), values.dtype)
         for name, values in self.pairs.items():
             values[items] = arrays[name]
         self.pair_done[items] = True
@@ -162,6 +179,31 @@ class Gathered:
 
 
 CURVE = (*Curve._fields, "episodes")
+
+
+def _checked(items: np.ndarray, most: int) -> int:
+    """How many items are given; each is one of so many, and there once."""
+    if items.ndim != 1 or items.dtype.kind not in "iu" or not len(items):
+        raise ValueError("items are not whole numbers")
+    if items.min() < 0 or items.max() >= most or len(np.unique(items)) < len(items):
+        raise ValueError(f"items are not some of 0 to {most - 1}")
+    return len(items)
+
+
+def _points(name: str, arrays: Mapping[str, np.ndarray], most: int = CURVE_POINTS) -> int:
+    """The points that a curve has."""
+    if name not in arrays or arrays[name].ndim < 2 or not 0 < arrays[name].shape[1] <= most:
+        raise ValueError(f"{name}: no curves of at most {most} points")
+    return arrays[name].shape[1]
+
+
+def _check(name: str, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Refuses an array that is missing, or another than was written."""
+    found = arrays.get(name)
+    if found is None:
+        raise ValueError(f"{name} is missing")
+    if found.shape != shape or found.dtype != dtype:
+        raise ValueError(f"{name}: {found.dtype} {list(found.shape)}, expected {dtype} {list(shape)}")
 
 
 def _figures(count: int) -> dict[str, np.ndarray]:
@@ -221,12 +263,13 @@ def write(results: Results, folder: Path) -> None:
 
 
 def read(folder: Path, spec: Spec) -> Results:
-    """Reads what `write` wrote.
+    """Reads what `write` wrote, once the manifest says that it is complete.
 
     Raises:
       UserError: a file that is missing or damaged.
     """
     pyarrow = check_parquet()
+    Store(folder).verify()
     path = folder / TABLE
     try:
         found = pyarrow.parquet.read_table(path)
@@ -235,9 +278,29 @@ def read(folder: Path, spec: Spec) -> Results:
             values = found.column(name)
             text = pyarrow.types.is_string(values.type)
             table[name] = np.array(values.to_pylist()) if text else values.to_numpy()
+        _check_table(table, spec)
         path = folder / CURVES
         with np.load(path, allow_pickle=False) as arrays:
             curves = {name: arrays[name] for name in arrays.files}
+        for name in CURVE:
+            shape = (spec.runs, _points("cost", curves), *((5,) if name == "components" else ()))
+            _check(name, curves, shape, np.dtype(np.float32))
     except Exception as error:  # pyarrow, zipfile and numpy raise a wide variety
         raise UserError(f"{path}: cannot be read: {one_line(error)}") from None
     return Results(spec, table, curves)
+
+
+def _check_table(table: Mapping[str, np.ndarray], spec: Spec) -> None:
+    """Refuses a table that is not a sweep's."""
+    rows = (spec.runs,)
+    numbers = [*FIGURES, *(f"optimal_{name}" for name in FIGURES), "gap_percent"]
+    for name in numbers:
+        _check(name, table, rows, np.dtype(np.float64))
+    _check("diverged", table, rows, np.dtype(bool))
+    for name in ("row", "configuration", "seed"):
+        _check(name, table, rows, np.dtype(np.int64))
+    if not np.array_equal(table["row"], np.arange(spec.runs)):
+        raise ValueError("row: not 0, 1, 2, ...")
+    for axis in spec.axes:
+        if axis.key not in table or table[axis.key].shape != rows or table[axis.key].dtype.kind not in "biufU":
+            raise ValueError(f"{axis.key}: expected a value a row")

@@ -1,6 +1,7 @@
 """Carries a sweep out: chunk after chunk, each kept as soon as it is finished."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import time
@@ -11,8 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from aljax import runs
 from aljax.errors import UserError
+from aljax.numerics import numerics, versions
 from aljax.sweeps import results as results_
 from aljax.sweeps.plan import Compiler, SweepPlan, fitting, make_sweep_plan, peak_memory
 from aljax.sweeps.programs import Program, Result, make_mesh
@@ -30,6 +31,9 @@ class Watch:
 
     def planned(self, plan: SweepPlan, done: int) -> None:
         """The plan is made; so many runs are already there."""
+
+    def warned(self, what: str) -> None:
+        """Something went wrong that does not stop the sweep."""
 
     def advanced(self, doing: str, done: int, total: int) -> None:
         """So many of the runs, or of the optima, are there."""
@@ -75,16 +79,15 @@ def sweep(
     watch, folder = watch or Watch(), None if out is None else Path(out)
     if folder is not None:
         results_.check_parquet()
-    lanes, complete = _agreed(spec, folder, lanes)
-    if complete:
-        return _complete(spec, folder)
-    work = prepared(spec)
-    watch.step("compiling")
-    compiler = fitting(work, make_mesh(devices), lanes, memory_limit)
     with contextlib.ExitStack() as stack:
-        store = None
-        if folder is not None and jax.process_index() == 0:
-            store = stack.enter_context(opened(folder, spec, compiler.lanes))
+        begun = _begun(spec, folder, lanes, stack)
+        if begun.complete:
+            return _complete(spec, begun.found)
+        work, store = prepared(spec), begun.store
+        watch.step("compiling")
+        compiler = fitting(work, make_mesh(devices), begun.lanes, memory_limit)
+        if store is not None:
+            store.begin(spec, compiler.lanes)
         gathered = Gathered(work)
         _recall(gathered, store)
         _share(gathered)
@@ -109,7 +112,7 @@ def plan_only(
 ) -> SweepPlan:
     """What `sweep` would do, without doing it. Arguments as there; nothing is written."""
     spec, watch = _spec(what), watch or Watch()
-    lanes, _ = _agreed(spec, None if out is None else Path(out), lanes)
+    lanes = _begun(spec, None if out is None else Path(out), lanes).lanes
     if spec.adaptive:
         from aljax.sweeps.search import plan_search
 
@@ -189,42 +192,70 @@ def _spec(what: Spec | Mapping[str, Any] | str | Path) -> Spec:
     return make_spec(what) if isinstance(what, Mapping) else read_spec(what)
 
 
-def _agreed(spec: Spec, folder: Path | None, lanes: int | None) -> tuple[int | None, bool]:
-    """The lanes that the folder records, and whether it is complete; the same on every host.
+@dataclasses.dataclass(frozen=True)
+class _Begun:
+    """Where a sweep stands; lanes and completeness are the same on every host."""
+
+    lanes: int | None
+    """As recorded, or asked for."""
+    complete: bool
+    store: Store | None = None
+    """The first host's folder, for this process alone."""
+    found: Results | None = None
+    """What is in it, where it is complete."""
+
+
+def _begun(
+    spec: Spec, folder: Path | None, lanes: int | None, stack: contextlib.ExitStack | None = None
+) -> _Begun:  # fmt: skip
+    """Looks at a sweep's folder, and takes it for this process.
+
+    Args:
+      spec: what the sweep is.
+      folder: where, if anywhere.
+      lanes: asked for.
+      stack: holds the folder; None: it is looked at only.
 
     Raises:
       UserError: the folder holds something else, or hosts were given different sweeps.
     """
-    recorded, complete, refusal = None, False, None
+    recorded, complete, store, found, refusal = None, False, None, None, None
     if folder is not None and jax.process_index() == 0:
         try:
             recorded = recorded_lanes(folder, spec)
+            agreed_lanes(str(folder), recorded, lanes)
+            if stack is not None and not Store(folder).complete:
+                store = stack.enter_context(opened(folder, spec))
+                recorded = recorded_lanes(folder, spec)
             complete = Store(folder).complete
+            if complete and stack is not None:
+                found = results_.read(folder, spec)
+                Store(folder).tidy()
         except UserError as error:
             refusal = error
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
-        digest = hashlib.sha256(json.dumps(spec.fingerprint(), sort_keys=True).encode()).digest()
-        mine = np.frombuffer(digest, np.uint8)
+        mine = np.stack([_digest(spec.fingerprint()), _digest(numerics())])
         state = np.array([recorded or 0, complete, refusal is not None], np.int32)
         theirs, state = multihost_utils.broadcast_one_to_all((mine, state))
         if refusal is None and state[2]:
             refusal = UserError("the first host refused the sweep; it says why")
-        if refusal is None and not np.array_equal(mine, theirs):
-            refusal = UserError(f"{spec.where}: differs from the first host's sweep")
+        for one, first, what in zip(mine, theirs, ("sweep", "versions, precision or processor"), strict=True):
+            if refusal is None and not np.array_equal(one, first):
+                refusal = UserError(f"{spec.where}: differs from the first host's {what}")
         recorded, complete = int(state[0]) or None, bool(state[1])
     if refusal is not None:
         raise refusal
-    return agreed_lanes(str(folder), recorded, lanes), complete
+    return _Begun(agreed_lanes(str(folder), recorded, lanes), complete, store, found)
 
 
-def _complete(spec: Spec, folder: Path | None) -> Results:
-    """The results that the first host's folder holds."""
-    found = None
-    if folder is not None and jax.process_index() == 0:
-        found = results_.read(folder, spec)
-        Store(folder).tidy()
+def _digest(value: Any) -> np.ndarray:
+    return np.frombuffer(hashlib.sha256(json.dumps(value, sort_keys=True).encode()).digest(), np.uint8)
+
+
+def _complete(spec: Spec, found: Results | None) -> Results:
+    """The results that the first host found in its folder, on all hosts."""
     if found is not None and jax.process_count() == 1:
         return found
     gathered = Gathered(prepared(spec))
@@ -238,10 +269,8 @@ def _recall(gathered: Gathered, store: Store | None) -> None:
     """Takes in what finished before."""
     if store is None:
         return
-    for items, arrays in store.read_chunks("train"):
-        gathered.put_rows(items, arrays)
-    for items, arrays in store.read_chunks("optimal"):
-        gathered.put_pairs(items, arrays)
+    store.read_chunks("train", gathered.put_rows)
+    store.read_chunks("optimal", gathered.put_pairs)
 
 
 def _share(gathered: Gathered) -> None:
@@ -269,5 +298,5 @@ def receipt(found: Results, plan: SweepPlan, compiler: Compiler, seconds: dict[s
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "process_bytes": peak_memory(),
         "diverged": len(found.diverged),
-        "versions": runs.versions(),
+        "versions": versions(),
     }

@@ -6,9 +6,8 @@ learning curves are only in the folder of the worker that trained them.
 
 import contextlib
 import dataclasses
-import fcntl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,13 @@ from aljax.sweeps.programs import Shape, make_mesh
 from aljax.sweeps.results import Gathered, Results
 from aljax.sweeps.run import Watch, carry_out, receipt
 from aljax.sweeps.space import Resolver, Spec
-from aljax.sweeps.store import Store, agreed_lanes, opened, recorded_lanes
+from aljax.sweeps.store import SharedStore, Store, agreed_lanes, recorded_lanes, shared
 from aljax.sweeps.study import Claim, Point, Study, check_method, joined_study, sqlite_url
 from aljax.sweeps.work import Work
 
 POLL_SECONDS = 1.0
 """How often a worker that has nothing to do looks whether the others are done."""
-_STUDY, _WORKERS, _FINISHING = "study.db", ".workers", ".finishing"
+_STUDY = "study.db"
 
 
 def search(
@@ -73,23 +72,24 @@ def search(
             Store(folder).tidy()
             return found
     with contextlib.ExitStack() as stack:
-        joined = None
+        ours = None
         if study is not None:
-            joined = stack.enter_context(joined_study(spec, study))
-            lanes = agreed_lanes("study", joined.recorded_lanes(), lanes)
+            ours = stack.enter_context(joined_study(spec, study))
+            lanes = agreed_lanes("study", ours.recorded_lanes(), lanes)
         resolver = Resolver(spec)
+        store = None if folder is None else stack.enter_context(shared(folder, spec))
         compiler = _fitting(spec, resolver, lanes, devices, memory_limit, watch)
-        store = None if folder is None else stack.enter_context(opened(folder, spec, compiler.lanes, shared=True))
         if store is not None:
-            agreed_lanes(str(folder), store.about()["lanes"], compiler.lanes)
-        if joined is None:
-            joined = stack.enter_context(joined_study(spec, None if folder is None else sqlite_url(folder / _STUDY)))
-            if folder is not None:
-                stack.enter_context(_member(folder, joined.abandon))
-        joined.agree(compiler.lanes)
-        worker = _Worker(spec, joined, compiler, resolver, store, watch)
+            store.begin(spec, compiler.lanes)
+        if ours is None:
+            ours = stack.enter_context(joined_study(spec, None if folder is None else sqlite_url(folder / _STUDY)))
+        if store is not None:
+            # The folder's own study has no other workers than the folder.
+            stack.enter_context(store.joined((lambda: None) if study is not None else ours.abandon))
+        ours.agree(compiler.lanes)
+        worker = _Worker(spec, ours, compiler, resolver, store, watch)
         plan = _plan(spec, compiler, resolver, watch)
-        watch.planned(plan, joined.done() * spec.protocol.seeds)
+        watch.planned(plan, ours.done() * spec.protocol.seeds)
         begun = time.perf_counter()
         worker.work()
         return worker.finish(plan, begun)
@@ -128,7 +128,8 @@ class _Worker:
     """Does what the study deals out, until all of it is done, and makes the table."""
 
     def __init__(
-        self, spec: Spec, joined: Study, compiler: Compiler, resolver: Resolver, store: Store | None, watch: Watch
+        self, spec: Spec, joined: Study, compiler: Compiler, resolver: Resolver, store: SharedStore | None,
+        watch: Watch,
     ):  # fmt: skip
         self.spec, self.joined, self.compiler, self.resolver = spec, joined, compiler, resolver
         self.store, self.watch = store, watch
@@ -141,6 +142,9 @@ class _Worker:
         seeds = self.spec.protocol.seeds
         while not self.joined.finished():
             claims = self.joined.ask(self.batch)
+            while self.joined.given_up:
+                index, why = self.joined.given_up.popitem()
+                self.watch.warned(f"configuration {index} is given up, and counts as diverged: {why}")
             if claims:
                 self.joined.tell(claims, self.train(claims))
                 self.watch.advanced("training", self.joined.done() * seeds, self.spec.runs)
@@ -167,15 +171,15 @@ class _Worker:
         """The table of the study, the optima, and all of it written where there is a folder."""
         if self.store is None:
             return self.results()
-        with (self.store.folder / _FINISHING).open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # one worker of a folder finishes for all
+        with self.store.finishing():  # one worker of a folder finishes for all
             if self.store.complete:
                 return results_.read(self.store.folder, self.spec)
             trained = time.perf_counter()
             found = self.results()
             seconds = {"train": trained - begun, "optimal": time.perf_counter() - trained}
             results_.write(found, self.store.folder)
-            self.store.finish(receipt(found, plan, self.compiler, seconds))
+            given_up = {"given_up": self.joined.all_given_up()}
+            self.store.finish(receipt(found, plan, self.compiler, seconds) | given_up)
             return found
 
     def results(self) -> Results:
@@ -184,14 +188,15 @@ class _Worker:
         work = Work(self.spec, self.resolver)
         work.add(points)
         gathered = Gathered(work)
-        for items, arrays in self.kept if self.store is None else self.store.read_chunks("train"):
+        for items, arrays in self.kept:
             gathered.put_rows(items, arrays)
+        if self.store is not None:
+            self.store.read_chunks("train", gathered.put_rows)
         for name, values in gathered.rows.items():
             values[:] = np.ravel([found[name] for found in figures])
         gathered.row_done[:] = True
         if self.store is not None:
-            for items, arrays in self.store.read_chunks("optimal"):
-                gathered.put_pairs(items, arrays)
+            self.store.read_chunks("optimal", gathered.put_pairs)
         self.compiler.work = work
         carry_out(work, self.compiler, gathered, self.store, self.watch)
         return gathered.results()
@@ -207,22 +212,6 @@ class _Renumbered(Store):
     def write_chunk(self, kind: str, items: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
         """Keeps a finished chunk under the rows of the table, which no other worker has."""
         super().write_chunk(kind, self.rows[items], arrays)
-
-
-@contextlib.contextmanager
-def _member(folder: Path, abandon: Callable[[], None]) -> Iterator[None]:
-    """One of the workers that share a folder and the study in it.
-
-    Args:
-      folder: where.
-      abandon: called if there is no other: then whatever is at work was left by one that was stopped.
-    """
-    with (folder / _WORKERS).open("a") as lock:
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            abandon()
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        yield
 
 
 def _rows(configurations: Sequence[int], seeds: int) -> np.ndarray:

@@ -8,24 +8,26 @@ can be made of the study alone.
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import importlib
-import itertools
 import json
 import math
 import random
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aljax.errors import UserError, one_line
+from aljax.numerics import numerics
+from aljax.sweeps.results import FIGURES
 from aljax.sweeps.space import Axis, Spec, Value
-from aljax.sweeps.store import agreed_lanes, here, shown
+from aljax.sweeps.store import agreed_lanes, check_numerics
 
 HEARTBEAT_SECONDS = 20
 """How often a worker says that it is still at work on its trials."""
@@ -34,11 +36,37 @@ GRACE_SECONDS = 120
 _LOCK_SECONDS = 120
 """How long to wait for another worker's turn at an SQLite file."""
 _ATTEMPTS = 6
-_FIGURES, _BEGUN = "figures", "begun"
+MOST_DEATHS = 5
+"""So many workers may die while they are at work on a configuration; then it is given up."""
+_FIGURES, _BEGUN, _RELEASED, _GIVEN_UP = "figures", "begun", "released", "given_up"
 _RETRY_OF = "failed_trial"
 """Where Optuna keeps, of a retried trial, the number of the first."""
 
 Point = tuple[Value, ...]
+
+_DAMAGED = "changed or damaged: begin the search anew, with another --out or --study"
+
+
+def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Says in one line what a damaged or lost database makes of Optuna."""
+
+    @functools.wraps(method)
+    def guarded(self: "Study", *given: Any) -> Any:
+        with _told():
+            return method(self, *given)
+
+    return guarded
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """See `_guarded`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # of JSON, enumerations and columns that cannot be read, besides SQLAlchemy's
+        raise UserError(f"study: {_reason(error)}; what is finished is kept") from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,25 +87,28 @@ class Study:
         self.spec, self.optuna, self.study, self.storage, self.pulse = spec, optuna, study, storage, pulse
         self.identity = storage.get_study_id_from_name(study.study_name)
         self.distributions = {axis.key: _distribution(axis, optuna) for axis in spec.axes}
+        self.given_up: dict[int, str] = {}
+        """Configurations that this worker gave up, by their place in the table, and why."""
         self.claimed: set[int] = set()
         """Trials of this worker that are at work, by the database's number."""
         self.adopted: set[int] = set()
 
+    @_guarded
     def recorded_lanes(self) -> int | None:
         """The lanes that the study was begun with; None: it is new.
 
         Raises:
-          UserError: it was begun on another platform or under other versions.
+          UserError: it was begun where numbers come out otherwise.
         """
         begun = self.study.user_attrs.get(_BEGUN)
         if begun is None:
             return None
-        for key, value in here().items():
-            if begun[key] != value:
-                was = f"begun with {key} {shown(begun[key])}, this is {shown(value)}"
-                raise UserError(f"study: {was}: rows would not be comparable")
+        if not isinstance(begun, dict) or type(begun.get("lanes")) is not int:
+            raise UserError(f"study: what it was begun with is {_DAMAGED}")
+        check_numerics("study", begun)
         return begun["lanes"]
 
+    @_guarded
     def agree(self, lanes: int) -> None:
         """Records the lanes in a new study.
 
@@ -85,7 +116,7 @@ class Study:
           UserError: it was begun with others.
         """
         if self.recorded_lanes() is None:
-            self.study.set_user_attr(_BEGUN, {"lanes": lanes} | here())
+            self.study.set_user_attr(_BEGUN, {"lanes": lanes} | numerics())
         agreed_lanes("study", self.recorded_lanes(), lanes)
 
     def chains(self) -> list[list[Any]]:
@@ -98,6 +129,7 @@ class Study:
             found.setdefault(trial.system_attrs.get(_RETRY_OF, trial.number), []).append(trial)
         return list(found.values())
 
+    @_guarded
     def done(self) -> int:
         """Configurations that are finished, whoever did them."""
         return sum(_result(chain) is not None for chain in self.chains()[: self.spec.count])
@@ -106,6 +138,7 @@ class Study:
         """All configurations are."""
         return self.done() == self.spec.count
 
+    @_guarded
     def ask(self, most: int) -> list[Claim]:
         """Configurations for this worker, at most so many, by their place in the table; none: others are at the rest.
 
@@ -133,12 +166,16 @@ class Study:
     def queued(self, chains: Sequence[Sequence[Any]], most: int) -> set[int]:
         """Takes what is to be done again."""
         states, found = self.optuna.trial.TrialState, set[int]()
-        for trial in itertools.chain.from_iterable(chains[: self.spec.count]):
-            if trial.state == states.WAITING and len(found) < most:
-                with contextlib.suppress(self.optuna.exceptions.UpdateFinishedTrialError):
-                    if self.storage.set_trial_state_values(trial._trial_id, states.RUNNING):
-                        self.claim(trial._trial_id)
-                        found.add(trial._trial_id)
+        for chain in chains[: self.spec.count]:
+            suspect = _deaths(chain) > 1  # by itself, so that others of its batch do not die of it too
+            for trial in chain if not (suspect and found) else ():
+                if trial.state == states.WAITING and len(found) < most:
+                    with contextlib.suppress(self.optuna.exceptions.UpdateFinishedTrialError):
+                        if self.storage.set_trial_state_values(trial._trial_id, states.RUNNING):
+                            self.claim(trial._trial_id)
+                            found.add(trial._trial_id)
+            if suspect and found:
+                break
         return found
 
     def created(self, chains: Sequence[Sequence[Any]], most: int) -> set[int]:
@@ -172,7 +209,7 @@ class Study:
             known: dict[str, Any] = {"state": states.FAIL}
             if trial.params:
                 known |= {"params": trial.params, "distributions": trial.distributions}
-                values = _values(trial.user_attrs[_FIGURES], self.spec) if _result(chain) is not None else None
+                values = _values(self.figures(trial), self.spec) if _result(chain) is not None else None
                 if values is not None:
                     known |= {"state": states.COMPLETE, "values": values}
                 elif _result(chain) is None:
@@ -190,13 +227,14 @@ class Study:
         for key, value in drawn.system_attrs.items():
             self.storage.set_trial_system_attr(identity, key, value)
 
+    @_guarded
     def tell(self, claims: Sequence[Claim], figures: Sequence[dict[str, list[Any]]]) -> None:
         """Keeps what configurations came to. One with a diverged run has failed, as far as the sampler is concerned."""
         states = self.optuna.trial.TrialState
         for claim, found in zip(claims, figures, strict=True):
             # A worker that was taken for dead finds its trial closed: another has it.
             with contextlib.suppress(self.optuna.exceptions.UpdateFinishedTrialError):
-                self.storage.set_trial_user_attr(claim.trial, _FIGURES, found)
+                self.storage.set_trial_user_attr(claim.trial, _FIGURES, _sealed(claim.point, found))
             values = _values(found, self.spec)
             self.close(claim.trial, states.FAIL if values is None else states.COMPLETE, values)
 
@@ -222,7 +260,7 @@ class Study:
         with _quiet(self.optuna):
             self.optuna.storages.fail_stale_trials(self.study)
             again = self.optuna.storages.RetryHeartbeatStaleTrialCallback()
-            for chain in self.chains()[: self.spec.count]:
+            for index, chain in enumerate(self.chains()[: self.spec.count]):
                 for trial in chain:
                     # A worker may have died before it said that it lives. Optuna waits only for those that did.
                     if trial.state == states.RUNNING and trial._trial_id not in self.claimed | self.adopted:
@@ -230,8 +268,38 @@ class Study:
                         self.pulse.beat(trial._trial_id)
                 # Not left to `fail_stale_trials`: a worker may die between failing a trial and queueing it.
                 if _result(chain) is None and all(trial.state.is_finished() for trial in chain):
-                    again(self.study, chain[-1])
+                    if _deaths(chain) < MOST_DEATHS or not chain[-1].params:
+                        again(self.study, chain[-1])
+                    else:
+                        self.give_up(index, chain)
 
+    def give_up(self, index: int, chain: Sequence[Any]) -> None:
+        """Ends a configuration of which one worker after the other died, as one that diverged."""
+        last, seeds = chain[-1], self.spec.protocol.seeds
+        found: dict[str, list[Any]] = {name: [math.nan] * seeds for name in FIGURES} | {"finite": [False] * seeds}
+        ended = self.optuna.trial.create_trial(
+            state=self.optuna.trial.TrialState.FAIL,
+            params=last.params,
+            distributions=last.distributions,
+            user_attrs={_FIGURES: _sealed(_point(self.spec, last), found), _GIVEN_UP: True},
+            system_attrs={_RETRY_OF: chain[0].number},
+        )
+        self.storage.create_new_trial(self.identity, ended)
+        self.given_up[index] = f"{_deaths(chain)} workers died while they were at work on it"
+
+    def figures(self, trial: Any) -> dict[str, list[Any]]:
+        """What a finished configuration came to.
+
+        Raises:
+          UserError: it is not what was written.
+        """
+        kept = trial.user_attrs[_FIGURES]
+        found = kept.get(_FIGURES) if isinstance(kept, dict) else None
+        if not isinstance(found, dict) or kept.get("sha256") != _sealed(_point(self.spec, trial), found)["sha256"]:
+            raise UserError(f"study: trial {trial.number} is {_DAMAGED}")
+        return found
+
+    @_guarded
     def abandon(self) -> None:
         """Fails what is at work, where no worker can be."""
         states = self.optuna.trial.TrialState
@@ -240,22 +308,31 @@ class Study:
 
     def release(self) -> None:
         """Fails what this worker had claimed, so that it need not be waited for."""
-        with contextlib.suppress(self.optuna.exceptions.OptunaError):
+        with contextlib.suppress(Exception):  # whatever the database says: others wait until it is taken for dead
             for trial in tuple(self.claimed):
+                with contextlib.suppress(self.optuna.exceptions.UpdateFinishedTrialError):
+                    self.storage.set_trial_user_attr(trial, _RELEASED, True)
                 self.close(trial, self.optuna.trial.TrialState.FAIL)
 
+    @_guarded
     def table(self) -> tuple[list[Point], list[dict[str, list[Any]]]]:
         """Points and figures of all configurations, in order."""
         done = [_result(chain) for chain in self.chains()[: self.spec.count]]
-        return [_point(self.spec, trial) for trial in done], [trial.user_attrs[_FIGURES] for trial in done]
+        return [_point(self.spec, trial) for trial in done], [self.figures(trial) for trial in done]
+
+    @_guarded
+    def all_given_up(self) -> list[int]:
+        """Configurations that were given up, whoever did so, by their place in the table."""
+        chains = self.chains()[: self.spec.count]
+        return [index for index, chain in enumerate(chains) if any(_GIVEN_UP in trial.user_attrs for trial in chain)]
 
 
 class _Pulse(threading.Thread):
     """Says now and then that this worker lives, for each of its trials: Optuna does so only in its own loop."""
 
-    def __init__(self, storage: Any, trouble: type[Exception]):
+    def __init__(self, storage: Any):
         super().__init__(daemon=True)
-        self.storage, self.trouble = storage, trouble
+        self.storage = storage
         self.trials: set[int] = set()
         self.stopped = threading.Event()
 
@@ -270,7 +347,7 @@ class _Pulse(threading.Thread):
 
     def beat(self, trial: int) -> None:
         """Once. A beat that the database was too busy for is not missed: there is a next one."""
-        with contextlib.suppress(self.trouble):
+        with contextlib.suppress(Exception):
             self.storage.record_heartbeat(trial)
 
     def run(self) -> None:
@@ -302,13 +379,14 @@ def joined_study(spec: Spec, url: str | None) -> Iterator[Study]:
     storage = optuna.storages.InMemoryStorage() if url is None else _storage(url, optuna)
     trouble, pulse = optuna.exceptions.StorageInternalError, None
     try:
-        study = optuna.create_study(
-            storage=storage, study_name=f"aljax-{digest[:24]}", directions=_directions(spec), load_if_exists=True
-        )
-        if url is not None:
-            pulse = _Pulse(storage, trouble)
-            pulse.start()
-        joined = Study(spec, optuna, study, storage, pulse)
+        with _told():
+            study = optuna.create_study(
+                storage=storage, study_name=f"aljax-{digest[:24]}", directions=_directions(spec), load_if_exists=True
+            )
+            if url is not None:
+                pulse = _Pulse(storage)
+                pulse.start()
+            joined = Study(spec, optuna, study, storage, pulse)
         try:
             yield joined
         finally:
@@ -382,7 +460,7 @@ def sqlite_url(path: Path) -> str:
 def _reason(error: Exception) -> str:
     """What a database said, without SQLAlchemy's hints."""
     cause = error.__cause__ or error
-    return one_line(getattr(cause, "orig", None) or cause)
+    return one_line(getattr(cause, "orig", None) or cause)[:300] or type(error).__name__
 
 
 def check_method(spec: Spec) -> None:
@@ -479,6 +557,20 @@ def _point(spec: Spec, trial: Any) -> Point:
 def _result(chain: Sequence[Any]) -> Any:
     """The trial of a configuration that holds its figures; None: it is not done."""
     return next((trial for trial in chain if trial.state.is_finished() and _FIGURES in trial.user_attrs), None)
+
+
+def _deaths(chain: Sequence[Any]) -> int:
+    """Attempts at a configuration that ended with their worker."""
+    return sum(
+        trial.state.is_finished() and _FIGURES not in trial.user_attrs and _RELEASED not in trial.user_attrs
+        for trial in chain
+    )
+
+
+def _sealed(point: Point, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What a configuration came to, with the hash of both."""
+    digest = hashlib.sha256(json.dumps([point, figures], sort_keys=True).encode()).hexdigest()
+    return {"sha256": digest, _FIGURES: figures}
 
 
 def _taken(chain: Sequence[Any], number: int) -> bool:

@@ -196,7 +196,8 @@ def _sweep(folder: Path, scenario: Path, rng: np.random.Generator, *, complete: 
     for name in sweep_results.CURVE:
         shape = (len(rows), gathered.points, 5) if name == "components" else (len(rows), gathered.points)
         figures[f"curve_{name}"] = rng.random(shape, np.float32)
-    with opened(folder, spec, 4) as store:
+    with opened(folder, spec) as store:
+        store.begin(spec, 4)
         if not complete:
             store.write_chunk("train", rows, figures)
             return
