@@ -580,7 +580,12 @@ def replaced(name, by):
         (json_with("manifest.json", format=1), r"manifest\.json: of format 1"),
         (rewritten(cost=None), r"table\.parquet: cannot be read: cost is missing"),
         (rewritten(cost=["a"] * 20), r"table\.parquet: cannot be read: cost: <U1 \[20\], expected float64"),
-        (rewritten(row=[0] * 20), r"table\.parquet: cannot be read: row: not 0, 1, 2"),
+        (
+            rewritten(cost=[float("inf")] * 20),
+            r"table\.parquet: cannot be read: cost: not finite in a run that did",
+        ),
+        (rewritten(row=[0] * 20), r"table\.parquet: cannot be read: row: not that of a sweep"),
+        (rewritten(learning_rate=[0.02] * 20), r"table\.parquet: cannot be read: learning_rate: not the axis's values"),
         (rewritten(learning_rate=None), r"table\.parquet: cannot be read: learning_rate: expected a value a row"),
     ],
 )

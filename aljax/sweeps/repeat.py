@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from aljax.errors import UserError, one_line
+from aljax.errors import UserError, one_line, plain, plain_path
 from aljax.experiment import Protocol, Trained
 from aljax.policy import Learned
 from aljax.sweeps import results as results_
@@ -50,7 +50,9 @@ def read_row(folder: str | Path, number: int) -> Row:
         spec = Spec.from_fingerprint(held, str(folder))
         resolver = Resolver(spec, held["scenarios"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{folder}: not a sweep folder of this version: {one_line(error)}") from None
+        raise UserError(
+            f"{plain_path(folder)}: not a sweep folder of this version: {plain(one_line(error), 200)}"
+        ) from None
     # What was begun where numbers come out otherwise cannot be repeated exactly.
     lanes = recorded_lanes(folder, spec, held["scenarios"])
     assert lanes is not None
@@ -60,7 +62,7 @@ def read_row(folder: str | Path, number: int) -> Row:
     if spec.adaptive:
         points = _points(results_.read(folder, spec)) if Store(folder).complete else []
         if not points:
-            raise UserError(f"{folder}: the search is not complete: its rows are not numbered yet")
+            raise UserError(f"{plain_path(folder)}: the search is not complete: its rows are not numbered yet")
     else:
         points = spec.points()
     if not 0 <= number < len(points) * seeds:

@@ -10,7 +10,7 @@ import numpy as np
 
 from aljax import files
 from aljax.env import COMPONENTS
-from aljax.errors import UserError, one_line
+from aljax.errors import UserError, one_line, plain, plain_path
 from aljax.statistics import Interval, explained_variance, mean_interval
 from aljax.sweeps.plan import CURVE_POINTS, curve_points
 from aljax.sweeps.space import Spec, Value
@@ -286,7 +286,7 @@ def read(folder: Path, spec: Spec) -> Results:
             shape = (spec.runs, _points("cost", curves), *((5,) if name == "components" else ()))
             _check(name, curves, shape, np.dtype(np.float32))
     except Exception as error:  # pyarrow, zipfile and numpy raise a wide variety
-        raise UserError(f"{path}: cannot be read: {one_line(error)}") from None
+        raise UserError(f"{plain_path(path)}: cannot be read: {plain(one_line(error), 200)}") from None
     return Results(spec, table, curves)
 
 
@@ -299,8 +299,23 @@ def _check_table(table: Mapping[str, np.ndarray], spec: Spec) -> None:
     _check("diverged", table, rows, np.dtype(bool))
     for name in ("row", "configuration", "seed"):
         _check(name, table, rows, np.dtype(np.int64))
-    if not np.array_equal(table["row"], np.arange(spec.runs)):
-        raise ValueError("row: not 0, 1, 2, ...")
-    for axis in spec.axes:
-        if axis.key not in table or table[axis.key].shape != rows or table[axis.key].dtype.kind not in "biufU":
+    configuration, seed = np.divmod(np.arange(spec.runs), spec.protocol.seeds)
+    for name, expected in {"row": np.arange(spec.runs), "configuration": configuration, "seed": seed}.items():
+        if not np.array_equal(table[name], expected):
+            raise ValueError(f"{name}: not that of a sweep")
+    for name in FIGURES:
+        if not np.isfinite(table[name][~table["diverged"]]).all():
+            raise ValueError(f"{name}: not finite in a run that did not diverge")
+    points = None if spec.adaptive else spec.points()
+    for place, axis in enumerate(spec.axes):
+        values = table.get(axis.key)
+        if values is None or values.shape != rows:
             raise ValueError(f"{axis.key}: expected a value a row")
+        if points is not None:
+            right = np.array_equal(values, column([point[place] for point in points])[configuration])
+        elif axis.choices:
+            right = np.isin(values, column(axis.choices)).all()
+        else:
+            right = values.dtype.kind in "iuf" and ((values >= axis.low) & (values <= axis.high)).all()
+        if not right:
+            raise ValueError(f"{axis.key}: not the axis's values")

@@ -22,7 +22,7 @@ import filelock
 import numpy as np
 
 from aljax import files
-from aljax.errors import UserError, one_line, path_errors, short
+from aljax.errors import UserError, one_line, path_errors, plain, plain_path, short
 from aljax.hidden import sweep
 from aljax.numerics import difference, numerics
 from aljax.sweeps.space import Spec
@@ -94,8 +94,8 @@ class Store:
                     found = {name: arrays[name] for name in arrays.files}
                 put(found.pop("items"), found)
             except Exception as error:  # zipfile, zlib and numpy raise a wide variety
-                reason = f"cannot be read ({one_line(error)}); delete it, and its runs will be done again"
-                raise UserError(f"{path}: {reason}") from None
+                reason = f"cannot be read ({plain(one_line(error), 200)}); delete it, and its runs will be done again"
+                raise UserError(f"{plain_path(path)}: {reason}") from None
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Says that the results are complete, and drops the chunks that they were made of."""
@@ -173,15 +173,17 @@ def about(folder: str | Path) -> dict[str, Any]:
     """
     file = Path(folder) / _ABOUT
     if not os.path.lexists(file):
-        raise UserError(f"{folder}: not a sweep folder: {_ABOUT} is missing")
+        raise UserError(f"{plain_path(folder)}: not a sweep folder: {_ABOUT} is missing")
     found = files.read_json(file)
     version = found.get("format")
     if version != _FORMAT:
         hint = "give another --out, or use the version of aljax that wrote it"
-        raise UserError(f"{folder}: sweep folder of format {short(version)}, expected {_FORMAT}: {hint}")
+        raise UserError(f"{plain_path(folder)}: sweep folder of format {short(version)}, expected {_FORMAT}: {hint}")
     what, lanes = found.get("sweep"), found.get("lanes")
     if not isinstance(what, dict) or type(lanes) is not int or found.get("sha256") != _digest(what, lanes):
-        raise UserError(f"{file}: changed or damaged: which sweep this is cannot be told; give another --out")
+        raise UserError(
+            f"{plain_path(file)}: changed or damaged: which sweep this is cannot be told; give another --out"
+        )
     return found | {"sweep": _restored(what)}
 
 
@@ -200,15 +202,17 @@ def recorded_lanes(folder: Path, spec: Spec, texts: Mapping[str, str] | None = N
         if not os.path.lexists(folder):
             return None
         if folder.is_symlink() and not folder.exists():
-            raise UserError(f"{folder}: is a link to what is not there")
+            raise UserError(f"{plain_path(folder)}: is a link to what is not there")
         if folder.is_dir() and all(_is_ours(path.name) for path in folder.iterdir()):
             return None
         if not folder.is_dir() or not os.path.lexists(folder / _ABOUT):
-            raise UserError(f"{folder}: already exists, and it is not a sweep folder")
+            raise UserError(f"{plain_path(folder)}: already exists, and it is not a sweep folder")
     held, wanted = about(folder), _jsonable(spec.fingerprint(texts))
     for key, value in wanted.items():
         if _jsonable(held["sweep"].get(key)) != value:
-            raise UserError(f"{folder}: holds the results of another sweep ({key} differs): give another --out")
+            raise UserError(
+                f"{plain_path(folder)}: holds the results of another sweep ({key} differs): give another --out"
+            )
     check_numerics(str(folder), held)
     return held["lanes"]
 
@@ -299,7 +303,7 @@ def _held(path: Path, wait: float) -> Iterator[None]:
         try:
             lock.acquire(timeout=wait)
         except filelock.Timeout:
-            raise BusyError(f"{path.parent}: another process is at work on this sweep") from None
+            raise BusyError(f"{plain_path(path.parent)}: another process is at work on this sweep") from None
     try:
         yield
     finally:
