@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.text import Text
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg, subcommand
 
-from aljax import compiling, files, folders, report, runs, terminal
+from aljax import compiling, files, folders, process, report, runs, terminal
 from aljax.errors import UserError, one_line, plain, plain_path
 from aljax.evaluate import summarise
 from aljax.experiment import Compared, Protocol, Trained, abstract_policy, check, compare, prepare, train_seeds
@@ -37,7 +37,7 @@ from aljax.plan import Plan, make_plan
 from aljax.policy import Variables
 from aljax.scenario import Scenario, load_scenario, scenario_names
 from aljax.sweeps.command import Sweep
-from aljax.terminal import Overrides, bar, complain, styled
+from aljax.terminal import Overrides, bar, complain, deliver, styled
 from aljax.train import Curve, Hyperparameters, Losses, TrainConfig
 
 Given = Annotated[frozenset[str], tyro.conf.Suppress]
@@ -105,9 +105,8 @@ class Baseline:
             files.check_writable(self.json)
         optimal, reason = find_optimal(scenario, self.protocol)
         compared = compare(scenario, self.protocol, optimal=optimal)
-        _show(console, scenario, compared, reason)
-        if self.json is not None:
-            files.write_json(self.json, runs.metrics(scenario, 0, self.protocol, compared, compared.seconds))
+        figures = runs.metrics(scenario, 0, self.protocol, compared, compared.seconds)
+        deliver(_json(self.json, figures), lambda: _show(console, scenario, compared, reason))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,31 +243,39 @@ class Train:
             files.check_writable(self.json)
         optimal, reason = find_optimal(scenario, self.protocol)
         policy = abstract_policy(scenario, self.config, self.protocol)
-        with self._place(scenario) as place, ThreadPoolExecutor(1) as pool:
-            if place.notice:
-                console.print(place.notice, soft_wrap=True)
-            # The comparison compiles while the policies train.
-            prepared = pool.submit(prepare, scenario, self.protocol, policy, optimal)
-            trained = train()
-            waiting = time.perf_counter()
-            comparison = prepared.result()
-            waiting = time.perf_counter() - waiting
+        with contextlib.ExitStack() as reserved:
+            place = reserved.enter_context(self._place(scenario))
+            _tell(console, place)
+            with ThreadPoolExecutor(1) as pool:
+                # The comparison compiles while the policies train.
+                prepared = pool.submit(prepare, scenario, self.protocol, policy, optimal)
+                trained = train()
+                waiting = time.perf_counter()
+                comparison = prepared.result()
+                waiting = time.perf_counter() - waiting
             compared = comparison(trained.policy)
             seconds = {**compared.seconds, **trained.seconds}
             seconds["compile"] += waiting
             played = regime.episodes if regime is not None else self.config.updates * self.config.batch
             figures = runs.metrics(scenario, played, self.protocol, compared, seconds)
             described = None if regime is None else regime.to_json()
-            runs.save(place.folder, scenario, self.config, self.hyperparameters, self.protocol, trained, described)
-            _write_results(place.folder, scenario, compared, figures)
-            if self.plots:
-                _draw(place.folder, scenario, compared, trained.policy, trained.curve, self.config.batch)
-        if self.json is not None:
-            files.write_json(self.json, figures)
-        _show(console, scenario, compared, reason)
-        parts = ", ".join(f"{name} {value:.2f} s" for name, value in figures["seconds"].items())
-        took = f"{parts}; in all {time.perf_counter() - begun:.2f} s."
-        console.print(took, *_written(place), soft_wrap=True)
+
+            def save() -> None:
+                with reserved:
+                    folder, config = place.folder, self.config
+                    runs.save(folder, scenario, config, self.hyperparameters, self.protocol, trained, described)
+                    _write_results(folder, scenario, compared, figures)
+
+            def show() -> None:
+                _show(console, scenario, compared, reason)
+                parts = ", ".join(f"{name} {value:.2f} s" for name, value in figures["seconds"].items())
+                took = f"{parts}; in all {time.perf_counter() - begun:.2f} s."
+                console.print(took, *_written(place), soft_wrap=True)
+
+            def draw() -> list[str]:
+                return _draw(place, scenario, compared, trained.policy, trained.curve, self.config.batch)
+
+            deliver((save, *_json(self.json, figures)), show, draw if self.plots else None)
 
     def _place(self, scenario: Scenario) -> contextlib.AbstractContextManager[folders.Place]:
         """The run folder to make."""
@@ -320,20 +327,29 @@ class Evaluate:
         scenario = run.as_seen(scenario, self.overrides)
         changes = {"seed": self.seed, "evaluation_episodes": self.evaluation_episodes}
         protocol = dataclasses.replace(run.protocol, **{k: v for k, v in changes.items() if v is not None})
-        place = runs.new_folder(self.out, overwrite=self.overwrite) if self.out else contextlib.nullcontext(None)
-        with place as new:
-            if new is not None and new.notice:
-                console.print(new.notice, soft_wrap=True)
+        with contextlib.ExitStack() as reserved:
+            place = None
+            if self.out is not None:
+                place = reserved.enter_context(runs.new_folder(self.out, overwrite=self.overwrite))
+                _tell(console, place)
             optimal, reason = find_optimal(scenario, protocol)
             compared = compare(scenario, protocol, run.policy, optimal)
             figures = runs.metrics(scenario, run.metrics["episodes"], protocol, compared, compared.seconds)
-            if new is not None:
-                _write_results(new.folder, scenario, compared, figures)
-                if self.plots:
-                    _draw(new.folder, scenario, compared, run.policy)
-        if self.json is not None:
-            files.write_json(self.json, figures)
-        _show(console, scenario, compared, reason)
+
+            def save() -> None:
+                if place is not None:
+                    with reserved:
+                        _write_results(place.folder, scenario, compared, figures)
+
+            def show() -> None:
+                _show(console, scenario, compared, reason)
+                if place is not None:
+                    console.print(*_written(place), soft_wrap=True)
+
+            def draw() -> list[str]:
+                return [] if place is None else _draw(place, scenario, compared, run.policy)
+
+            deliver((save, *_json(self.json, figures)), show, draw if self.plots else None)
 
 
 _LONG = TrainConfig(episodes=120_000)
@@ -384,25 +400,29 @@ class Optimum:
                 files.check_writable(place)
         if self.figure is not None and self.figure.suffix.lower() != ".png":
             raise UserError(f"--figure: expected a file that ends in .png, got {plain_path(self.figure)}")
+        from aljax import plots
+
+        drawings: dict[Path, Callable[[Path], None]] = {}
         try:
             plan = make_plan(scenario.params, scenario=scenario)
         except UserError as refusal:
             for option, value in (("--start", self.start), ("--figure", self.figure)):
                 if value is not None:
                     raise UserError(f"{option} needs the exact optimum, but {refusal}") from None
-            figures = self._bound(console, scenario, str(refusal))
+            figures, show = self._bound(console, scenario, str(refusal))
         else:
             _refuse(
                 self.given & (_TRAINING | {"from_run"}), f"{scenario.name} has an exact optimum, which needs no policy"
             )
             if self.figure is not None:
-                from aljax import plots
-
                 plots.check_optimum(scenario, plan)
-            figures = self._solve(console, scenario, plan, start)
-        if self.json is not None:
-            figures["seconds"]["in_all"] = round(time.perf_counter() - begun, 4)
-            files.write_json(self.json, figures)
+                drawings[self.figure] = functools.partial(plots.optimum, scenario=scenario, plan=plan, start=start)
+            figures, show = self._solve(console, scenario, plan, start)
+        figures["seconds"]["in_all"] = round(time.perf_counter() - begun, 4)
+        deliver(_json(self.json, figures), show)
+        complaints = plots.draw_all(drawings) if drawings else []
+        if complaints:
+            raise UserError(complaints[0])
 
     def _start(self, scenario: Scenario) -> list[float]:
         """The task vector to start from."""
@@ -419,8 +439,10 @@ class Optimum:
             raise UserError(f"--start: expected {len(names)} numbers with commas, {wanted}; got {plain(self.start)}")
         return values
 
-    def _solve(self, console: Console, scenario: Scenario, plan: Plan, start: list[float]) -> dict[str, Any]:
-        """Exact value, its rollouts, and the actions from one start."""
+    def _solve(
+        self, console: Console, scenario: Scenario, plan: Plan, start: list[float]
+    ) -> tuple[dict[str, Any], Callable[[], None]]:
+        """Exact value, its rollouts, and the actions from one start: the figures, and what shows them."""
         optimal, reason = find_optimal(scenario, self.protocol)
         with (
             bar(console, "solving", self.protocol.seeds, "seeds") as (shown, task),
@@ -431,21 +453,18 @@ class Optimum:
             comparison = pool.submit(compare, scenario, self.protocol, optimal=optimal)
             shortest = pool.submit(optimal_path, scenario.params, start, plan)
         expected, compared, path = summarise(expectations.result()), comparison.result(), shortest.result()
-        if self.figure is not None:
-            from aljax import plots
 
-            with files.whole_file(self.figure) as file:
-                plots.optimum(file, scenario, plan, start)
-        rolled_out = compared.summaries.get("optimal")
-        report.show(console, [report.optimal_table(scenario, expected, rolled_out)])
-        if reason:
-            console.print(reason)
-        report.show(console, [report.path_table(scenario, path)])
+        def show() -> None:
+            report.show(console, [report.optimal_table(scenario, expected, compared.summaries.get("optimal"))])
+            if reason:
+                console.print(reason)
+            report.show(console, [report.path_table(scenario, path)])
+
         figures = runs.metrics(scenario, 0, self.protocol, compared, compared.seconds)
-        return figures | {"exact": expected.to_json()}
+        return figures | {"exact": expected.to_json()}, show
 
-    def _bound(self, console: Console, scenario: Scenario, refusal: str) -> dict[str, Any]:
-        """A bracket, the upper bound from a run's policies or from some trained here."""
+    def _bound(self, console: Console, scenario: Scenario, refusal: str) -> tuple[dict[str, Any], Callable[[], None]]:
+        """A bracket, the upper bound from a run's policies or from some trained here; and what shows it."""
         plan = make_plan(scenario.params, scenario=scenario, relaxed=True)
         announcement = f"No exact optimum: {refusal}. Bounds instead."
         if self.from_run is not None:
@@ -461,10 +480,10 @@ class Optimum:
         total = self.protocol.seeds * self.protocol.evaluation_episodes
         with bar(console, "bounding", total, "starts") as (shown, task):
             found = bracket(scenario, self.protocol, plan, policy, lambda done: shown.update(task, completed=done))
-        report.show(console, [report.bracket_table(scenario, found)])
         policies = {found.policy.partition(",")[0]: found.summary.to_json()}
         figures = runs.header(scenario, trained_on, self.protocol) | {"policies": policies, "seconds": {}}
-        return figures | {"bounds": found.to_json()}
+        show = functools.partial(report.show, console, [report.bracket_table(scenario, found)])
+        return figures | {"bounds": found.to_json()}, show
 
 
 @dataclasses.dataclass(frozen=True)
@@ -513,16 +532,21 @@ def main(args: Sequence[str] | None = None) -> int:
       args: as from the shell, without the program's name; none reads ``sys.argv``.
 
     Returns:
-      The exit status: 0, or 2 for bad input, told in one line on standard error.
+      The exit status: 0; 2 for bad input, told in one line on standard error; if a signal ended it, 128 and its number.
     """
     command = None
     try:
-        console = terminal.console()  # first of all: help, too, is shown on what may not have all characters
-        command = _parse(sys.argv[1:] if args is None else list(args))
-        compiling.use_cache()
-        if isinstance(command, Train):
-            compiling.use_cores()
-        return command.run(console) or 0
+        with process.ended_by_signals(), process.limits_in_one_line():
+            console = terminal.console()  # first of all: help, too, is shown on what may not have all characters
+            command = _parse(sys.argv[1:] if args is None else list(args))
+            compiling.use_cache()
+            if isinstance(command, Train):
+                compiling.use_cores()
+            if not isinstance(command, Sweep | Bench):  # the one starts JAX itself, the other in a process of its own
+                process.check_jax()
+            status = command.run(console) or 0
+            sys.stdout.flush()
+            return status
     except UserError as error:
         complain(error)
         return 2
@@ -530,10 +554,18 @@ def main(args: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        kept = isinstance(command, Sweep)
-        outcome = "finished runs are kept, the same command goes on from there" if kept else "nothing was written"
-        complain(f"interrupted; {outcome}")
+        complain(f"interrupted; {_outcome(command)}")
         return 130
+    except process.Terminated as ended:
+        complain(f"terminated; {_outcome(command)}")
+        return ended.status
+
+
+def _outcome(command: Any) -> str:
+    """What is left of a command that was ended early."""
+    if isinstance(command, Sweep):
+        return "finished runs are kept, the same command goes on from there"
+    return "nothing is half-written"
 
 
 def entry() -> None:
@@ -676,8 +708,21 @@ def _show(console: Console, scenario: Scenario, compared: Compared, no_optimum: 
         console.print(f"No gap to the optimum: {no_optimum}.")
 
 
+def _json(path: Path | None, figures: dict[str, Any]) -> tuple[Callable[[], None], ...]:
+    """What writes the figures where they were asked for, if they were."""
+    return () if path is None else (lambda: files.write_json(path, figures),)
+
+
+def _tell(console: Console, place: folders.Place) -> None:
+    """Says at once if a folder will not be where it was asked for."""
+    if place.notice:
+        console.print(place.notice, soft_wrap=True)
+
+
 def _written(place: folders.Place) -> tuple[str | Text, ...]:
     """Where a folder was written, and why not where it was asked for."""
+    if not place.complete:
+        return ("Nothing was written.",)
     why = (f"({place.notice})",) if place.notice else ()
     return ("Written to", styled(place.path, "bold"), *why)
 
@@ -689,22 +734,29 @@ def _write_results(folder: Path, scenario: Scenario, compared: Compared, figures
 
 
 def _draw(
-    folder: Path,
+    place: folders.Place,
     scenario: Scenario,
     compared: Compared,
     policy: Any,
     curve: Curve | Losses | None = None,
     batch: int = 1,
-) -> None:
-    """The run's pictures; the map of choices is the first seed's."""
+) -> list[str]:
+    """Draws the run's pictures into its folder, and returns complaints; the map of choices is the first seed's."""
+    if not place.complete:
+        return []
     import jax
 
     from aljax import plots
 
+    name, first = scenario.name, jax.tree.map(lambda leaf: np.asarray(leaf)[0], policy)
+    drawings: dict[str, Callable[[Path], None]] = {
+        "components.png": lambda file: plots.components(file, scenario, compared.summaries),
+        "choices.png": lambda file: plots.choices(file, scenario, compared.evaluations, first),
+    }
     if isinstance(curve, Losses):
-        plots.losses(folder / "learning_curves.png", curve, scenario.name)
+        drawings["learning_curves.png"] = lambda file: plots.losses(file, curve, name)
     elif curve is not None:
-        plots.learning_curves(folder / "learning_curves.png", curve, batch, compared.summaries, scenario.name)
-    plots.components(folder / "components.png", scenario, compared.summaries)
-    first = jax.tree.map(lambda leaf: np.asarray(leaf)[0], policy)
-    plots.choices(folder / "choices.png", scenario, compared.evaluations, first)
+        drawings["learning_curves.png"] = lambda file: plots.learning_curves(
+            file, curve, batch, compared.summaries, name
+        )
+    return plots.draw_all({place.path / name: drawing for name, drawing in drawings.items()})

@@ -5,14 +5,14 @@ import contextlib
 import hashlib
 import os
 import platform
-import shutil
-import sys
-import tempfile
-import time
+import secrets
 from pathlib import Path
 from typing import Any
 
 import jax
+import platformdirs
+
+from aljax import hidden
 
 LIMIT = 512 * 2**20
 """Bytes that the cache may take; what was kept longest goes first."""
@@ -29,31 +29,34 @@ def use_cache() -> None:
     """Makes JAX keep what it compiles in the user's cache folder, and find it there.
 
     JAX writes an entry in place, so a process that is killed would leave half of one, over which later processes would
-    stumble for ever. Therefore each process has a folder of its own, with links to what is kept; its new entries are
-    moved among those, whole, when it ends. Only for whole processes: it sets JAX's configuration. Nothing happens if
-    the user has set JAX's own cache, or `VARIABLE` to nothing, or if the folder cannot be written.
+    stumble for ever. Therefore each process has a hidden folder of its own, with links to what is kept; its new entries
+    are moved among those, whole, when it ends; a killed one's folder is removed by the next to start. Only for whole
+    processes: it sets JAX's configuration. Nothing happens if the user has set JAX's own cache, or `VARIABLE` to
+    nothing, or if the folder cannot be written.
     """
     if jax.config.values["jax_compilation_cache_dir"]:  # from the environment too
         return
     root = cache_folder()
     if root is None:
         return
+    held = contextlib.ExitStack()
     try:
         kept = root / f"{jax.__version__}-{_processor()}"
         kept.mkdir(parents=True, exist_ok=True)
-        _clean(root)
-        own = Path(tempfile.mkdtemp(prefix=f"process-{_host()}-{os.getpid()}-", dir=root))
+        hidden.sweep(root)
+        own = held.enter_context(hidden.hidden_folder(root, f"process-{secrets.token_hex(4)}")) / hidden.NEW
         for entry in kept.iterdir():
             with contextlib.suppress(OSError):  # gone meanwhile, or a file system without links: compiled anew
                 os.link(entry, own / entry.name)
     except OSError:
+        held.close()
         return
     # XLA's own caches would put this process's folder into the keys, which then no other process could find.
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     jax.config.update("jax_compilation_cache_dir", str(own))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-    _at_end(own, kept)
+    atexit.register(_keep, own, kept, held)
 
 
 def cache_folder() -> Path | None:
@@ -61,14 +64,7 @@ def cache_folder() -> Path | None:
     named = os.environ.get(VARIABLE)
     if named is not None:
         return Path(named) if named else None
-    home = Path.home()
-    if sys.platform == "darwin":
-        place = home / "Library" / "Caches"
-    elif sys.platform == "win32":
-        place = Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local"))
-    else:
-        place = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-    return place / "aljax"
+    return platformdirs.user_cache_path("aljax", appauthor=False)
 
 
 def use_cores(devices: int | None = None) -> None:
@@ -86,17 +82,13 @@ def use_cores(devices: int | None = None) -> None:
             jax.config.update("jax_num_cpu_devices", devices or cores or 1)
 
 
-def _at_end(own: Path, kept: Path) -> None:
+def _keep(own: Path, kept: Path, held: contextlib.ExitStack) -> None:
     """When this process ends, moves what it compiled to what is kept."""
-
-    @atexit.register
-    def move() -> None:
-        with contextlib.suppress(OSError):
-            for entry in own.iterdir():
-                if not (kept / entry.name).exists():
-                    os.replace(entry, kept / entry.name)
-            _prune(kept.parent)
-        shutil.rmtree(own, ignore_errors=True)
+    with held, contextlib.suppress(OSError):
+        for entry in own.iterdir():
+            if not (kept / entry.name).exists():
+                os.replace(entry, kept / entry.name)
+        _prune(kept.parent)
 
 
 def _prune(root: Path) -> None:
@@ -109,32 +101,6 @@ def _prune(root: Path) -> None:
             break
         entry.unlink(missing_ok=True)
         excess -= size
-
-
-def _clean(root: Path) -> None:
-    """Removes the folders of processes that were killed: of this machine's, and any a week old."""
-    for folder in root.glob("process-*-*-*"):
-        host, pid = folder.name.split("-")[-3:-1]
-        gone = host == _host() and not _runs(int(pid))
-        with contextlib.suppress(OSError):
-            if gone or time.time() - folder.stat().st_mtime > 7 * 86_400:
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _runs(pid: int) -> bool:
-    if sys.platform == "win32":  # where signal 0 would end it
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return True
-
-
-def _host() -> str:
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def _processor() -> str:

@@ -35,6 +35,8 @@ class Place:
     """Where it stands in the end; until then, the place that is reserved for it."""
     notice: str = ""
     """Why that is not where it was asked for, one line; empty where it is."""
+    complete: bool = False
+    """It stands there."""
 
 
 @contextlib.contextmanager
@@ -93,6 +95,7 @@ def new_folder(
             standing = None
         yield found
         _settle(found, names, standing, hidden / OLD, refusal)
+        found.complete = True
 
 
 def _settle(

@@ -5,9 +5,10 @@ would steer the terminal is shown as an escape.
 """
 
 import contextlib
+import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Annotated, Any
 
 from rich.console import Console
@@ -23,7 +24,7 @@ from rich.progress import (
 from rich.text import Text
 from tyro.conf import UseAppendAction, arg
 
-from aljax.errors import one_line
+from aljax.errors import UserError, one_line
 
 Overrides = Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="KEY=VALUE")]
 """An option that changes a number of a scenario, and may be repeated."""
@@ -50,6 +51,11 @@ class LiteralConsole(Console):
         """See `Console.render_str`, through which all strings pass before they are laid out."""
         plain: dict[str, Any] = options | {"markup": False, "emoji": False, "highlight": False}
         return super().render_str(self.shown(text), **plain)
+
+    def on_broken_pipe(self) -> None:
+        """The reader, such as ``head``, has seen enough: the work goes on unseen, for what it saves."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def shown(self, text: str) -> str:
         """How a string is written here."""
@@ -85,6 +91,32 @@ def complain(text: object) -> None:
         line = f"{line[: _MOST // 2]} … {line[-_MOST // 2 :]}"
     if sys.stderr is not None:  # closed: print would take the output in its place
         print(f"aljax: {line}", file=sys.stderr)
+
+
+def deliver(
+    saves: Iterable[Callable[[], None]], show: Callable[[], None], draw: Callable[[], list[str]] | None = None
+) -> None:
+    """Saves results, then shows them, then draws them: whatever fails costs nothing of the rest.
+
+    Args:
+      saves: each writes something; what one cannot write is shown all the same.
+      show: prints.
+      draw: makes pictures, and returns a complaint for each that failed.
+
+    Raises:
+      UserError: something could not be saved.
+    """
+    troubles = []
+    for save in saves:
+        try:
+            save()
+        except UserError as trouble:
+            troubles.append(str(trouble))
+    show()
+    for complaint in draw() if draw is not None else ():
+        complain(complaint)
+    if troubles:
+        raise UserError("; ".join(troubles))
 
 
 @contextlib.contextmanager

@@ -14,6 +14,9 @@ import os, signal, sys
 import jax, jax.monitoring
 from aljax import compiling
 compiling.use_cache()
+if "--idle" in sys.argv:
+    compiling.LIMIT = 250
+    jax.config.update("jax_enable_compilation_cache", False)
 if jax.config.values["jax_compilation_cache_dir"]:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 hits = []
@@ -47,12 +50,12 @@ def test_what_one_process_compiled_the_next_finds(tmp_path):
     assert kept
     assert child(ALJAX_CACHE_DIR=str(tmp_path))[0] >= 1
     assert entries(tmp_path) == kept
-    assert not list(tmp_path.glob("process-*"))  # their own folders are gone
+    assert not list(tmp_path.glob(".process-*"))  # their own folders are gone
 
 
 def test_a_killed_process_leaves_nothing_half_written(tmp_path):
     child("--kill", ALJAX_CACHE_DIR=str(tmp_path))
-    (left,) = tmp_path.glob("process-*")
+    (left,) = tmp_path.glob(".process-*")
     (kept,) = (path for path in tmp_path.iterdir() if path != left)
     assert not list(kept.iterdir())
     assert child(ALJAX_CACHE_DIR=str(tmp_path))[0] == 0
@@ -81,6 +84,18 @@ def test_the_oldest_entries_go_first(tmp_path, monkeypatch):
     monkeypatch.setattr(compiling, "LIMIT", 250)
     compiling._prune(tmp_path)
     assert entries(tmp_path) == ["1-cache", "2-cache"]
+
+
+def test_an_entry_that_a_process_has_a_link_to_counts_once(tmp_path):
+    """The process that prunes has a link of its own to everything that is kept."""
+    child(ALJAX_CACHE_DIR=str(tmp_path))
+    (kept,) = tmp_path.iterdir()
+    for entry in kept.iterdir():
+        entry.unlink()
+    for name in "abc":
+        (kept / f"{name}-cache").write_bytes(bytes(80))
+    child("--idle", ALJAX_CACHE_DIR=str(tmp_path))  # 240 bytes of 250
+    assert entries(tmp_path) == ["a-cache", "b-cache", "c-cache"]
 
 
 def test_the_cache_is_where_the_system_keeps_caches(monkeypatch, tmp_path):

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from tyro.conf import Positional, arg
 
-from aljax import compiling, files, report
+from aljax import compiling, files, process, report
 from aljax.errors import UserError, one_line
 from aljax.numerics import versions
 from aljax.plots import pyplot
@@ -139,6 +139,7 @@ class Sweep:
         except (RuntimeError, ValueError) as error:
             hint = " (no job of Slurm, Open MPI or Kubernetes found?)" if self.distributed else ""
             raise UserError(f"the hosts cannot be joined: {one_line(error)}{hint}") from None
+        process.check_jax()
         if self.devices is not None and self.devices > jax.device_count():
             raise UserError(f"--devices: there are {jax.device_count()}, asked for {self.devices}")
 
