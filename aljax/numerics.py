@@ -13,6 +13,7 @@ from typing import Any
 import jax
 
 import aljax
+from aljax.errors import plain
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 _OPTIONS = (
@@ -67,7 +68,7 @@ def _flat(values: Any) -> Iterator[tuple[str, str]]:
         if isinstance(value, Mapping):
             yield from _flat(value)
         else:
-            yield str(name), str(value)[:200]
+            yield plain(name), plain(value, 200)
 
 
 def _effective(flags: str) -> str:

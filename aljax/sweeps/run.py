@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from aljax.errors import UserError
+from aljax.errors import UserError, plain_path
 from aljax.numerics import numerics, versions
 from aljax.sweeps import results as results_
 from aljax.sweeps.plan import Compiler, SweepPlan, fitting, make_sweep_plan, peak_memory
@@ -223,7 +223,7 @@ def _begun(
     if folder is not None and jax.process_index() == 0:
         try:
             recorded = recorded_lanes(folder, spec)
-            agreed_lanes(str(folder), recorded, lanes)
+            agreed_lanes(plain_path(folder), recorded, lanes)
             if stack is not None and not Store(folder).complete:
                 store = stack.enter_context(opened(folder, spec))
                 recorded = recorded_lanes(folder, spec)
@@ -247,7 +247,7 @@ def _begun(
         recorded, complete = int(state[0]) or None, bool(state[1])
     if refusal is not None:
         raise refusal
-    return _Begun(agreed_lanes(str(folder), recorded, lanes), complete, store, found)
+    return _Begun(agreed_lanes(plain_path(folder or ""), recorded, lanes), complete, store, found)
 
 
 def _digest(value: Any) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from aljax.errors import UserError
+from aljax.errors import UserError, plain_path
 from aljax.sweeps import results as results_
 from aljax.sweeps.plan import Compiler, SweepPlan, fitting, make_sweep_plan
 from aljax.sweeps.programs import Shape, make_mesh
@@ -66,7 +66,7 @@ def search(
     watch, folder = watch or Watch(), None if out is None else Path(out)
     if folder is not None:
         results_.check_parquet()
-        lanes = agreed_lanes(str(folder), recorded_lanes(folder, spec), lanes)
+        lanes = agreed_lanes(plain_path(folder), recorded_lanes(folder, spec), lanes)
         if Store(folder).complete:
             found = results_.read(folder, spec)
             Store(folder).tidy()

@@ -66,7 +66,7 @@ class Store:
             what = _jsonable(spec.fingerprint())
             described = {"format": _FORMAT, "sha256": _digest(what, lanes), "lanes": lanes, "sweep": what}
             files.write_json(self.folder / _ABOUT, described | numerics())
-        agreed_lanes(str(self.folder), recorded, lanes)
+        agreed_lanes(plain_path(self.folder), recorded, lanes)
         if not self.complete:
             with path_errors(self.folder, "cannot be written"):
                 self.chunks.mkdir(exist_ok=True)
@@ -115,8 +115,8 @@ class Store:
                 raise UserError(f"{self.folder / _COMPLETE}: of format {short(manifest.get('format'))}: damaged")
             files.check_digests(self.folder, manifest.get("files"), (_ABOUT, TABLE, CURVES))
         except UserError as error:
-            again = f"to do the sweep again, delete {self.folder / _COMPLETE} and repeat the command"
-            raise UserError(f"{error}; {again}") from None
+            again = f"to do the sweep again, delete {plain_path(self.folder / _COMPLETE)} and repeat the command"
+            raise UserError(f"{plain(one_line(error), 600)}; {again}") from None
 
     def clear(self) -> None:
         """Removes what processes left there that were killed while they wrote."""
@@ -213,7 +213,7 @@ def recorded_lanes(folder: Path, spec: Spec, texts: Mapping[str, str] | None = N
             raise UserError(
                 f"{plain_path(folder)}: holds the results of another sweep ({key} differs): give another --out"
             )
-    check_numerics(str(folder), held)
+    check_numerics(plain_path(folder), held)
     return held["lanes"]
 
 
