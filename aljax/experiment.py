@@ -279,8 +279,8 @@ def check(
     limits.check_hidden(config.hidden)
     for field in dataclasses.fields(hyperparameters):
         limits.check_number(field.name, getattr(hyperparameters, field.name))
+    check_protocol(protocol, scenario)
     if scenario is None:
-        check_protocol(protocol)
         return
     shown = env.observation_size(scenario.params)
     played = ((config.batch, "episodes"), (scenario.horizon, "steps"), (shown, "numbers seen"))
@@ -288,7 +288,6 @@ def check(
     layers = (shown, *config.hidden, env.num_actions(scenario.params))
     weights = sum(before * after for before, after in itertools.pairwise(layers))
     limits.check_size("hidden", "training", (protocol.seeds, "seeds"), (weights, "weights"), (6, "numbers for each"))
-    check_protocol(protocol, scenario)
 
 
 def check_protocol(protocol: Protocol, scenario: Scenario | None = None) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from aljax.errors import UserError, one_line, plain_path, short
+from aljax.errors import UserError, one_line, plain, plain_path, short
 from aljax.hidden import NEW, checked, hidden_folder, in_one_line, probe, sweep
 
 _UNMOVABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV})
@@ -255,7 +255,7 @@ def check_digests(folder: str | Path, listed: Any, needed: Iterable[str] = ()) -
             raise UserError(f"{plain_path(file)}: cannot be read: {error.strerror}") from None
         if found["bytes"] != expected["bytes"]:
             raise UserError(
-                f"{plain_path(file)}: {found['bytes']} bytes, expected {expected['bytes']}: truncated or changed"
+                f"{plain_path(file)}: {found['bytes']} bytes, expected {short(expected['bytes'])}: truncated or changed"
             )
         if found["sha256"] != expected["sha256"]:
             raise UserError(f"{plain_path(file)}: contents differ from the manifest: changed or damaged")
@@ -295,6 +295,14 @@ def read_bytes(file: str | Path, limit: int = _LIMIT) -> bytes:
     return data
 
 
+def _finite(text: str) -> float:
+    """A number that JSON has, and double precision holds."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{short(text)} is not finite")
+    return value
+
+
 def read_json(file: str | Path, limit: int = _LIMIT) -> dict[str, Any]:
     """The object that a JSON file holds.
 
@@ -303,9 +311,9 @@ def read_json(file: str | Path, limit: int = _LIMIT) -> dict[str, Any]:
     """
     data = read_bytes(file, limit)
     try:
-        found = json.loads(data.decode("utf-8"))
+        found = json.loads(data.decode("utf-8"), parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{plain_path(file)}: no valid JSON: {one_line(error)[:200]}") from None
+        raise UserError(f"{plain_path(file)}: no valid JSON: {plain(one_line(error), 200)}") from None
     if not isinstance(found, dict):
         raise UserError(f"{plain_path(file)}: expected a JSON object")
     return found

@@ -6,7 +6,7 @@ holds the size and hash of every file, so a damaged one is recognised before it 
 
 import contextlib
 import dataclasses
-import json
+import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,16 @@ import jax
 import numpy as np
 from flax import serialization
 
-from aljax import folders
-from aljax.errors import UserError, one_line, plain_path, short
-from aljax.experiment import Compared, Protocol, Trained, abstract_policy
+from aljax import folders, toml
+from aljax.env import COMPONENTS
+from aljax.errors import UserError, listed, one_line, path_errors, plain, plain_path, short
+from aljax.experiment import Compared, Protocol, Trained, abstract_policy, check
 from aljax.files import check_digests, digests, read_json, write_json
 from aljax.folders import Place
 from aljax.numerics import numerics, versions
 from aljax.policy import Learned
 from aljax.scenario import Scenario, parse_scenario
-from aljax.train import Curve, Hyperparameters, Losses, TrainConfig
+from aljax.train import Baseline, Curve, Hyperparameters, Losses, Schedule, TrainConfig
 
 _MANIFEST = "manifest.json"
 _METRICS = "metrics.json"
@@ -179,28 +180,91 @@ def load(path: str | Path) -> Run:
     """
     path = Path(path)
     _verify(path)
+    file = path / "config.json"
+    said = _configuration(file)
+    scenario = parse_scenario(
+        toml.read(path / "scenario.toml"),
+        name=said.name,
+        where=plain_path(path / "scenario.toml"),
+        overrides=said.overrides,
+    )
     try:
-        configuration = json.loads((path / "config.json").read_text())
-        named = configuration["scenario"]
-        scenario = parse_scenario(
-            (path / "scenario.toml").read_text(encoding="utf-8"),
-            name=named["name"],
-            where=str(path / "scenario.toml"),
-            overrides=named["overrides"],
-        )
-        shape = configuration["train"]
+        check(said.config, said.hyperparameters, said.protocol, scenario)
+    except UserError as error:
+        raise UserError(f"{plain_path(file)}: {error}") from None
+    curve = _curve(path / "curves.npz", said.curve, said.protocol.seeds)
+    recorded = read_json(path / _METRICS)
+    if type(recorded.get("episodes")) is not int or recorded["episodes"] < 0:
+        what = f"expected a whole number of at least 0, got {short(recorded.get('episodes'))}"
+        raise UserError(f"{plain_path(path / _METRICS)}: episodes: {what}")
+    policy = _restore(path, scenario, said.config, said.protocol)
+    return Run(scenario, said.config, said.hyperparameters, said.protocol, policy, curve, recorded)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Configuration:
+    """What ``config.json`` says, of the right types; whether numbers are in range is not checked yet."""
+
+    name: str
+    overrides: tuple[str, ...]
+    config: TrainConfig
+    hyperparameters: Hyperparameters
+    protocol: Protocol
+    curve: type[Curve] | type[Losses]
+    """Which of them such a run leaves."""
+
+
+def _configuration(file: Path) -> _Configuration:
+    """Reads ``config.json``."""
+    raw = read_json(file)
+    try:
+        name, overrides, shape = raw["scenario"]["name"], raw["scenario"]["overrides"], raw["train"]
+        if not isinstance(overrides, list) or not all(isinstance(text, str) for text in (name, *overrides)):
+            raise TypeError("scenario: expected a name and a list of overrides")
         config = TrainConfig(**(shape | {"hidden": tuple(shape["hidden"])}))
-        numbers = {key: float(value) for key, value in configuration["hyperparameters"].items()}
-        hyperparameters, protocol = Hyperparameters(**numbers), Protocol(**configuration["protocol"])
-        kind = Curve if configuration.get("regime", {}).get("name", "online") == "online" else Losses
-        with np.load(path / "curves.npz", allow_pickle=False) as arrays:
-            curve = kind(**{name: arrays[name] for name in kind._fields})
-        recorded = json.loads((path / "metrics.json").read_text())
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path}: not a run folder of this version: {one_line(error)}") from None
-    return Run(scenario, config, hyperparameters, protocol, _restore(path, scenario, config, protocol), curve, recorded)
+        for key, kind in (("baseline", Baseline), ("schedule", Schedule)):
+            if getattr(config, key) not in typing.get_args(kind):
+                raise ValueError(f"{key}: {short(getattr(config, key))} is none of {listed(typing.get_args(kind))}")
+        if not isinstance(config.normalise, bool):
+            raise TypeError(f"normalise: expected true or false, got {short(config.normalise)}")
+        numbers = {key: float(_text(value)) for key, value in raw["hyperparameters"].items()}
+        regime = raw.get("regime", {"name": "online"})["name"]
+        if regime not in ("online", "supervised", "offline"):
+            raise ValueError(f"regime: unknown name {short(regime)}")
+        curve = Curve if regime == "online" else Losses
+        return _Configuration(
+            name, tuple(overrides), config, Hyperparameters(**numbers), Protocol(**raw["protocol"]), curve
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)
+        raise UserError(f"{plain_path(file)}: damaged, or of another version: {plain(reason, 160)}") from None
+
+
+def _text(value: Any) -> str:
+    """Numbers are written as text, so that infinity has a name."""
+    if not isinstance(value, str):
+        raise TypeError(f"hyperparameters: expected numbers as text, got {short(value)}")
+    return value
+
+
+def _curve(file: Path, kind: type[Curve] | type[Losses], seeds: int) -> Curve | Losses:
+    """Learning curves, an array a figure, each with an entry a seed and update."""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in kind._fields}
+    except Exception as error:  # zipfile, zlib, tokenize and numpy raise a wide variety
+        raise UserError(f"{plain_path(file)}: cannot be read: {plain(one_line(error), 160)}") from None
+    first = found[kind._fields[0]]
+    for name, values in found.items():
+        shape = (seeds, *first.shape[1:2], *([len(COMPONENTS)] if name == "components" else []))
+        if values.dtype.kind != "f" or values.shape != shape or first.ndim != 2:
+            got = f"{values.dtype} of shape {values.shape}"
+            raise UserError(
+                f"{plain_path(file)}: {name}: expected numbers for {seeds} seeds and each update, got {got}"
+            )
+        if not np.isfinite(values).all():
+            raise UserError(f"{plain_path(file)}: {name}: not finite")
+    return kind(**found)
 
 
 def _restore(path: Path, scenario: Scenario, config: TrainConfig, protocol: Protocol) -> Learned:
@@ -211,16 +275,19 @@ def _restore(path: Path, scenario: Scenario, config: TrainConfig, protocol: Prot
         variables = serialization.msgpack_restore(file.read_bytes())
         found = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), variables)
     except Exception as error:  # msgpack raises a wide variety
-        raise UserError(f"{file}: cannot be read: {one_line(error)[:200]}") from None
+        raise UserError(f"{plain_path(file)}: cannot be read: {plain(one_line(error), 160)}") from None
     if found != jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), abstract.variables):
-        raise UserError(f"{file}: weights of another shape than {path / 'config.json'} says")
+        raise UserError(f"{plain_path(file)}: weights of another shape than config.json says")
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables)):
+        raise UserError(f"{plain_path(file)}: weights that are not finite")
     return Learned(jax.device_put(variables), abstract.network)
 
 
 def _verify(path: Path) -> None:
     """Compares a folder with its manifest."""
-    if not path.is_dir():
-        raise UserError(f"{path}: no such run folder")
+    with path_errors(path):
+        if not path.is_dir():
+            raise UserError(f"{plain_path(path)}: no such run folder")
     try:
         manifest = read_json(path / _MANIFEST)
         listed, version = manifest["files"], manifest["format"]

@@ -6,6 +6,7 @@ import json
 import chex
 import numpy as np
 import pytest
+from flax import serialization
 
 from aljax import UserError, files, runs
 from aljax.experiment import Protocol, compare, train_seeds
@@ -107,6 +108,69 @@ def test_a_damaged_checkpoint_with_a_matching_manifest_is_still_one_line(folder)
     assert "\n" not in str(caught.value)
 
 
+def of(*keys, to):
+    """Another value for a key of a JSON file."""
+
+    def change(path):
+        whole = json.loads(path.read_text())
+        inner = whole
+        for key in keys[:-1]:
+            inner = inner[key]
+        inner[keys[-1]] = to
+        path.write_text(json.dumps(whole))
+
+    return change
+
+
+def curves(**changes):
+    """Other learning curves."""
+
+    def change(path):
+        with np.load(path) as arrays:
+            held = dict(arrays)
+        np.savez(path, **{name: changes.get(name, lambda values: values)(values) for name, values in held.items()})
+
+    return change
+
+
+def weights_not_finite(path):
+    held = serialization.msgpack_restore(path.read_bytes())
+    held["params"]["Dense_0"]["bias"] = np.full_like(held["params"]["Dense_0"]["bias"], np.nan)
+    path.write_bytes(serialization.msgpack_serialize(held))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "text"),
+    [
+        ("checkpoint/policy.msgpack", weights_not_finite, "weights that are not finite"),
+        ("curves.npz", lambda path: path.write_bytes(b"no archive"), "cannot be read"),
+        ("curves.npz", curves(cost=lambda values: values * np.nan), "cost: not finite"),
+        ("curves.npz", curves(success=lambda values: values[:1]), "success: expected numbers for 2 seeds"),
+        ("curves.npz", curves(entropy=lambda values: values.astype(int)), "entropy: expected numbers"),
+        ("metrics.json", of("episodes", to="many"), "episodes: expected a whole number"),
+        ("metrics.json", of("policies", "learned", "cost", "mean", to=np.inf), "is not finite"),
+        ("config.json", of("protocol", "seeds", to=0), "seeds: expected a whole number of at least 1"),
+        ("config.json", of("protocol", "seeds", to=10**12), "seeds: expected a whole number of at most"),
+        ("config.json", of("protocol", to=5), "damaged, or of another version"),
+        ("config.json", of("train", "batch", to="20"), "batch: expected a whole number"),
+        ("config.json", of("train", "baseline", to="best"), "baseline: 'best' is none of"),
+        ("config.json", of("train", "normalise", to=1), "normalise: expected true or false"),
+        ("config.json", of("hyperparameters", "trace", to="2"), "trace: expected a number in"),
+        ("config.json", of("hyperparameters", "trace", to=0.5), "expected numbers as text"),
+        ("config.json", of("scenario", "overrides", to="drift=0.5"), "expected a name and a list of overrides"),
+        ("config.json", of("regime", to={"name": "sideways"}), "regime: unknown name"),
+        ("scenario.toml", lambda path: path.write_text("horizon = 3"), "coordinates"),
+    ],
+)
+def test_contents_that_cannot_be_are_refused_though_the_manifest_vouches_for_them(folder, name, change, text):
+    change(folder / name)
+    renew_manifest(folder)
+    with pytest.raises(UserError) as caught:
+        runs.load(folder)
+    assert str(folder / name) in str(caught.value) and text in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_something_that_is_no_run_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match="no such run folder"):
         runs.load(tmp_path / "nowhere")
@@ -175,7 +239,7 @@ def test_a_configuration_of_another_version_is_refused(folder):
     config["train"]["new_option"] = 1
     (folder / "config.json").write_text(json.dumps(config))
     renew_manifest(folder)
-    with pytest.raises(UserError, match="not a run folder of this version"):
+    with pytest.raises(UserError, match="config.json: damaged, or of another version"):
         runs.load(folder)
 
 

@@ -18,6 +18,8 @@ from aljax.env import EnvParams
 from aljax.offline.data import Log
 from aljax.scenario import Scenario
 
+_ROUNDED = 1e-5
+"""What may be an effect of rounding where somebody else wrote the log."""
 LEAST = float(np.finfo(np.float32).tiny)
 """What is divided by must be a normal number: processors take smaller ones for 0."""
 
@@ -181,7 +183,7 @@ def log(found: Log, files: Sequence[bytes], scenario: Scenario) -> list[str]:
     wrong = []
     if len(expected) != len(episodes.action):
         return [f"{len(episodes.action)} episodes, the files have {len(expected)}"]
-    T = scenario.horizon
+    T = max((len(steps) for steps, _ in expected), default=0)
     size, A, L = env.observation_size(scenario.params), len(scenario.action_names), len(found.loggers)
     shapes = {"observation": (T, size), "action": (T,), "costs": (T, 5), "alive": (T,), "probability": (T, L)}
     for name, value in vars(episodes).items():
@@ -216,8 +218,8 @@ def _episode(
     episodes: Any, n: int, steps: Sequence[Mapping[str, Any]], end: Mapping[str, Any], found: Log, scenario: Scenario
 ) -> list[str]:
     """One episode against its rows."""
-    count, wrong = len(steps), []
-    if not steps or not np.array_equal(episodes.alive[n], np.arange(scenario.horizon) < count):
+    count, T, wrong = len(steps), episodes.alive.shape[1], []
+    if not 1 <= count <= scenario.horizon or not np.array_equal(episodes.alive[n], np.arange(T) < count):
         return ["alive is not the steps of the rows"]
     observation = _single([row["observation"] for row in steps])
     if any(type(x) not in (int, float) for row in steps for x in row["observation"]):
@@ -226,7 +228,7 @@ def _episode(
         wrong.append("observations are not the rows'")
     if [scenario.action_names[a] for a in episodes.action[n, :count]] != [row["name"] for row in steps]:
         wrong.append("actions are not the rows'")
-    costs = np.zeros((scenario.horizon, 5), np.float32)
+    costs = np.zeros((T, 5), np.float32)
     for t, row in enumerate(steps):
         if any(type(row[field]) not in (int, float) for field in ("latency_s", "cost_usd", "divergence")):
             wrong.append("a cost is no number")
@@ -236,7 +238,7 @@ def _episode(
     costs[count - 1, 2] = _single(end["violation"])
     if not np.array_equal(episodes.costs[n], costs):
         wrong.append("costs are not the rows'")
-    if bool(episodes.success[n]) is not end["success"] or (end["success"] and end["violation"] > 0):
+    if bool(episodes.success[n]) is not end["success"] or (end["success"] and end["violation"] > _ROUNDED):
         wrong.append("success is not the end's, or goes with a violation")
     own = int(episodes.logger[n])
     if any(row["logger"] != found.loggers[own] for row in (*steps, end)):
@@ -247,7 +249,8 @@ def _episode(
     for t, row in enumerate(steps):
         given = {**(row.get("probabilities") or {})}
         if row.get("probability") is not None:
-            if given.get(found.loggers[own], row["probability"]) != row["probability"]:
+            other = given.get(found.loggers[own])
+            if other is not None and not math.isclose(other, row["probability"], rel_tol=_ROUNDED):
                 wrong.append("probability and probabilities differ")
             given[found.loggers[own]] = row["probability"]
         said = episodes.probability[n, t]
@@ -323,9 +326,12 @@ def arrays(found: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> l
     return wrong
 
 
-def finite_json(value: Any, where: str = "") -> list[str]:
-    """No number that JSON does not have."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return [f"{where or 'the file'} is not finite"]
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [fault for key, inner in items for fault in finite_json(inner, f"{where}.{key}"[:80])]
+def finite_json(whole: Any) -> list[str]:
+    """Numbers in a JSON value that JSON does not have."""
+    left, wrong = [whole], []
+    while left:
+        value = left.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            wrong.append("a number of a JSON file is not finite")
+        left += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return wrong

@@ -1,6 +1,7 @@
 """Good inputs to begin with: scenario texts, sweep files, logs, run folders and sweep folders, small ones."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -206,13 +207,14 @@ def _sweep(folder: Path, scenario: Path, rng: np.random.Generator, *, complete: 
         store.finish({"plan": {}, "compilations": 1, "seconds": {}, "versions": runs.versions()})
 
 
+def digest(data: bytes) -> dict[str, Any]:
+    """What a manifest says of a file."""
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
 def manifest_of(contents: Mapping[str, bytes], manifest: bytes) -> bytes:
     """A manifest whose digests are those of the files, where it has digests."""
-    import hashlib
-
     found = json.loads(manifest)
-    for name in found.get("files", {}):
-        if name in contents:
-            data = contents[name]
-            found["files"][name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    listed = found.get("files", {})
+    listed |= {name: digest(contents[name]) for name in listed if name in contents}
     return json.dumps(found, indent=2).encode()
