@@ -1,5 +1,6 @@
 """Good inputs to begin with: scenario texts, sweep files, logs, run folders and sweep folders, small ones."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -212,9 +213,18 @@ def digest(data: bytes) -> dict[str, Any]:
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def manifest_of(contents: Mapping[str, bytes], manifest: bytes) -> bytes:
-    """A manifest whose digests are those of the files, where it has digests."""
-    found = json.loads(manifest)
-    listed = found.get("files", {})
-    listed |= {name: digest(contents[name]) for name in listed if name in contents}
-    return json.dumps(found, indent=2).encode()
+def sealed(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The same files with every hash made to match: in the manifest, of ``sweep.json`` and in the names of chunks."""
+    found = {}
+    for name, data in files.items():
+        start = name.rpartition("-")[0]
+        found[f"{start}-{digest(data)['sha256'][:16]}.npz" if name.startswith("chunks/") else name] = data
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        about = json.loads(found["sweep.json"])
+        own = json.dumps([about["sweep"], about["lanes"]], sort_keys=True).encode()
+        found["sweep.json"] = json.dumps(about | {"sha256": digest(own)["sha256"]}, indent=2).encode()
+    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+        manifest = json.loads(found["manifest.json"])
+        manifest["files"] |= {name: digest(found[name]) for name in manifest["files"] if name in found}
+        found["manifest.json"] = json.dumps(manifest, indent=2).encode()
+    return found
