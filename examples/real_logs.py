@@ -178,7 +178,9 @@ def ways_of(logs: Logs, penalty: float) -> tuple[np.ndarray, np.ndarray, float]:
     the tasks that it is used on, whether it acts (μ) or is asked about (π).
     """
     folds = folds_of(logs.task, FOLDS)
-    each, mean = cross_fitted(logs.phi, logs.action, logs.alive, logs.logger, folds, len(ACTIONS), penalty=penalty)
+    found = cross_fitted(logs.phi, logs.action, logs.alive, logs.logger, folds, len(ACTIONS), penalty=penalty)
+    each = np.stack([found.probabilities(logs.phi, n) for n in range(len(logs.loggers))], axis=2)
+    mean = found.probabilities(logs.phi)
     n, t = np.nonzero(logs.alive)
     return each, mean, float(np.log(each[n, t, logs.logger[n], logs.action[n, t]]).mean())
 
@@ -191,7 +193,7 @@ def ask(logs: Logs, each: np.ndarray, target: np.ndarray, rows: np.ndarray, outc
     question = Question(
         used, action, logs.alive[rows], target[rows], logs.phi[rows], probability, logger, logs.task[rows]
     )
-    return estimate(question, EstimateSettings(resamples=500))
+    return estimate(question, EstimateSettings(resamples=500, experimental=True))
 
 
 def by_pipeline(logs: Logs, each: np.ndarray) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 from aljax.env import EnvParams
 from aljax.errors import UserError
 from aljax.offline import estimators, model
-from aljax.offline.behaviour import PENALTY, cross_fitted, folds_of
+from aljax.offline.behaviour import Behaviour, cross_fitted, folds_of
 from aljax.offline.data import Log, distributions
 from aljax.offline.estimators import Terms, bootstrap_by_task
 from aljax.policy import Policy
@@ -26,9 +26,13 @@ class EstimateSettings:
     floor: float = 30.0
     """Fewest tasks that importance weights must be worth, in effect; below, what they say is refused."""
     folds: int = 2
-    """Models and fitted probabilities are taken from the other folds' tasks, never from the episode's own."""
-    penalty: float = PENALTY
-    """Where probabilities must be fitted: what draws a logger's way of choosing to that of all together."""
+    """The model of costs to go is taken from the other folds' tasks, never from the episode's own."""
+    penalty: float | None = None
+    """Where probabilities must be fitted: of the fit's squared coefficients, which draws it to the frequencies of
+    actions, and with several loggers each one to all together. None: by the likelihood of held-out tasks."""
+    experimental: bool = False
+    """Also the direct method, whose intervals contain the truth less often than they say where its model is not exactly
+    right."""
     seed: int = 0
     """Of folds, features and resampling."""
 
@@ -55,6 +59,11 @@ class Question:
     """On which task. Integer ``[N]``"""
     model_phi: np.ndarray | None = None
     """Features for the model of costs to go, if others are needed there. ``[N, T, F']``"""
+    sizes: tuple[int, ...] = ()
+    """How many of the first features of `phi` a fit of how loggers choose may look at: what is likeliest on held-out
+    tasks is taken. Without, 1 or all."""
+    names: tuple[str, ...] = ()
+    """Of the loggers, for warnings; without, their numbers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,9 +119,17 @@ class Answer:
 
 
 HARDLY = 0.01
-"""A choice that the logs have this rarely in such a place counts as not logged."""
+"""A choice that the logs have this rarely in such a place counts as not logged. Of more than ten actions none need be
+frequent: this is for ten, and in proportion for more."""
+FIT_FOLDS = 5
+"""Fitted probabilities are taken from fits without the tasks of an episode's fold. Weights are products of their
+inverses, so that what is lost by fitting to fewer tasks counts more than for models."""
+_EPISODES_A_SCORE = 10
+_MOST_SCORES = 1_000
+THRESHOLDS = 16
+"""So many of the features' thresholds may serve to fit how loggers choose, fewer than for the model of costs to go."""
 _MOST_UNLOGGED = 0.05
-_LEAST_COVERED = 0.5
+_MOST_OFF = 0.1
 _MOST_OF_ONE = 0.1
 
 
@@ -124,8 +141,9 @@ def estimate(question: Question, settings: EstimateSettings = EstimateSettings()
       settings: how, and when to refuse.
 
     Returns:
-      The answer: ``direct``, ``per_decision``, ``self_normalised``, ``weighted_doubly_robust``, and with several
-      loggers the last three with ``balanced_`` before.
+      The answer: ``per_decision``, ``self_normalised``, ``weighted_doubly_robust``, and with several loggers the same
+      with ``balanced_`` before, as weights against the logger that happened to act then vary more than they show; and
+      ``direct`` where what is experimental was asked for.
 
     Raises:
       UserError: a probability of a logged action that is 0 or above 1; fewer tasks than folds.
@@ -134,26 +152,28 @@ def estimate(question: Question, settings: EstimateSettings = EstimateSettings()
     folds = folds_of(task, settings.folds, settings.seed)
     missing = _missing(question)
     fitted = tuple(int(n) for n in np.flatnonzero(missing.any((0, 1))))
-    ways, together = cross_fitted(
+    ways = cross_fitted(
         question.phi,
         question.action,
         alive,
         question.logger,
-        folds,
+        folds_of(task, min(FIT_FOLDS, len(np.unique(task))), settings.seed),
         question.target.shape[2],
         penalty=settings.penalty,
         only=fitted,
+        sizes=question.sizes,
     )
     probability = np.array(question.probability, np.float64)
     for n in fitted:
-        chance = np.take_along_axis(ways[:, :, n], question.action[..., None], 2)[..., 0]
+        chance = _chosen(ways.probabilities(question.phi, n), question.action)
         probability[..., n] = np.where(missing[..., n], chance, probability[..., n])
     own = np.take_along_axis(probability, question.logger[:, None, None], 2)[..., 0]
     _check(own, alive)
-    chosen = np.take_along_axis(question.target, question.action[..., None], 2)[..., 0]
-    weights = {"own": estimators.own_weights(chosen, own, alive)}
+    chosen = _chosen(question.target, question.action)
     if len(np.unique(question.logger)) > 1:
-        weights["balanced"] = estimators.balanced_weights(chosen, probability, question.logger, alive)
+        weights = {"balanced": estimators.balanced_weights(chosen, probability, question.logger, alive)}
+    else:
+        weights = {"own": estimators.own_weights(chosen, own, alive)}
 
     sizes, means, warnings, refusals = {}, {}, [], {}
     for kind, w in weights.items():
@@ -165,7 +185,8 @@ def estimate(question: Question, settings: EstimateSettings = EstimateSettings()
         refusals[kind] = _refusal(kind, sizes[kind], means[kind], last, settings)
         if not refusals[kind]:
             warnings += _suspicions(kind, means[kind], by_task[:, -1])
-    unlogged = float((question.target[alive] * (together[alive] < HARDLY)).sum(1).mean())
+    hardly = min(HARDLY, HARDLY * 10 / question.target.shape[2])
+    unlogged = float((question.target * (ways.probabilities(question.phi) < hardly)).sum(2)[alive].mean())
     no_model = ""
     if unlogged > _MOST_UNLOGGED:
         no_model = (
@@ -173,10 +194,17 @@ def estimate(question: Question, settings: EstimateSettings = EstimateSettings()
         )
     if fitted:
         warnings.append("probabilities fitted, not logged: what the loggers saw and the features lack is not corrected")
+    if ways.unfinished:
+        names = ", ".join(question.names[n] if question.names else f"logger {n}" for n in ways.unfinished)
+        warnings.append(f"the fit of how {names} chooses did not converge: its probabilities are not to be relied upon")
 
+    scores = _scores(question, ways) if "own" in weights and fitted else None
     estimates, logged = {}, {}
     for name, outcome in question.outcomes.items():
-        terms, logged_terms = _terms(question, outcome, weights, folds)
+        terms, logged_terms = _terms(question, outcome, weights, folds, settings.experimental)
+        if scores is not None:
+            for label in terms.keys() - {"direct"}:
+                terms[label] = estimators.with_fitted_weights(terms[label], *scores)
         found = {}
         for label, value in terms.items():
             kind = "balanced" if label.startswith("balanced") else "own"
@@ -209,21 +237,49 @@ def question_of(log: Log, policy: Policy, params: EnvParams, seed: int = 0) -> Q
     last = alive & ~np.concatenate([alive[:, 1:], np.zeros_like(alive[:, :1])], axis=1)
     success = np.where(last, episodes.success[:, None], False).astype(np.float64)
     features = model.features_of(episodes.observation, alive, seed=seed)
+    phi = features(episodes.observation)
+    linear = 1 + episodes.observation.shape[2]
     target = _distributions(policy, params, episodes.observation, episodes.action)
     return Question(
         outcomes={"cost": costs, "success": success},
         action=episodes.action,
         alive=alive,
         target=np.asarray(target, np.float64),
-        phi=features(episodes.observation),
+        phi=phi[..., : linear + THRESHOLDS],
         model_phi=features(episodes.observation, steps=True),
         probability=episodes.probability.astype(np.float64),
         logger=episodes.logger,
         task=episodes.task,
+        sizes=(1, linear, linear + THRESHOLDS),
+        names=log.loggers,
     )
 
 
 _distributions = jax.jit(distributions)
+
+
+def _chosen(of_all: np.ndarray, action: np.ndarray) -> np.ndarray:
+    """What belongs to the action that was played. ``[N, T, A]`` to ``[N, T]``"""
+    return np.take_along_axis(of_all, action[..., None], 2)[..., 0]
+
+
+def _scores(question: Question, ways: Behaviour) -> tuple[np.ndarray, float] | None:
+    """Each episode's part in the gradient of a single logger's fit ``[N, F A]``, and the fit's penalty.
+
+    None where they are too many for the episodes: intervals are then somewhat too wide.
+    """
+    way, (episodes, steps, actions) = ways.together.way, question.target.shape
+    if way.features * actions * _EPISODES_A_SCORE > episodes or way.features * actions > _MOST_SCORES:
+        return None
+    found = np.zeros((episodes, way.features, actions))
+    residual = -ways.probabilities(question.phi)
+    np.put_along_axis(
+        residual, question.action[..., None], 1 + np.take_along_axis(residual, question.action[..., None], 2), 2
+    )
+    residual[~question.alive] = 0.0
+    for t in range(steps):
+        found += question.phi[:, t, : way.features, None] * residual[:, t, None]
+    return found.reshape(episodes, -1), way.penalty
 
 
 def _missing(question: Question) -> np.ndarray:
@@ -244,9 +300,12 @@ def _check(own: np.ndarray, alive: np.ndarray) -> None:
 def _refusal(kind: str, size: float, mean: Interval, last: np.ndarray, settings: EstimateSettings) -> str:
     """Why weights of this kind say nothing; empty: they do."""
     if size >= settings.floor:
-        if settings.floor > 0 and mean.high < _LEAST_COVERED:
-            covered = f"the logs cover {100 * mean.estimate:.0f} % of what the policy does (mean weight)"
-            return f"{covered}, or probabilities are wrong"
+        off = not mean.low <= 1.0 <= mean.high and abs(mean.estimate - 1) > _MOST_OFF
+        if settings.floor > 0 and off:
+            shown = f"the weights' mean is {mean.estimate:.3f} [{mean.low:.3f}, {mean.high:.3f}], expected 1"
+            if mean.estimate < 1:
+                shown += f": the logs cover {100 * mean.estimate:.0f} % of what the policy does"
+            return f"{shown}, or probabilities are wrong" if mean.estimate < 1 else f"{shown}: probabilities are wrong"
         return ""
     if not last.any():
         return "no logged episode is one that the policy could have played"
@@ -275,7 +334,7 @@ def _doubts(
     name: str, terms: Mapping[str, Terms], found: Mapping[str, Estimate], question: Question, settings: EstimateSettings
 ) -> list[str]:
     """What speaks against the model: weighted residuals that are not 0 on average, or nothing that could show them."""
-    if found["direct"].interval is None:
+    if "direct" not in found or found["direct"].interval is None:
         return []
     judges = [
         label for label in reversed(list(found)) if label.endswith("weighted_doubly_robust") and found[label].interval
@@ -297,7 +356,7 @@ def _doubts(
 
 
 def _terms(
-    question: Question, outcome: np.ndarray, weights: Mapping[str, np.ndarray], folds: np.ndarray
+    question: Question, outcome: np.ndarray, weights: Mapping[str, np.ndarray], folds: np.ndarray, experimental: bool
 ) -> tuple[dict[str, Terms], Terms]:
     """Every estimator on one outcome, and the plain mean of what was logged."""
     alive, target, action = question.alive, question.target, question.action
@@ -307,9 +366,11 @@ def _terms(
         learn, rows = folds != fold, folds == fold
         fitted = model.fit(phi[learn], action[learn], target[learn], outcome[learn], alive[learn])
         values, v[rows] = fitted.values(phi[rows], target[rows])
-        q[rows] = np.take_along_axis(values, action[rows][..., None], 2)[..., 0]
+        q[rows] = _chosen(values, action[rows])
     q, v = np.where(alive, q, 0.0), np.where(alive, v, 0.0)
-    found = {"direct": estimators.direct(model.fit(phi, action, target, outcome, alive).influence)}
+    found = {}
+    if experimental:
+        found["direct"] = estimators.direct(model.fit(phi, action, target, outcome, alive).influence)
     for kind, w in weights.items():
         before = "" if kind == "own" else "balanced_"
         found[f"{before}per_decision"] = estimators.per_decision(w, outcome)

@@ -72,7 +72,7 @@ def balanced_weights(target: Any, probability: Any, logger: Any, alive: Any) -> 
 
 
 def direct(influence: Any) -> Terms:
-    """The direct method: mean of the model's V̂ at the start, as `aljax.offline.model.direct_terms` gives it."""
+    """The direct method: mean of the model's V̂ at the start, in which `aljax.offline.model.fit` gives each a say."""
     return Terms(np.asarray(influence, np.float64)[:, None], lambda means: means[..., 0])
 
 
@@ -103,6 +103,33 @@ def weighted_doubly_robust(weights: np.ndarray, costs: Any, q: Any, v: Any) -> T
         return _ratios(means[..., : 2 * steps], steps) + _ratios(means[..., 2 * steps :], steps)
 
     return Terms(values, combine)
+
+
+def with_fitted_weights(terms: Terms, scores: Any, penalty: float) -> Terms:
+    """The same estimate, with what fitting the weights' probabilities changes in its scatter.
+
+    Fitted probabilities follow what happened to be logged, and so take out of the estimate what they explain of it:
+    intervals that ignore this are too wide (Hirano, Imbens and Ridder, 2003). To first order what goes is the
+    regression of each episode's influence on its part in the gradient of the fit's likelihood.
+
+    Args:
+      terms: of the estimator.
+      scores: gradient of each episode's log-likelihood. ``[N, D]``
+      penalty: of the fit.
+
+    Returns:
+      Terms with one more column, of mean 0.
+    """
+    values, scores = terms.values, np.asarray(scores, np.float64)
+    others = (values.sum(0) - values) / (len(values) - 1)
+    influence = (len(values) - 1) * (terms.estimate - terms.combine(others))
+    scores = scores - scores.mean(0)
+    gram = scores.T @ scores
+    # Shifting all of an action's logits alike changes nothing: the Gram matrix is singular.
+    gram.flat[:: len(gram) + 1] += penalty + 1e-9 * np.trace(gram) + 1e-300
+    explained = scores @ np.linalg.solve(gram, scores.T @ influence)
+    columns = np.concatenate([values, -explained[:, None]], axis=1)
+    return Terms(columns, lambda means: terms.combine(means[..., :-1]) + means[..., -1])
 
 
 def _before(weights: np.ndarray) -> np.ndarray:

@@ -2,14 +2,13 @@
 
 ``Q(o, a) = φ(o) · θ_a``. As many regressions as an episode has steps, each on the targets that the one before gives
 (Le et al., 2019), so no network has to be trained, and how the estimate answers to each episode's weight has a closed
-form: the direct method gets an honest interval without fitting it anew for every resample. Values that a regression
+form: the direct method gets an interval without fitting it anew for every resample. Values that a regression
 hands to the next stay within what any logged episode came to, as extrapolating regressions of regressions may diverge.
 NumPy, float64.
 """
 
 import dataclasses
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -79,8 +78,13 @@ class Fitted:
 
     def values(self, phi: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
         """Q̂ of all actions ``[N, T, A]`` and V̂ under the policy ``[N, T]``."""
-        q = np.clip(np.asarray(phi) @ self.theta.T, self.low, self.high)
-        return q, (q * np.asarray(target)).sum(-1)
+        phi, target = np.asarray(phi), np.asarray(target)
+        q = np.empty(target.shape)
+        for t in range(target.shape[1]):
+            used = _used(phi[:, t])
+            np.matmul(phi[:, t, used], self.theta[:, used].T, out=q[:, t])
+        q = np.clip(q, self.low, self.high, out=q)
+        return q, (q * target).sum(-1)
 
 
 def fit(phi: Any, action: Any, target: Any, costs: Any, alive: Any) -> Fitted:
@@ -100,61 +104,99 @@ def fit(phi: Any, action: Any, target: Any, costs: Any, alive: Any) -> Fitted:
     alive, action = np.asarray(alive), np.asarray(action)
     episodes, steps = alive.shape
     actions, size = target.shape[2], phi.shape[2]
-    here, after = np.nonzero(alive), (alive[:, 1:]).nonzero()
-    x = phi[here]
-    played, cost = action[here], costs[here]
-    follows = np.zeros((episodes, steps), bool)
-    follows[:, :-1] = alive[:, 1:]
-    goes_on = follows[here]
-    next_phi, next_target = phi[:, 1:][after], target[:, 1:][after]
-    order = np.argsort(played, kind="stable")
-    ends = np.searchsorted(played[order], np.arange(actions + 1))
-    sorted_x = x[order]
-    blocks = [slice(low, high) for low, high in itertools.pairwise(ends)]  # an action's steps, side by side
-    grams = [sorted_x[rows].T @ sorted_x[rows] for rows in blocks]
+    # An action's steps lie side by side.
+    n, t = np.nonzero(alive)
+    order = np.argsort(action[n, t], kind="stable")
+    n, t = n[order], t[order]
+    x, cost = phi[n, t], costs[n, t]
+    ends = np.searchsorted(action[n, t], np.arange(actions + 1))
+    place = np.zeros((episodes, steps), int)
+    place[n, t] = np.arange(len(n))
+    later = [_Later(phi[:, k], target[:, k], alive[:, k], place[:, k - 1]) for k in range(1, steps)]
     ridge = RIDGE * np.mean(x**2) * max(len(x) / actions, 1.0)
-    solvers = [_solver(gram + ridge * np.eye(size)) for gram in grams]
+    blocks = [(a, slice(low, high)) for a, (low, high) in enumerate(itertools.pairwise(ends)) if high > low]
+    regressions = [(a, rows, _Ridge(x[rows], ridge)) for a, rows in blocks]
 
-    def regress(aims: np.ndarray) -> np.ndarray:
-        """``[M]`` to ``[A, F]``."""
-        given = aims[order]
-        return np.stack([solve(sorted_x[rows].T @ given[rows]) for solve, rows in zip(solvers, blocks, strict=True)])
-
-    def chosen(theta: np.ndarray) -> np.ndarray:
-        """φ(o) · θ_a of what was played. ``[M]``"""
-        found = np.empty(len(x))
-        found[order] = np.concatenate([sorted_x[rows] @ theta[a] for a, rows in enumerate(blocks)])
-        return found
-
-    togo = np.cumsum(costs[:, ::-1], axis=1)[:, ::-1][here]
+    togo = np.cumsum(costs[:, ::-1], axis=1)[:, ::-1][n, t]
     low, high = float(togo.min()), float(togo.max())
     theta, residuals, free = np.zeros((actions, size)), [], []
     for _ in range(steps):
         aims = cost.copy()
-        ahead = ((next_phi @ theta.T) * next_target).sum(1)
-        aims[goes_on] += np.clip(ahead, low, high)
-        free.append((ahead > low) & (ahead < high))
+        within = []
+        for step in later:
+            ahead = step.values(theta)
+            aims[step.before] += np.clip(ahead, low, high)
+            within.append((ahead > low) & (ahead < high))
+        free.append(within)
         # Coefficients that few steps tell shrink to the mean of all, not to a cost of 0. The first feature is constant.
         middle = aims.mean()
-        theta = regress(aims - middle)
-        theta[:, 0] += middle
-        residuals.append(aims - chosen(theta))
+        theta, residual = np.zeros((actions, size)), np.empty(len(x))
+        theta[:, 0] = middle
+        for a, rows, regression in regressions:
+            theta[a] += regression.coefficients(aims[rows] - middle)
+            residual[rows] = aims[rows] - x[rows] @ theta[a]
+        residuals.append(residual)
 
     start = np.clip((phi[:, 0] @ theta.T * target[:, 0]).sum(1), low, high)
     # Backwards: what a change of each regression's coefficients does to the value.
-    adjoint = np.einsum("na,nf->af", target[:, 0], phi[:, 0]) / episodes
-    say = np.zeros(len(x))
-    for residual, answers in zip(reversed(residuals), reversed(free), strict=True):
-        through = np.stack([solve(row) for solve, row in zip(solvers, adjoint, strict=True)])
-        pull = chosen(through)
+    adjoint = target[:, 0].T @ phi[:, 0] / episodes
+    say, pull = np.zeros(len(x)), np.zeros(len(x))
+    for residual, within in zip(reversed(residuals), reversed(free), strict=True):
+        for a, rows, regression in regressions:
+            pull[rows] = regression.pull(adjoint[a])
         say += pull * residual
-        adjoint = (next_target * (pull[goes_on] * answers)[:, None]).T @ next_phi
-    influence = start + episodes * np.bincount(here[0], say, minlength=episodes)
+        adjoint = np.zeros((actions, size))
+        for step, answers in zip(later, within, strict=True):
+            step.add(adjoint, pull[step.before] * answers)
+    influence = start + episodes * np.bincount(n, say, minlength=episodes)
     return Fitted(theta, low, high, influence)
 
 
-def _solver(matrix: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    from scipy.linalg import cho_factor, cho_solve
+def _used(phi: np.ndarray) -> np.ndarray:
+    """Which features are not all 0, as those are that belong to other steps. ``[M, F]`` to indices"""
+    return np.flatnonzero((phi != 0).any(0))
 
-    factor = cho_factor(matrix)
-    return lambda right: cho_solve(factor, right, check_finite=False)
+
+class _Later:
+    """The logged steps of one number, all but the first: they follow another."""
+
+    def __init__(self, phi: np.ndarray, target: np.ndarray, alive: np.ndarray, before: np.ndarray) -> None:
+        self.used = _used(phi)
+        self.phi, self.target, self.before = phi[np.ix_(alive, self.used)], target[alive], before[alive]
+
+    def values(self, theta: np.ndarray) -> np.ndarray:
+        """Under the policy. ``[A, F]`` to ``[M]``"""
+        return ((self.phi @ theta[:, self.used].T) * self.target).sum(1)
+
+    def add(self, adjoint: np.ndarray, weights: np.ndarray) -> None:
+        """Adds what the coefficients do to the weighted sum of the values. ``[A, F]``, ``[M]``"""
+        adjoint[:, self.used] += (self.target * weights[:, None]).T @ self.phi
+
+
+class _Ridge:
+    """A ridge regression on one action's steps ``[M, F]``, solved in the smaller of both dimensions.
+
+    So its cost is linear in the steps, however many actions share them: of an action with few steps it is a system of
+    as many equations as steps (the dual), and nothing of size F × F.
+    """
+
+    def __init__(self, x: np.ndarray, ridge: float) -> None:
+        from scipy.linalg import cho_factor
+
+        self.x, self.dual = x, len(x) < x.shape[1]
+        gram = x @ x.T if self.dual else x.T @ x
+        gram.flat[:: len(gram) + 1] += ridge
+        self.factor = cho_factor(gram, overwrite_a=True)
+
+    def _solve(self, right: np.ndarray) -> np.ndarray:
+        from scipy.linalg import cho_solve
+
+        return cho_solve(self.factor, right, check_finite=False)
+
+    def coefficients(self, aims: np.ndarray) -> np.ndarray:
+        """(xᵀx + ridge)⁻¹ xᵀ aims. ``[M]`` to ``[F]``"""
+        return self.x.T @ self._solve(aims) if self.dual else self._solve(self.x.T @ aims)
+
+    def pull(self, direction: np.ndarray) -> np.ndarray:
+        """How far a change of the right-hand side moves values: x (xᵀx + ridge)⁻¹ direction. ``[F]`` to ``[M]``"""
+        return self._solve(self.x @ direction) if self.dual else self.x @ self._solve(direction)
