@@ -1,16 +1,21 @@
 """Scenario files: what they may say, what they become, and how a bad one is refused."""
 
+import dataclasses
 import math
 import re
 
+import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import aljax
 from aljax import UserError, load_scenario, scenario_names
 from aljax.env import COMPONENTS
-from aljax.scenario import KINDS, parse_scenario
+from aljax.scenario import KINDS, parse_scenario, shipped_text
 
+from spoil import spoiled
 from tiny import TINY
 
 
@@ -189,6 +194,37 @@ def test_a_folder_or_a_binary_file_is_refused(tmp_path):
     (tmp_path / "bad.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="cannot be read"):
         load_scenario(tmp_path / "bad.toml")
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_whatever_is_spoiled_in_a_scenario_is_read_or_refused_in_one_line(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "mine.toml"
+    name = data.draw(st.sampled_from(["paper", "service_desk"]))
+    path.write_bytes(data.draw(spoiled(shipped_text(name))))
+    try:
+        scenario = load_scenario(path)
+    except UserError as refused:
+        assert str(refused).isprintable() and len(str(refused)) < 600, refused
+    else:
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(dataclasses.replace(scenario.params, **UNLIMITED))]
+        assert all(np.isfinite(leaf).all() for leaf in leaves)
+        assert all(name.isprintable() for name in (*scenario.action_names, *scenario.coordinate_names))
+
+
+UNLIMITED = {"latency_budget": np.float32(0), "money_budget": np.float32(0)}
+"""Budgets may be infinite."""
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_whatever_is_spoiled_in_an_override_is_taken_or_refused_in_one_line(data):
+    good = ["actions.failure.weak=0.5", "drift.error=1.5", "weights={ latency = 1 }", "horizon=9", "money_budget=inf"]
+    overrides = [data.draw(spoiled(data.draw(st.sampled_from(good)))).decode(errors="surrogateescape") for _ in "ab"]
+    try:
+        parse(TINY, *overrides)
+    except UserError as refused:
+        assert str(refused).isprintable() and len(str(refused)) < 600, refused
 
 
 def test_the_package_offers_what_the_interface_names():

@@ -1,15 +1,17 @@
 """Which runs a sweep consists of, and what is refused before any of them starts."""
 
+import datetime
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aljax import UserError
 from aljax.sweeps.space import Axis, Resolver, Spec, make_spec, read_spec
 
+from spoil import spoiled
 from tiny import TINY
 
 
@@ -136,7 +138,7 @@ AXIS = {"axes": {"entropy": [0.1]}}
         ({"axes": {"scenario": ["papr"]}}, "unknown scenario 'papr'"),
         ({"axes": {"scenario": [3]}}, "axes.scenario: expected names"),
         ({"axes": {"actions.failure.weak": {"low": 0, "high": 2, "steps": 3}}}, "probability must lie in [0, 1]"),
-        ({"axes": {f: {"low": 0.0, "high": 1.0, "steps": 1000} for f in ("entropy", "trace", "running_decay")}},
+        ({"axes": {f: {"low": 0.0, "high": 1.0, "steps": 1000} for f in ("entropy", "trace", "learning_rate")}},
          "1,000,000,000 configurations × 5 seeds = 5,000,000,000 runs; at most 1,000,000"),
         ({"method": "random", "configurations": 10**9, **AXIS}, "at most 1,000,000 make one sweep"),
         ({"method": "random", **AXIS}, "configurations: missing"),
@@ -151,6 +153,38 @@ AXIS = {"axes": {"entropy": [0.1]}}
         ({"set": {"bach": 1}, **AXIS}, "set.bach: unknown key (did you mean batch?)"),
         ({"optimum": "yes", **AXIS}, "optimum: expected true or false"),
         ({"axes": 3}, "axes: expected a table"),
+        # Everything is counted before anything is made.
+        ({"seeds": 0, "axes": {"learning_rate": {"low": 0.1, "high": 0.5, "steps": 10**10}}}, "at least 1, got 0"),
+        ({"axes": {"learning_rate": {"low": 0.1, "high": 0.5, "steps": 10**10}}}, "rate.steps: expected a whole"),
+        ({"axes": {"entropy": {"low": 0, "high": 1, "steps": 10**400}}}, "entropy.steps: expected a whole"),
+        ({"axes": {f"actions.{i}": {"low": 0, "high": 1, "steps": 10**6} for i in range(90)}}, "more than 10^540 conf"),
+        ({"axes": {f"actions.{i}": [1] for i in range(101)}}, "axes: 101 axes, expected at most 100"),
+        ({"seeds": 10**400, **AXIS}, "seeds: expected a whole number of at most 1,000,000, got a whole"),
+        ({"method": "random", "configurations": 10**400, **AXIS}, "more than 10^400 configurations × 5 seeds"),
+        ({"seed": True, **AXIS}, "seed: expected a whole number, got True"),
+        ({"evaluation_episodes": 2**40, **AXIS}, "evaluation_episodes: expected a whole number of at most"),
+        ({"evaluation_episodes": 10**8, **AXIS}, "the evaluation would have 5 seeds × 100,000,000 episodes × 3 steps"),
+        # Numbers that no array holds, wherever they stand.
+        ({"axes": {"learning_rate": {"low": 0, "high": 10**400, "steps": 2}}}, "learning_rate.high: expected a num"),
+        ({"axes": {"learning_rate": [10**400]}}, "axes.learning_rate: expected a number that single precision holds"),
+        ({"axes": {"drift": {"low": 0, "high": 1e39, "steps": 2}}}, "axes.drift.high: must lie within ±1e+09"),
+        ({"axes": {"drift": {"low": 0, "high": 10**400, "steps": 2}}}, "axes.drift.high: must lie within ±1e+09"),
+        ({"axes": {"horizon": {"low": 1, "high": 10**400, "steps": 2}}}, "axes.horizon.high: must lie within ±1e+09"),
+        ({"axes": {"drift": [10**400]}}, "axes.drift: expected a number, text"),
+        ({"axes": {"drift": [math.nan]}}, "drift.error: expected a finite number, got nan"),
+        ({"axes": {"drift": {"low": math.nan, "high": 1, "steps": 2}}}, "axes.drift.low: expected a number, got nan"),
+        ({"axes": {"drift": [datetime.date(1979, 5, 27)]}}, "axes.drift: expected a number, text, true or false"),
+        ({"axes": {"hidden": [[10**12]]}}, "axes.hidden: at most 1,000,000 units a layer"),
+        ({"axes": {"hidden": [[10**6, 10**6]]}}, "hidden: training would have 5 seeds"),
+        ({"axes": {"hidden": [[1] * 33]}}, "axes.hidden: at most 32 layers, got 33"),
+        ({"axes": {"episodes": [10**12]}}, "axes.episodes: expected a whole number of at most 1,000,000,000"),
+        ({"set": {"batch": 10**400}, **AXIS}, "set.batch: expected a whole number of at most"),
+        ({"axes": {"actions": {"failure": {"weak": {"x": {"y": [0.5]}}}}}}, "actions.weak.failure"),
+        ({"scenario": "\0"}, "axes: at least one axis"),
+        ({"scenario": "\0", **AXIS}, "unknown scenario"),
+        ({"axes": {"scenario": ["a" * 5_000]}}, "unknown scenario"),
+        ({"method": [1] * 10**5, **AXIS}, "method: expected one of"),
+        ({"x" * 10**6: 1}, "unknown key"),
     ],
 )  # fmt: skip
 def test_a_bad_sweep_is_refused_in_one_line(tiny, raw, message):
@@ -159,7 +193,7 @@ def test_a_bad_sweep_is_refused_in_one_line(tiny, raw, message):
         for point in spec.points():  # what only shows at some points
             Resolver(spec).job(point)
     assert str(refused.value).startswith("my.toml: ") and message in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert str(refused.value).isprintable() and len(str(refused.value)) < 600
 
 
 @pytest.mark.parametrize(("text", "message"), [("axes = [", "not valid TOML"), (None, "cannot be read")])
@@ -180,3 +214,40 @@ def test_options_go_in_place_of_the_file_s_values(tmp_path, tiny):
     spec = read_spec(path, {"seeds": 2, "set": {"episodes": 80}})
     assert spec.protocol.seeds == 2 and spec.fixed == {"batch": 20, "episodes": 80}
     assert spec.axes[0].key == "weights.latency"
+
+
+SWEEP = """
+scenario = "TINY"
+seeds = 3
+method = "sobol"
+configurations = 8
+
+[set]
+episodes = 60
+hidden = [4, 4]
+weights.money = 2.0
+
+[axes]
+learning_rate = { low = 0.001, high = 0.1, log = true }
+baseline = ["none", "critic"]
+horizon = { low = 2, high = 9 }
+normalise = { choice = [true, false] }
+"actions.failure.weak" = [0.0, 0.5]
+"""
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_whatever_is_spoiled_in_a_sweep_is_read_or_refused_in_one_line(tmp_path_factory, data):
+    folder = tmp_path_factory.getbasetemp()
+    (folder / "tiny.toml").write_text(TINY)
+    path = folder / "sweep.toml"
+    path.write_bytes(data.draw(spoiled(SWEEP.replace("TINY", f"{folder}/tiny.toml"))))
+    try:
+        spec = read_spec(path)
+        points = spec.points() if spec.runs < 1_000 else []
+        jobs = [Resolver(spec).job(point) for point in points[:: max(1, len(points) - 1)]]
+    except UserError as refused:
+        assert str(refused).isprintable() and len(str(refused)) < 900, refused
+    else:
+        assert 1 <= spec.runs <= 1_000_000 and all(job.scenario.horizon >= 1 for job in jobs)

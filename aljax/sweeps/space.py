@@ -4,23 +4,23 @@ An axis has the name of what it varies: a field of `TrainConfig` or `Hyperparame
 scenario that ``--set`` takes, such as ``weights.latency`` or ``actions.failure.search``.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import functools
 import itertools
-import json
 import math
-import tomllib
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import scipy.stats
 
-from aljax.errors import UserError, one_line
-from aljax.experiment import Protocol, check
+from aljax import limits, toml
+from aljax.errors import UserError, listed, plain, plain_path, short
+from aljax.experiment import Protocol, check, check_protocol
 from aljax.scenario import Scenario, parse_scenario, read_scenario
 from aljax.train import Hyperparameters, TrainConfig
 
@@ -30,6 +30,8 @@ METHODS = ("grid", *SAMPLED, *ADAPTIVE)
 """How points are chosen: every combination; drawn; or by a search that looks at the results so far."""
 MOST_RUNS = 1_000_000
 """Runs of one sweep at most."""
+MOST_AXES = 100
+"""Axes of one sweep at most."""
 
 _CONFIG = {field.name: field for field in dataclasses.fields(TrainConfig)}
 _NUMBERS = {field.name: field for field in dataclasses.fields(Hyperparameters)}
@@ -217,13 +219,15 @@ class Resolver:
         name = str(values.pop("scenario", self.spec.scenario))
         config = TrainConfig(**{key: _frozen(values.pop(key)) for key in _CONFIG if key in values})
         numbers = Hyperparameters(**{key: float(values.pop(key)) for key in _NUMBERS if key in values})
-        overrides = tuple(f"{key}={_toml(value)}" for key, value in values.items())
+        overrides = tuple(f"{key}={toml.dump(value)}" for key, value in values.items())
         try:
             check(config, numbers, self.spec.protocol)
-            return Job(self._scenario(name, overrides), config, numbers)
+            scenario = self._scenario(name, overrides)
+            check(config, numbers, self.spec.protocol, scenario)
+            return Job(scenario, config, numbers)
         except UserError as error:
-            shown = ", ".join(f"{key} = {_toml(value)}" for key, value in zip(self.keys, point, strict=True))
-            raise UserError(f"{self.spec.where}: at {shown or 'the only point'}: {error}") from None
+            shown = (f"{key} = {plain(toml.dump(value))}" for key, value in zip(self.keys, point, strict=True))
+            raise UserError(f"{self.spec.where}: at {listed(shown, 160) or 'the only point'}: {error}") from None
 
     def _scenario(self, name: str, overrides: tuple[str, ...]) -> Scenario:
         found = self._scenarios.get((name, overrides))
@@ -246,18 +250,11 @@ def read_spec(path: str | Path, changes: Mapping[str, Any] | None = None) -> Spe
     Raises:
       UserError: one line naming the file, the key and the reason.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {one_line(error)}") from None
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: not valid TOML: {one_line(error)}") from None
+    raw = toml.parse(toml.read(path), plain_path(path))
     changes = dict(changes or {})
     if isinstance(raw.get("set", {}), dict):
         changes["set"] = raw.get("set", {}) | changes.get("set", {})
-    return make_spec(raw | changes, str(path))
+    return make_spec(raw | changes, plain_path(path))
 
 
 def parsed_setting(text: str) -> tuple[str, Value]:
@@ -268,12 +265,8 @@ def parsed_setting(text: str) -> tuple[str, Value]:
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise UserError(f"--set {text}: expected key=value, for instance batch=60")
-    try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        message = f'--set {text}: {value.strip()!r} is not a TOML value (number, true, [..], "text")'
-        raise UserError(message) from None
+        raise UserError(f"--set {plain(text)}: expected key=value, for instance batch=60")
+    return key.strip(), toml.parse_value(value, f"--set {plain(text)}")
 
 
 def make_spec(raw: Mapping[str, Any], where: str = "sweep") -> Spec:
@@ -294,16 +287,16 @@ class _Reader:
                 self.fail(key, f"unknown key{_near(key, _KEYS)}: expected one of {', '.join(_KEYS)}")
         method = raw.get("method", "grid")
         if method not in METHODS:
-            self.fail("method", f"expected one of {', '.join(METHODS)}, got {method!r}")
-        protocol = Protocol(
-            **{name: self.whole(name, getattr(Protocol, name)) for name in ("seeds", "seed", "evaluation_episodes")}
-        )
+            self.fail("method", f"expected one of {', '.join(METHODS)}, got {short(method)}")
+        protocol = Protocol(**{name: raw[name] for name in ("seeds", "seed", "evaluation_episodes") if name in raw})
+        with self.told():
+            check_protocol(protocol)
         scenario = raw.get("scenario", "paper")
         if not isinstance(scenario, str):
-            self.fail("scenario", f"expected a name or the path of a TOML file, got {scenario!r}")
+            self.fail("scenario", f"expected a name or the path of a TOML file, got {short(scenario)}")
         optimum = raw.get("optimum", True)
         if not isinstance(optimum, bool):
-            self.fail("optimum", f"expected true or false, got {optimum!r}")
+            self.fail("optimum", f"expected true or false, got {short(optimum)}")
         fixed = dict(self.flat(self.table("set"), "set", axes=False))
         for key, value in fixed.items():
             self.value(f"set.{key}", key, value)
@@ -312,6 +305,8 @@ class _Reader:
         axes = tuple(self.axis(key, value) for key, value in self.flat(self.table("axes"), "axes", axes=True))
         if not axes:
             self.fail("axes", "at least one axis is needed, for instance learning_rate = [0.01, 0.02]")
+        if len(axes) > MOST_AXES:
+            self.fail("axes", f"{len(axes):,} axes, expected at most {MOST_AXES}")
         for axis in axes:
             if axis.key in fixed:
                 self.fail(f"set.{axis.key}", "is an axis as well")
@@ -325,13 +320,14 @@ class _Reader:
         else:
             if "configurations" not in raw:
                 self.fail("configurations", f"missing: how many points should {method} draw?")
-            count = self.whole("configurations", 0)
-            if count < 1:
-                self.fail("configurations", f"expected a whole number of at least 1, got {count}")
+            count = raw["configurations"]
+            if type(count) is not int or count < 1:
+                self.fail("configurations", f"expected a whole number of at least 1, got {short(count)}")
         runs = count * protocol.seeds
         if runs > MOST_RUNS:
             most = f"at most {MOST_RUNS:,} make one sweep"
-            raise UserError(f"{self.where}: {count:,} configurations × {protocol.seeds} seeds = {runs:,} runs; {most}")
+            made = f"{_count(count)} configurations × {protocol.seeds:,} seeds = {_count(runs)} runs"
+            raise UserError(f"{self.where}: {made}; {most}")
         if method == "grid":  # whole numbers of a range may coincide: then it has fewer than its steps
             axes = tuple(a if a.choices else dataclasses.replace(a, choices=a.grid()) for a in axes)
         spec = Spec(axes, scenario, fixed, method, 0 if method == "grid" else count, protocol, optimum, self.where)
@@ -339,18 +335,21 @@ class _Reader:
         return spec
 
     def fail(self, key: str, reason: str) -> NoReturn:
-        raise UserError(f"{self.where}: {key}: {reason}")
+        raise UserError(f"{self.where}: {plain(key, 80)}: {reason}")
 
-    def whole(self, key: str, default: int) -> int:
-        value = self.raw.get(key, default)
-        if type(value) is not int:
-            self.fail(key, f"expected a whole number, got {value!r}")
-        return value
+    @contextlib.contextmanager
+    def told(self, where: str = "", key: str = "") -> Iterator[None]:
+        """Says of a refusal of an option in which file it is, and where there."""
+        try:
+            yield
+        except UserError as error:
+            message = str(error)
+            raise UserError(f"{self.where}: {where}{message.removeprefix(key)}") from None
 
     def table(self, key: str) -> Mapping[str, Any]:
         value = self.raw.get(key, {})
         if not isinstance(value, Mapping):
-            self.fail(key, f"expected a table [{key}], got {value!r}")
+            self.fail(key, f"expected a table [{key}], got {short(value)}")
         return value
 
     def flat(self, table: Mapping[str, Any], where: str, *, axes: bool) -> Iterable[tuple[str, Any]]:
@@ -376,11 +375,13 @@ class _Reader:
         if choices is not None:
             if not isinstance(choices, list) or not choices:
                 self.fail(
-                    where, f"expected a list of at least one value, or a table with low and high, got {choices!r}"
+                    where, f"expected a list of at least one value, or a table with low and high, got {short(choices)}"
                 )
+            if len(choices) > MOST_RUNS:
+                self.fail(where, f"{len(choices):,} values, expected at most {MOST_RUNS:,}")
             for value in choices:
                 self.value(where, key, value)
-            if len({_toml(value) for value in choices}) < len(choices):
+            if len({toml.dump(value) for value in choices}) < len(choices):
                 self.fail(where, "a value stands twice")
             return Axis(key, tuple(choices))
         return self.range(where, key, body)
@@ -392,8 +393,10 @@ class _Reader:
         ends = []
         for end in ("low", "high"):
             value = body.get(end)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                self.fail(f"{where}.{end}", "missing" if value is None else f"expected a number, got {value!r}")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < math.inf:
+                self.fail(f"{where}.{end}", "missing" if value is None else f"expected a number, got {short(value)}")
+            if key not in _CONFIG and key not in _NUMBERS and not abs(value) <= limits.LARGEST:
+                self.fail(f"{where}.{end}", f"must lie within ±{limits.LARGEST:g}, got {short(value)}")
             self.value(f"{where}.{end}", key, value)
             ends.append(value)
         low, high = ends
@@ -401,11 +404,13 @@ class _Reader:
             self.fail(where, f"an empty range: low {low:g} is not below high {high:g}")
         log, steps = body.get("log", False), body.get("steps", 0)
         if not isinstance(log, bool):
-            self.fail(f"{where}.log", f"expected true or false, got {log!r}")
+            self.fail(f"{where}.log", f"expected true or false, got {short(log)}")
         if log and low <= 0:
             self.fail(where, f"a logarithmic range starts above 0, got {low:g}")
         if type(steps) is not int or (steps < 2 and "steps" in body):
-            self.fail(f"{where}.steps", f"expected a whole number of at least 2, got {steps!r}")
+            self.fail(f"{where}.steps", f"expected a whole number of at least 2, got {short(steps)}")
+        if steps > MOST_RUNS:
+            self.fail(f"{where}.steps", f"expected a whole number of at most {MOST_RUNS:,}, got {short(steps)}")
         return Axis(key, low=low, high=high, log=log, integer=integer, steps=steps)
 
     def known(self, where: str, key: str) -> None:
@@ -417,24 +422,34 @@ class _Reader:
         self.fail(where, f"unknown {what}{_near(key, known)}: expected one of {', '.join(known)}")
 
     def value(self, where: str, key: str, value: Any) -> None:
-        """Refuses a value of the wrong type. Whether a scenario takes a number is for the scenario to say."""
+        """Refuses a value of the wrong type or out of range. Whether a scenario takes a number is its own to say."""
         self.known(where, key)
         if key == "scenario":
             if not isinstance(value, str):
-                self.fail(where, f"expected names or paths of scenarios, got {value!r}")
+                self.fail(where, f"expected names or paths of scenarios, got {short(value)}")
         elif key == "hidden":
             if not isinstance(value, list) or not all(type(units) is int and units > 0 for units in value):
-                self.fail(where, f"expected lists of units, such as [64] or [32, 32], got {value!r}")
+                self.fail(where, f"expected lists of units, such as [64] or [32, 32], got {short(value)}")
+            with self.told(where, key):
+                limits.check_hidden(value)
         elif key in _CONFIG:
             wanted = _CONFIG[key].type
             names = typing.get_args(wanted)
             if names and value not in names:
-                self.fail(where, f"expected one of {', '.join(names)}, got {value!r}")
+                self.fail(where, f"expected one of {', '.join(names)}, got {short(value)}")
             if not names and type(value) is not wanted:
                 kind = "true or false" if wanted is bool else "a whole number"
-                self.fail(where, f"expected {kind}, got {value!r}")
-        elif key in _NUMBERS and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            self.fail(where, f"expected a number, got {value!r}")
+                self.fail(where, f"expected {kind}, got {short(value)}")
+            if wanted is int:
+                with self.told(where, key):
+                    limits.check_whole(key, value)
+        elif key in _NUMBERS:
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                self.fail(where, f"expected a number, got {short(value)}")
+            with self.told(where, key):
+                limits.check_number(key, value)
+        elif not _writable(value):
+            self.fail(where, f"expected a number, text, true or false, a list or a table, got {short(value)}")
 
     def scenario_keys(self, spec: Spec) -> None:
         """Tries one value of every axis of the scenario, so that a wrong key is told by its axis, before the work."""
@@ -447,11 +462,19 @@ def _near(key: str, known: Sequence[str]) -> str:
     return f" (did you mean {near[0]}?)" if near else ""
 
 
-def _toml(value: Value) -> str:
-    """A value as TOML writes it."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    return json.dumps(value)
+def _count(number: int) -> str:
+    """A count for people; of too many to imagine, how many digits it has."""
+    return f"{number:,}" if number < 10**15 else f"more than 10^{int(math.log10(number))}"
+
+
+def _writable(value: Value, depth: int = 0) -> bool:
+    """TOML has it: what a scenario's key might take."""
+    if isinstance(value, (list, dict)):
+        inner = value.values() if isinstance(value, dict) else value
+        return depth < 4 and all(_writable(each, depth + 1) for each in inner)
+    if isinstance(value, int):
+        return abs(value) < 2**63
+    return isinstance(value, (float, str))
 
 
 def _frozen(value: Value) -> Value:
