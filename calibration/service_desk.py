@@ -9,7 +9,7 @@ is written.
 
 What is counted:
 
-- A *run* ends at its row of kind `end`; AgentDojo's episode names repeat, so rows are not grouped by name.
+- A *run* is an episode; AgentDojo's names of episodes repeat, so one that goes on after its end is another run.
 - A call is a *retry* if the run's tool call before it was of the same tool and failed. Turns of the model and of
   the user between the two do not matter: the model speaks before every call.
 - The retry rate pools calls that the agents chose after they failed, so it mixes what fails because it failed
@@ -19,16 +19,16 @@ What is counted:
 """
 
 import argparse
-import gzip
-import json
 import sys
 import tomllib
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+from aljax.errors import UserError, short
+from aljax.offline.files import read_episodes
 
 SHIPPED = Path(__file__).resolve().parents[1] / "aljax" / "scenarios" / "service_desk.toml"
 FILES = ("agentdojo", "tau2", "taubench")
@@ -45,10 +45,6 @@ ASSUMED_FEE = 6.0
 
 Row = dict[str, Any]
 Run = list[Row]
-
-
-class LogError(Exception):
-    """The logs cannot be used; the message is one line that says why."""
 
 
 @dataclass(frozen=True)
@@ -84,41 +80,16 @@ class Number:
 
 
 def read_runs(path: Path) -> list[Run]:
-    """The runs in one log file, the row of kind `end` last in each. Raises `LogError`."""
+    """The runs in one log file, the row of kind `end` last in each; what is null is left out. Raises `UserError`."""
     runs: list[Run] = []
-    rows: Run = []
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                row = json.loads(line)
-                if not _well_formed(row):
-                    raise LogError(f"{path}: line {number} is not a row of a log")
-                rows.append(row)
-                if row["kind"] == "end":
-                    runs.append(rows)
-                    rows = []
-    except FileNotFoundError:
-        raise LogError(f"{path}: no such file") from None
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise LogError(f"{path}: cannot be read as gzip text: {error}") from None
-    except json.JSONDecodeError as error:
-        raise LogError(f"{path}: line {number} is not JSON: {error.msg}") from None
-    if rows:
-        raise LogError(f"{path}: the last run has no row of kind 'end': the file is cut short")
-    if not runs:
-        raise LogError(f"{path}: holds no runs")
+    for episode in read_episodes(path):
+        rows = [*episode.steps, episode.end]
+        for number, row in zip(episode.rows, rows, strict=True):
+            if row["kind"] in ("tool", "escalate") and row.get("ok") is None:
+                raise UserError(f"{path}, row {number}: ok: expected true or false: did {short(row['name'])} work?")
+        about = {"task": episode.task}
+        runs.append([about | {key: value for key, value in row.items() if value is not None} for row in rows])
     return runs
-
-
-def _well_formed(row: Any) -> bool:
-    """A row has what the counting uses, with the right types."""
-    if not isinstance(row, dict):
-        return False
-    if not all(isinstance(row.get(key), str) for key in ("kind", "task", "logger")):
-        return False
-    if row["kind"] in ("tool", "escalate"):
-        return isinstance(row.get("name"), str) and isinstance(row.get("ok"), bool)
-    return all(isinstance(row.get(key, 0.0), (int, float)) for key in ("latency_s", "cost_usd"))
 
 
 def failure_rates(runs: Iterable[Run], family: tuple[str, ...] = ("",)) -> Rates:
@@ -138,10 +109,10 @@ def failure_rates(runs: Iterable[Run], family: tuple[str, ...] = ("",)) -> Rates
 
 
 def mean_of(runs: Iterable[Run], field: str, chosen: Callable[[Row], bool]) -> tuple[float, int]:
-    """The mean of a field over the chosen rows that have it, and how many they are. Raises `LogError`."""
+    """The mean of a field over the chosen rows that have it, and how many they are. Raises `UserError`."""
     values = [row[field] for run in runs for row in run if chosen(row) and field in row]
     if not values:
-        raise LogError(f"the logs hold no {field} of the rows asked for")
+        raise UserError(f"the logs hold no {field} of the rows asked for")
     return fmean(values), len(values)
 
 
@@ -151,9 +122,9 @@ def in_domains(runs: Iterable[Run], *domains: str) -> list[Run]:
 
 
 def ratio(part: int, whole: int, what: str) -> float:
-    """A share. Raises `LogError` where there is nothing to count."""
+    """A share. Raises `UserError` where there is nothing to count."""
     if not whole:
-        raise LogError(f"the logs hold no {what}")
+        raise UserError(f"the logs hold no {what}")
     return part / whole
 
 
@@ -260,11 +231,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if not options.traces.is_dir():
-            raise LogError(f"{options.traces}: no such folder")
+            raise UserError(f"{options.traces}: no such folder")
         logs = {name: read_runs(options.traces / f"{name}.jsonl.gz") for name in FILES}
         numbers = derive(logs)
         scenario = tomllib.loads(SHIPPED.read_text(encoding="utf-8"))
-    except (LogError, OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UserError, OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         message = f"{SHIPPED}: {error}" if isinstance(error, tomllib.TOMLDecodeError) else str(error)
         print(f"service_desk.py: {message}", file=sys.stderr)
         return 2

@@ -96,14 +96,22 @@ def choices(steps: Sequence[Mapping[str, Any]], end: Mapping[str, Any]) -> tuple
     return tuple(found)
 
 
+def known(row: Mapping[str, Any], field: str) -> float:
+    """A number of a row, NaN where it has none."""
+    return np.nan if row.get(field) is None else row[field]
+
+
 def runs_of(path: Path) -> list[Run]:
     """The runs in a file but those without any choice (AgentDojo has one, a failure)."""
     found = []
     for episode in read_episodes(path):
         steps, end = episode.steps, episode.end
+        for row, step in zip(episode.rows, steps, strict=False):
+            if step["kind"] == "tool" and step.get("ok") is None:
+                raise UserError(f"{path}, row {row}: ok: expected true or false: did the tool work?")
         greets = len(steps) > 1 and steps[1]["kind"] == "clarify"  # a canned greeting, which costs nothing
-        prices = [step.get("cost_usd", np.nan) for step in steps[greets:] if step["kind"] == "llm"]
-        seconds = end.get("duration_s", np.nan)
+        prices = [known(step, "cost_usd") for step in steps[greets:] if step["kind"] == "llm"]
+        seconds = known(end, "duration_s")
         dollars = sum(prices) if prices else np.nan
         found.append(Run(episode.task, episode.logger, choices(steps, end), end["success"], seconds, dollars))
     return [run for run in found if run.choices]

@@ -1,12 +1,16 @@
 """Logs in files: what is written is what is read, and what is wrong is one line with its row."""
 
+import copy
 import dataclasses
 import gzip
 import json
+import re
 
 import jax
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from aljax import UserError
 from aljax.cli import main
@@ -371,6 +375,84 @@ def test_a_shorter_data_set_is_padded_to_be_joined(log):
     both = joined([log, short])
     assert both.episodes.action.shape == (90, 3) and not both.episodes.alive[60:, 1:].any()
     assert np.isnan(both.episodes.probability[60:, 1:]).all() and (both.episodes.costs[60:, 1:] == 0).all()
+
+
+VALUES = st.one_of(
+    st.sampled_from([None, True, False, 0, 1, -1, 0.5, 1e39, -1e39, 1e-50, 1e308, 10**18, 2.5e9, 1.0000001, "", "x"]),
+    st.sampled_from([[], {}, [1.0] * 8, [True] * 8, ["x"] * 8, [1e39] * 8, {"latency": 1}, {"mixed": 0}, {"weak": 1}]),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=4),
+)
+STEP = ["t", "name", "ok", "latency_s", "cost_usd", "divergence", "observation", "probability", "probabilities"]
+END = ["success", "violation", "scenario", "digest", "environment"]
+SPOILED = st.tuples(
+    st.integers(0, 11),
+    st.sampled_from(["set", "entry", "delete", "drop", "double", "swap", "bytes"]),
+    st.sampled_from(["episode", "task", "logger", "kind", *STEP, *END]),
+    VALUES,
+    st.integers(0, 300),
+)
+
+
+def _spoil(rows, spoiled):
+    """Lines of a file from rows that something was done to."""
+    rows, cuts = copy.deepcopy(rows), []
+    for where, how, field, value, place in spoiled:
+        if not rows:
+            break
+        n, value = where % len(rows), copy.deepcopy(value)
+        if how == "set":
+            rows[n][field] = value
+        elif how == "entry" and isinstance(rows[n].get(field), list | dict) and rows[n][field]:
+            keys = list(range(len(rows[n][field]))) if isinstance(rows[n][field], list) else list(rows[n][field])
+            rows[n][field][keys[place % len(keys)]] = value
+        elif how == "delete":
+            rows[n].pop(field, None)
+        elif how == "drop":
+            rows.pop(n)
+        elif how == "double":
+            rows.insert(place % len(rows), copy.deepcopy(rows[n]))
+        elif how == "swap":
+            rows[n], rows[place % len(rows)] = rows[place % len(rows)], rows[n]
+        else:
+            cuts.append((place, str(value).encode("utf-8", "replace")))
+    text = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    for place, piece in cuts:
+        at = place * len(text) // 301
+        text = text[:at] + piece + text[at + len(piece) :]
+    return text
+
+
+@pytest.fixture(scope="module")
+def few(log, tmp_path_factory):
+    """Four episodes' rows."""
+    path = tmp_path_factory.mktemp("few") / "few.jsonl"
+    write_log(path, log.take(np.array([0, 1, 30, 31])), SCENARIO)
+    return [json.loads(line) for line in path.read_text().splitlines()], path
+
+
+@settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(SPOILED, min_size=1, max_size=3), st.booleans())
+def test_a_spoiled_log_is_read_to_sound_numbers_or_refused_in_one_line(few, spoiled, other_scenario):
+    rows, path = few
+    path = path.with_name("spoiled.jsonl")
+    path.write_bytes(_spoil(rows, spoiled))
+    try:
+        log = read_log(path, SCENARIO, other_scenario=other_scenario)
+    except UserError as refusal:
+        text = str(refusal)
+        assert re.search(r"spoiled\.jsonl(, row \d+: |: empty)", text), text
+        assert text.isprintable() and len(text) < len(str(path)) + 600
+        return
+    episodes = log.episodes
+    assert len(log) == len(episodes.task) > 0 and all(warning.isprintable() for warning in log.warnings)
+    assert np.isfinite(episodes.observation).all() and np.isfinite(episodes.costs).all() and (episodes.costs >= 0).all()
+    assert np.isfinite((episodes.costs.astype(np.float32) ** 2).sum())
+    assert (episodes.alive[:, 1:] <= episodes.alive[:, :-1]).all() and episodes.alive[:, 0].all()
+    known = episodes.own_probability
+    assert (np.isnan(known) | ((known >= np.finfo(np.float32).tiny) & (known <= 1))).all()
+    violation = episodes.costs[..., 2].sum(1)
+    assert (violation[episodes.success] <= 1e-5).all()
 
 
 def test_damaged_files_are_refused(log, tmp_path):

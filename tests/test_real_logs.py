@@ -58,6 +58,14 @@ def test_choices_are_the_agents_and_the_rest_is_the_worlds(tmp_path):
     assert (run.task, run.logger, run.success, run.choices) == ("x/1", "a", True, (*expected, ("stop", True)))
 
 
+def test_what_is_null_is_unknown(tmp_path):
+    priced = MODEL | {"cost_usd": 0.5}
+    for prices, dollars in ([priced, priced], 1.0), ([priced, MODEL | {"cost_usd": None}], np.nan):
+        path = write(tmp_path, [episode("a", "x/1", prices, True, duration_s=None)])
+        (run,) = real_logs.runs_of(path)
+        np.testing.assert_equal((run.dollars, run.seconds), (dollars, np.nan))
+
+
 def run(logger, names, success=True, task="x/1", seconds=1.0):
     made = tuple((name.rstrip("!"), not name.endswith("!")) for name in names)
     return real_logs.Run(task, logger, made, success, seconds, float("nan"))
@@ -154,6 +162,13 @@ def test_what_the_user_can_put_right_is_one_line(tmp_path, capsys):
     assert "row 3: episode 'a/x/1' is cut short" in refused()
     write(tmp_path, [whole, [["no object"]]])
     assert "row 3: expected a JSON object" in refused()
+    write(tmp_path, [whole, episode("a", "x/1", [row("tool", "get_a", None)], True)])
+    assert "row 3: ok: expected true or false" in refused()
+    for field, value in {"cost_usd": "much", "latency_s": -1}.items():
+        write(tmp_path, [whole, episode("a", "x/1", [MODEL | {field: value}], True)])
+        assert f"row 3: {field}: expected a number not below 0" in refused()
+    write(tmp_path, [whole, episode("a", "x/1", [MODEL], True, duration_s=[1])])
+    assert "row 4: duration_s: expected a number not below 0, got [1]" in refused()
     path.write_bytes(write(tmp_path, [whole] * 50).read_bytes()[:-20])
     assert "truncated gzip" in refused()
 

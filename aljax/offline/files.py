@@ -93,7 +93,7 @@ def _episodes(lines: Lines, on_progress: Callable[[int], None]) -> Iterator[Logg
         for field in ("logger", "task"):
             if earlier and row.get(field) != earlier[0].get(field):
                 raise refuse(
-                    f"{field} {short(row.get(field))}, but {short(earlier[0].get(field))} earlier in episode "
+                    f"{field} {_shown(row.get(field))}, but {_shown(earlier[0].get(field))} earlier in episode "
                     f"{short(name)}"
                 )
         for field in ("latency_s", "cost_usd", "duration_s", "in_tokens", "out_tokens"):
