@@ -205,7 +205,8 @@ class _Episode:
     observation: np.ndarray
     action: list[int]
     costs: np.ndarray
-    known: list[dict[str, float]]
+    known: dict[str, np.ndarray]
+    """Loggers' probabilities by name, NaN where unknown."""
     success: bool
     rows: Sequence[int]
 
@@ -236,9 +237,8 @@ class _LogReader:
             self._check_new(episode, found[-1])
             who.append(self.loggers.setdefault(episode.logger, len(self.loggers)))
             which.append(self.tasks.setdefault(self._task(episode), len(self.tasks)))
-            for step in found[-1].known:
-                for name in step:
-                    self.loggers.setdefault(name, len(self.loggers))
+            for name in found[-1].known:
+                self.loggers.setdefault(name, len(self.loggers))
         episodes, rows = _stacked(found, who, which, self.loggers)
         far = far_off(episodes, rows, np.array([episode.rows[-1] for episode in found]))
         warnings = tuple(f"{self.lines}, {text}" for text in itertools.chain(self._warnings(), far))
@@ -320,7 +320,8 @@ class _LogReader:
             what = f"goes on after {scenario.horizon} steps, {scenario.name}'s horizon"
             raise self.refuse(episode, scenario.horizon, f"episode {short(episode.name)} {what}")
         observation = np.empty((len(steps), self.size), np.float32)
-        action, known = [], []
+        action: list[int] = []
+        known: dict[str, np.ndarray] = {}
         costs = np.zeros((len(steps), len(env.COMPONENTS)), np.float32)
         for t, row in enumerate(steps):
             action.append(self._action(episode, t))
@@ -328,7 +329,8 @@ class _LogReader:
                 if not _cost(row.get(field)):
                     raise self.refuse(episode, t, _expected(row, field, _a_cost(row.get(field))))
             observation[t] = self._observation(episode, t)
-            known.append(self._probabilities(episode, t))
+            for name, value in self._probabilities(episode, t).items():
+                known.setdefault(name, np.full(len(steps), np.nan, np.float32))[t] = value
             costs[t] = row["latency_s"], row["cost_usd"], 0.0, not row["ok"], row["divergence"]
         violation, success = episode.end.get("violation"), episode.end["success"]
         if violation is None or not _cost(violation):
@@ -423,9 +425,8 @@ def _stacked(
         used = slice(len(episode.action))
         observation[n, used], action[n, used], costs[n, used] = episode.observation, episode.action, episode.costs
         alive[n, used], rows[n, used] = True, episode.rows[:-1]
-        for t, step in enumerate(episode.known):
-            for name, value in step.items():
-                probability[n, t, loggers[name]] = value
+        for name, values in episode.known.items():
+            probability[n, used, loggers[name]] = values
     success = np.array([episode.success for episode in found])
     whole = Episodes(
         observation, action, costs, alive, probability, np.array(who, np.int32), np.array(which, np.int32), success
