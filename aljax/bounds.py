@@ -29,7 +29,8 @@ import numpy as np
 import scipy.special
 
 from aljax import lattice, layer
-from aljax.env import EnvParams
+from aljax.env import EnvParams, over
+from aljax.keys import one_key
 from aljax.layer import DIVERGENCE, FAILURE, LATENCY, MONEY, VIOLATION
 from aljax.plan import Plan, Segment
 
@@ -79,7 +80,7 @@ def lower_bounds(
     """
     if not plan.relaxed:
         raise ValueError("lower_bounds needs a plan made with relaxed=True")
-    start = np.asarray(start, np.float32)
+    key, start = one_key(key), np.asarray(start, np.float32)
     starts = start.shape[1]
     width = min(plan.width, starts)
     expected = jnp.asarray(_expected_divergence(params, plan), jnp.float32)
@@ -122,9 +123,9 @@ def _bound(
         time, box = at
         excess = least_violation(params, box)
         best = _best(params, plan, box, tables.after[:, :size], expected, value)
-        over = ((excess == 0) | (time >= params.horizon)) & (time > 0)
+        ended = ((excess == 0) | (time >= params.horizon)) & (time > 0)
         # Padding points may lead beyond this layer; what is left there never reaches a point that counts.
-        return value.at[:size].set(jnp.where(over, params.weights[VIOLATION] * excess, best)), None
+        return value.at[:size].set(jnp.where(ended, params.weights[VIOLATION] * excess, best)), None
 
     value = jnp.repeat(params.weights[VIOLATION] * least_violation(params, box), plan.last, axis=1)
     for segment, inside in reversed(list(zip(segments[:-1], boxes[:-1], strict=True))):
@@ -160,10 +161,10 @@ def _boxes(
             added = shift[:, None] + spread * draw
             ends = gain[:, None] * box.low.at[at].get(mode="clip"), gain[:, None] * box.high.at[at].get(mode="clip")
             spent = box.latency.at[at].get(mode="clip") + latency, box.money.at[at].get(mode="clip") + money
-            over, flat = came[:, None, None], came[:, None]
+            wide, flat = came[:, None, None], came[:, None]
             return Box(
-                jnp.where(over, jnp.minimum(hull.low, jnp.minimum(*ends) + added), hull.low),
-                jnp.where(over, jnp.maximum(hull.high, jnp.maximum(*ends) + added), hull.high),
+                jnp.where(wide, jnp.minimum(hull.low, jnp.minimum(*ends) + added), hull.low),
+                jnp.where(wide, jnp.maximum(hull.high, jnp.maximum(*ends) + added), hull.high),
                 jnp.where(flat, jnp.minimum(hull.latency, spent[0]), hull.latency),
                 jnp.where(flat, jnp.minimum(hull.money, spent[1]), hull.money),
             ), None
@@ -211,9 +212,9 @@ def _best(
 def least_violation(params: EnvParams, box: Box) -> jax.Array:
     """The least g over the boxes of a layer. ``[N, 1, W]``"""
     size = _least_size(box.low, box.high)
-    beyond = [jnp.maximum(0.0, size[:, i] - params.tolerance[i]) for i in range(size.shape[1])]
-    over_latency = jnp.maximum(0.0, box.latency / params.latency_budget - 1.0)
-    over_money = jnp.maximum(0.0, box.money / params.money_budget - 1.0)
+    beyond = [over(size[:, i], params.tolerance[i]) for i in range(size.shape[1])]
+    over_latency = over(box.latency, params.latency_budget) / params.latency_budget
+    over_money = over(box.money, params.money_budget) / params.money_budget
     return (sum(beyond) + over_latency + over_money)[:, None]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from aljax import env
 from aljax.env import EnvParams
+from aljax.keys import one_key
 
 
 class Chance(NamedTuple):
@@ -46,7 +47,7 @@ def draw_chance(key: jax.Array, params: EnvParams, *, episodes: int, steps: int)
     Returns:
       The chance of B episodes.
     """
-    words = jax.random.key_data(key).ravel()[-2:]
+    words = _words(key)
     d = env.num_coordinates(params)
     u, choice = _uniforms(words, 0, (steps, episodes))
     start, _ = _uniforms(words, 1, (d, episodes))
@@ -97,7 +98,12 @@ def uniform(key: jax.Array, shape: tuple[int, ...], low: float, high: float) -> 
 
 def uniform_pairs(key: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
     """Two arrays of independent numbers on [0, 1)."""
-    return _uniforms(jax.random.key_data(key).ravel()[-2:], 0, shape)
+    return _uniforms(_words(key), 0, shape)
+
+
+def _words(key: jax.Array) -> jax.Array:
+    """The last two words of a key, which are all of Threefry's. ``[2]``"""
+    return jax.random.key_data(one_key(key))[-2:]
 
 
 def _uniforms(key: jax.Array, stream: int, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:

@@ -12,6 +12,7 @@ from aljax import env
 from aljax.chance import Chance, draw_chance
 from aljax.env import COMPONENTS, EnvParams
 from aljax.errors import UserError
+from aljax.keys import key_a_seed
 from aljax.policy import HEURISTICS, OneOf, Policy
 from aljax.rollout import Outcome, outcome, play
 from aljax.statistics import Interval, bootstrap, paired_gap
@@ -51,7 +52,7 @@ def evaluate(
       An evaluation a policy, under its name.
     """
     draw = functools.partial(draw_chance, episodes=episodes, steps=steps)
-    chance = jax.vmap(draw, in_axes=(0, None))(keys, params)
+    chance = jax.vmap(draw, in_axes=(0, None))(key_a_seed(keys), params)
     found = {
         name: jax.vmap(_play, in_axes=(0, 0 if name in trained else None, None))(chance, policy, params)
         for name, policy in policies.items()

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from aljax import lattice
-from aljax.env import EnvParams
+from aljax.env import EnvParams, over
 from aljax.plan import Plan, adds
 
 LATENCY, MONEY, VIOLATION, FAILURE, DIVERGENCE, SUCCESS = range(6)
@@ -43,9 +43,9 @@ def reach(params: EnvParams, plan: Plan, tails: jax.Array, start: jax.Array, tim
 
 def violation(params: EnvParams, reached: Reached) -> jax.Array:
     """The constraint g of a layer's states, as `aljax.env.violation`. ``[N, 1, W]``"""
-    over_latency = jnp.maximum(0.0, reached.latency / params.latency_budget - 1.0)
-    over_money = jnp.maximum(0.0, reached.money / params.money_budget - 1.0)
-    beyond = [jnp.maximum(0.0, jnp.abs(z) - params.tolerance[i]) for i, z in enumerate(reached.z)]
+    over_latency = over(reached.latency, params.latency_budget) / params.latency_budget
+    over_money = over(reached.money, params.money_budget) / params.money_budget
+    beyond = [over(jnp.abs(z), params.tolerance[i]) for i, z in enumerate(reached.z)]
     return (sum(beyond) + over_latency + over_money)[:, None]
 
 

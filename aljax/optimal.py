@@ -9,7 +9,8 @@ that cost on arriving there,
 where a row that ends the episode is charged its violation at once. The paper's Theorem 3.1 says that an optimal
 policy exists; this finds it. A second pass over the choices gives its five components and its success.
 
-Constraints hold as sums in float32 see them: what is within rounding of its tolerance may fall on either side.
+What is a violation is decided by `aljax.env.over`, as in the simulator: its slack is wider than the rounding of sums,
+so that the solver, which multiplies, and the simulator, which adds up, agree on bounds that are exactly met.
 """
 
 import dataclasses

@@ -67,7 +67,7 @@ class Optimal(Policy):
             kinds[row] = [plan.counts if kind is None else kind for kind in both]
             entries[row, 1] = plan.sticky.index(row) + 1 if row in plan.sticky else 0
         failed = jnp.any(observation[-actions:] > 0.5, axis=0).astype(jnp.int32).reshape(-1)
-        action = jnp.asarray(action).reshape(-1)
+        action = env.played(action, params).reshape(-1)
         tails = lattice.advance(memory.tails, jnp.array(kinds)[action, failed])
         last = jnp.array(entries)[action, failed].astype(jnp.int32)
         return Memory(memory.table, tails, last, memory.time + 1)

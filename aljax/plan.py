@@ -13,13 +13,14 @@ not say where the task stands, only in which box; what was spent then lies above
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from aljax import lattice
-from aljax.env import EnvParams
+from aljax.env import EnvParams, exceeds
 from aljax.errors import UserError
 from aljax.scenario import Scenario
 
@@ -195,11 +196,10 @@ def make_plan(
     if reason is not None:
         raise UserError(f"{where}: the {task} {reason}")
 
-    def exceedable(column: str) -> bool:
-        """H steps can spend more than the budget, with some room for clocks that are summed in float32."""
-        return bool((1.0001 * horizon * p[column][:, rows].max(1) > p[f"{column}_budget"]).any())
-
-    latency, money = exceedable("latency"), exceedable("money")
+    latency, money = (
+        bool(_exceedable(horizon, p[column][:, rows].max(1), p[f"{column}_budget"]).any())
+        for column in ("latency", "money")
+    )
 
     def adds(event: Event) -> bytes:
         """What an event does to task, latency and money, in every member."""
@@ -265,9 +265,14 @@ def fits(params: EnvParams, plan: Plan) -> jax.Array:
         & ~jnp.any(jnp.delete(table.allowed, rows))
         & jnp.all(params.misread == 0)
         & (params.horizon <= plan.horizon)
-        & (plan.latency | (params.horizon * latency <= params.latency_budget))
-        & (plan.money | (params.horizon * money <= params.money_budget))
+        & (plan.latency | ~_exceedable(params.horizon, latency, params.latency_budget))
+        & (plan.money | ~_exceedable(params.horizon, money, params.money_budget))
     )
+
+
+def _exceedable(horizon: Any, most: Any, budget: Any) -> jax.Array:
+    """Whether H steps of at most so much can be over the budget, with the rounding of a float32 sum of H numbers."""
+    return exceeds(horizon * most * (1.0 + horizon * 2.0**-24), budget)
 
 
 def adds(params: EnvParams, plan: Plan, event: Event) -> jax.Array:

@@ -18,6 +18,7 @@ import numpy as np
 
 from aljax.chance import uniform
 from aljax.env import EnvParams, num_actions, num_coordinates, observation_size
+from aljax.keys import one_key
 from aljax.scenario import Scenario
 
 Variables = Any
@@ -263,7 +264,7 @@ def init_network(key: jax.Array, params: EnvParams, hidden: tuple[int, ...], out
     (benchmarks/gap.py) to come nearer to the optimum than a first layer that starts narrow; presumably because what is
     best to do changes at sharp thresholds: one call fewer is needed, the deadline passes.
     """
-    network = Network(hidden, outputs)
+    key, network = one_key(key), Network(hidden, outputs)
     shapes = jax.eval_shape(network.init, key, jnp.zeros(observation_size(params)))
     leaves, tree = jax.tree_util.tree_flatten_with_path(shapes)
     # All numbers in one draw: Flax's key a weight takes several times as long to compile.

@@ -19,6 +19,7 @@ import optax
 
 from aljax import env
 from aljax.env import EnvParams
+from aljax.keys import one_key
 from aljax.policy import Learned, Network, Variables, apply_network, init_network, masked
 from aljax.rollout import Outcome, Trajectory, blocks_of, in_blocks, outcome, rollout
 
@@ -155,7 +156,7 @@ def init(
     key: jax.Array, params: EnvParams, variables: Variables | None = None, *, config: TrainConfig, steps: int
 ) -> TrainState:
     """The state before the first update; of a policy with these weights, if any are given. See `train`."""
-    run_key, policy_key, critic_key = jax.random.split(key, 3)
+    run_key, policy_key, critic_key = jax.random.split(one_key(key), 3)
     weights: Variables = variables
     if variables is None:
         _, weights = init_network(policy_key, params, config.hidden, env.num_actions(params))

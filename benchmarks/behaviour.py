@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from rich.table import Table
 
+from aljax.env import over
 from aljax.experiment import Protocol, train_seeds
 from aljax.policy import heuristics
 from aljax.report import show
@@ -87,7 +88,7 @@ def _choices(scenario: Scenario, name: str, action: np.ndarray, alive: np.ndarra
         return [choice]
     d, params = len(scenario.coordinate_names), scenario.params
     z = seen[0, :d] * np.asarray(params.z_scale)[:, None]
-    excess = np.maximum(0, np.abs(z) - np.asarray(params.tolerance)[:, None]).sum(0)
+    excess = np.asarray(over(np.abs(z), params.tolerance[:, None])).sum(0)
     edges = np.quantile(excess, np.linspace(0, 1, 6))
     by_start = Table(title=f"{name}: how it ends, by how much the task seems to exceed tolerance at the start")
     by_start.add_column("excess at the start")

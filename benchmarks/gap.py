@@ -24,7 +24,7 @@ from rich import box
 from rich.table import Table
 
 from aljax import train
-from aljax.env import EnvParams
+from aljax.env import EnvParams, exceeds
 from aljax.errors import UserError
 from aljax.experiment import EVALUATION, TRAINING, Protocol, check, seed_keys
 from aljax.files import check_writable, write_json
@@ -169,7 +169,7 @@ class _Rule(Policy):
         z = observation[self.coordinates] * params.z_scale[self.coordinates][:, None]
         size, first, second, coin = self.prefers
         liking = size * z + jnp.stack([first, second])[:, None]
-        is_open = z > params.tolerance[self.coordinates][:, None]
+        is_open = exceeds(z, params.tolerance[self.coordinates][:, None])
         playable = is_open | ~is_open.any(0)
         best = playable & (liking == jnp.where(playable, liking, -jnp.inf).max(0))
         chosen = jnp.where(coin > 0, playable, best)

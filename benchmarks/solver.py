@@ -32,6 +32,7 @@ from aljax.plan import MEMORY_LIMIT, Plan, make_plan
 from aljax.runs import versions
 
 from receipts import machine, status_of
+from rivals.bounds import limit, over
 
 DIMENSIONS = 4
 ENOUGH = 3.0  # seconds after which a case is not repeated once more, beyond the second time
@@ -81,7 +82,8 @@ class Rival:
     def __init__(self, params: EnvParams):
         p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
         table, self.horizon = p.actions, int(p.horizon)
-        self.shift, self.drift, self.tolerance, self.weights = table.shift, p.drift, p.tolerance, p.weights
+        self.shift, self.drift, self.weights = table.shift, p.drift, p.weights
+        self.tolerance, self.widest = p.tolerance, limit(p.tolerance)
         count, self.fail = len(table.failure), table.failure
         worked, failed = np.linalg.norm(self.drift), np.linalg.norm(table.shift - self.drift, axis=1)
         none = np.zeros(count)
@@ -104,7 +106,7 @@ class Rival:
     def excess(self, start: np.ndarray, step: int, size: int) -> np.ndarray:
         """The violation in the states of a layer. ``[N]``"""
         z = start + self.points[:size] @ self.shift + step * self.drift
-        return np.maximum(0.0, np.abs(z) - self.tolerance).sum(1)
+        return over(np.abs(z), self.tolerance, self.widest).sum(1)
 
     def solve(self, start: np.ndarray) -> np.ndarray:
         """Components and success ``[6]`` of the optimum from a start ``[d]``."""

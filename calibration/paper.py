@@ -227,6 +227,11 @@ class Optimum:
         return means | dict(zip(COMPONENTS, map(float, parts), strict=True))
 
 
+def _over(x: Array, bound: Array) -> Array:
+    """By how much a bound is exceeded: with slack, so that what meets it exactly is within it in any precision."""
+    return np.where(x > bound + 1e-5 * np.maximum(1, np.abs(bound)), x - bound, 0.0)
+
+
 def _violation(model: Model, start: Array, time: int) -> Array:
     """What is violated at a time, for each vector of counts that it allows and each start. ``[N(t), B]``"""
     counts, within, _ = _counts(len(model.names), model.horizon)
@@ -234,8 +239,7 @@ def _violation(model: Model, start: Array, time: int) -> Array:
     total = np.zeros((within[time], len(start)))
     for coordinate in range(start.shape[1]):
         places, inverse = np.unique(moved[:, coordinate], return_inverse=True)
-        excess = np.abs(places[:, None] + start[:, coordinate]) - model.tolerance[coordinate]
-        total += np.maximum(0, excess)[inverse]
+        total += _over(np.abs(places[:, None] + start[:, coordinate]), model.tolerance[coordinate])[inverse]
     return total
 
 
@@ -304,10 +308,10 @@ def play(model: Model, rng: np.random.Generator, episodes: int) -> tuple[Array, 
         costs += np.where(running, paid, 0.0)
         here = np.where(running & ~failed, more[row, np.where(running, here, 0)], here)
         z = np.where(running[:, None], realized, z)
-        mended = (np.abs(z) <= model.tolerance).all(1)
+        mended = (_over(np.abs(z), model.tolerance) == 0).all(1)
         success |= running & mended
         running &= ~mended
-    costs[2] = np.where(running, np.maximum(0, np.abs(z) - model.tolerance).sum(1), 0.0)
+    costs[2] = np.where(running, _over(np.abs(z), model.tolerance).sum(1), 0.0)
     return costs, success
 
 

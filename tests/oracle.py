@@ -78,14 +78,29 @@ def start(z: Sequence[float] | np.ndarray, misread: Sequence[float] | np.ndarray
     }
 
 
+def limit(c: float) -> float:
+    """How large something may be that the bound c holds."""
+    return float(c) + 1e-5 * max(1.0, abs(float(c)))
+
+
+def over(x: float, c: float) -> float:
+    """By how much x exceeds the bound c, past the slack that sums of decimal fractions need."""
+    return float(x) - float(c) if x > limit(c) else 0.0
+
+
 def constraint(state: State, params: Params) -> float:
-    """g(S): how far the task is out of tolerance, plus by how much each budget is overrun (spec 2.5)."""
+    """g(S): how far the task is out of tolerance, plus by how much each budget is overrun."""
     g = 0.0
     for z_i, tolerance_i in zip(state["z"], params["tolerance"], strict=True):
-        g += max(0.0, abs(z_i) - tolerance_i)
-    g += max(0.0, state["latency"] / params["latency_budget"] - 1.0)
-    g += max(0.0, state["money"] / params["money_budget"] - 1.0)
-    return float(g)
+        g += over(abs(z_i), tolerance_i)
+    for spent, budget in ((state["latency"], params["latency_budget"]), (state["money"], params["money_budget"])):
+        g += over(spent, budget) / float(budget)
+    return g
+
+
+def nearest_row(action: int, params: Params) -> int:
+    """The row that an action outside 0 … A−1 is treated as."""
+    return min(max(int(action), 0), len(params["actions"]["latency"]) - 1)
 
 
 def failure_probability(state: State, action: int, params: Params) -> float:
@@ -106,6 +121,7 @@ def step(
     if state["done"]:
         return dict(state), costs
 
+    action = nearest_row(action, params)
     row = {name: column[action] for name, column in params["actions"].items()}
     z, drift = state["z"], params["drift"]
     d = len(z)
@@ -173,7 +189,7 @@ def observe(state: State, params: Params) -> np.ndarray:
     out.append(state["latency"] / params["latency_scale"])
     out.append(state["money"] / params["money_scale"])
     for seen_i, tolerance_i in zip(seen, params["tolerance"], strict=True):
-        out.append(1.0 if abs(seen_i) > tolerance_i else 0.0)
+        out.append(1.0 if over(abs(seen_i), tolerance_i) > 0 else 0.0)
     out.append(state["time"] / params["horizon"])
     for row in range(len(params["actions"]["latency"])):
         out.append(1.0 if state["last_failed"] == row else 0.0)
@@ -203,14 +219,14 @@ def play(
 def margin(before: State, action: int, u: float, after: State, params: Params) -> float:
     """How far this step was from a jump of f or of the observation; rounding below it changes no decision.
 
-    The jumps lie at u = p, at |z_i| = tolerance_i (true or observed), and where a budget is just used up.
+    The jumps lie at u = p, where |z_i| (true or observed) is just over tolerance_i, and a budget just used up.
     """
     if before["done"]:
         return math.inf
-    distances = [abs(u - failure_probability(before, action, params))]
+    distances = [abs(u - failure_probability(before, nearest_row(action, params), params))]
     for i, tolerance_i in enumerate(params["tolerance"]):
-        distances.append(abs(abs(after["z"][i]) - tolerance_i))
-        distances.append(abs(abs(after["z"][i] + after["misread"][i]) - tolerance_i))
-    distances.append(abs(after["latency"] / params["latency_budget"] - 1.0))
-    distances.append(abs(after["money"] / params["money_budget"] - 1.0))
+        distances.append(abs(abs(after["z"][i]) - limit(tolerance_i)))
+        distances.append(abs(abs(after["z"][i] + after["misread"][i]) - limit(tolerance_i)))
+    for spent, budget in ((after["latency"], params["latency_budget"]), (after["money"], params["money_budget"])):
+        distances.append(abs(spent / limit(budget) - 1.0))
     return float(min(distances))

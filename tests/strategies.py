@@ -126,7 +126,7 @@ _SCALES = _grid(0.125, 4)
 def grids(draw: st.DrawFn, shape: tuple[int, int] | None = None) -> Play:
     """Environments, entered in any state that is not past its horizon, with a play of `STEPS` steps.
 
-    Flags come in all combinations; disallowed rows are played like any other.
+    Flags come in all combinations; disallowed rows, and rows that there are not, are played like any other.
     """
     A, d = draw(st.sampled_from(SHAPES)) if shape is None else shape
     probabilities = _array((A,), st.sampled_from([0.0, 0.125, 0.25, 0.5, 0.75, 1.0]))
@@ -172,7 +172,7 @@ def grids(draw: st.DrawFn, shape: tuple[int, int] | None = None) -> Play:
     return Play(
         params,
         state,
-        draw(hnp.arrays(np.int32, (STEPS,), elements=st.integers(0, A - 1), fill=st.nothing())),
+        draw(hnp.arrays(np.int32, (STEPS,), elements=st.integers(-2, A + 1), fill=st.nothing())),
         draw(_array((STEPS,), _grid(0, 0.875).map(lambda u: 0.875 - u))),  # plain examples succeed
         draw(_array((STEPS, d), _grid(-2, 2))),
     )
@@ -219,9 +219,9 @@ def random_environment(rng: np.random.Generator, A: int, d: int) -> oracle.Param
 
 
 def random_play(rng: np.random.Generator, params: oracle.Params) -> Play:
-    """A start of that environment and a random play there, each action repeated half of the time."""
+    """A start of that environment and a random play there, each action repeated half of the time, some out of range."""
     A, d = params["actions"]["gain"].shape
-    actions = rng.integers(0, A, STEPS)
+    actions = rng.integers(-1, A + 1, STEPS)
     for t in range(1, STEPS):
         if rng.random() < 0.5:
             actions[t] = actions[t - 1]

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from aljax import env
+from aljax.errors import UserError
 
 import oracle
 import strategies
@@ -146,13 +147,15 @@ def test_those_random_plays_reach_every_clause_of_the_specification():
     for case, (states, costs, _) in (entry for shape in SHAPES for entry in bulk(*shape)):
         before = case.state
         for t, state in enumerate(states):
-            row = {name: column[case.actions[t]] for name, column in case.params["actions"].items()}
+            action = oracle.nearest_row(case.actions[t], case.params)
+            row = {name: column[action] for name, column in case.params["actions"].items()}
             failed, finished = costs[t][oracle.FAILURE] == 1, state["done"] and not before["done"]
             g = oracle.constraint(state, case.params)
-            retried = before["last_failed"] == case.actions[t]
+            retried = before["last_failed"] == action
             live = not before["done"]
             happened = {
                 "played past the end": not live,
+                "a row is played that there is not": live and case.actions[t] != action,
                 "fails": live and failed and row["allowed"],
                 "a retry fails": live and failed and retried and row["allowed"],
                 "a retry works": live and not failed and retried,
@@ -191,6 +194,36 @@ def test_every_combination_of_the_four_flags_equals_the_oracle(u):
         for name in oracle.STATE_FIELDS:
             np.testing.assert_array_equal(getattr(states, name)[row], expected[name], err_msg=f"{row} {name}")
         np.testing.assert_allclose(costs[row], expected_costs, rtol=2e-6, err_msg=str(row))
+
+
+@pytest.mark.parametrize("A", [3, 20], ids=["few rows", "many rows"])
+@pytest.mark.parametrize("u", [0.0, 0.75], ids=["fails", "works"])
+def test_an_action_outside_the_table_is_the_nearest_row_alone_and_batched_alike(A, u):
+    plain = simple_environment(A=A, failure=0.5, latency=np.arange(A), shift=-np.arange(A)[:, None] / 8)
+    outside, nearest = np.array([-(2**31), -1, A, 99, 2**31 - 1]), np.array([0, 0, A - 1, A - 1, A - 1])
+    before, xi, params = env_state(oracle.start([4.0, 4.0])), (jnp.float32(u), jnp.zeros(2)), env_params(plain)
+    alone = jax.vmap(env.transition, in_axes=(None, 0, None, None))
+    assert_same_bits(jax.jit(alone)(before, outside, xi, params), jax.jit(alone)(before, nearest, xi, params))
+
+    many = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[..., None], (*leaf.shape, 5)), (before, xi))
+    trailing = jax.jit(env.transition)
+    found = trailing(many[0], jnp.asarray(outside), many[1], params)
+    assert_same_bits(found, trailing(many[0], jnp.asarray(nearest), many[1], params))
+    np.testing.assert_array_equal(found[0].last_failed, nearest if u == 0.0 else -1)
+    np.testing.assert_array_equal(found[1][0], nearest)  # each row takes as many seconds as its number
+
+
+@pytest.mark.parametrize(("dtype", "action", "row"), [("uint8", 255, 2), ("int8", -128, 0), ("uint32", 2**32 - 1, 2)])
+def test_integers_of_every_type_name_rows(dtype, action, row):
+    found = env.played(np.array(action, dtype), env_params(simple_environment(A=3)))
+    assert (int(found), found.dtype) == (row, jnp.int32)
+    assert int(env.played(np.int8(-1), env_params(simple_environment(A=200)))) == 0  # more rows than the type holds
+
+
+@pytest.mark.parametrize("action", [1.0, True, np.array([0.5, 1.5])])
+def test_an_action_that_is_no_integer_is_refused_in_one_line(action):
+    with pytest.raises(UserError, match=r"^action: expected an integer, the number of a row, got (float32|bool)$"):
+        env.played(action, env_params(simple_environment()))
 
 
 # Batches

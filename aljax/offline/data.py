@@ -15,6 +15,7 @@ import numpy as np
 from aljax.chance import draw_chance
 from aljax.env import EnvParams
 from aljax.errors import UserError
+from aljax.keys import one_key
 from aljax.policy import Policy
 from aljax.rollout import play
 
@@ -110,7 +111,7 @@ def collect(
     Returns:
       ``len(loggers) * episodes`` episodes, logger by logger, as NumPy arrays.
     """
-    played = []
+    played, key = [], one_key(key)
     for number, policy in enumerate(loggers.values()):
         found = _collect(key, number, policy, params, episodes=episodes, steps=steps)
         probability = np.stack(

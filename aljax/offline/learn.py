@@ -22,6 +22,7 @@ import optax
 from aljax import env
 from aljax.chance import uniform
 from aljax.env import EnvParams
+from aljax.keys import one_key
 from aljax.offline.data import Episodes, weighted
 from aljax.policy import Network, Variables, apply_network, init_network, masked
 
@@ -164,7 +165,7 @@ def init(
     config: LearnConfig,
 ) -> LearnState:
     """The state before the first step. See `learn`."""
-    run_key, *keys = jax.random.split(key, 1 + len(_NETS[config.algorithm]))
+    run_key, *keys = jax.random.split(one_key(key), 1 + len(_NETS[config.algorithm]))
     nets = {}
     for name, own in zip(_NETS[config.algorithm], keys, strict=True):
         outputs = 1 if name == "value" else env.num_actions(params)

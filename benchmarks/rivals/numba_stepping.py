@@ -15,7 +15,9 @@ import numba
 import numpy as np
 from numba import float32, int32, njit, prange, uint32
 
-from aljax.env import EnvParams
+from aljax.env import SLACK, EnvParams
+
+from rivals.bounds import limit
 
 LATENCY, MONEY, FAILURE, RETRY, NOISE, ENDS, RESOLVES, REVEALS, ALLOWED, GAIN, SHIFT = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12
 BLOCK = 256  # episodes that one thread takes at a time
@@ -34,18 +36,17 @@ def arrays(params: EnvParams) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     table = np.concatenate([np.stack(columns, 1), t.gain, t.shift], 1)
     vectors = np.stack(
         [params.drift, params.start_low, params.start_high - params.start_low, params.misread, params.tolerance,
-         1 / params.z_scale]
+         1 / params.z_scale, limit(params.tolerance)]
     )  # fmt: skip
-    numbers = np.array(
-        [1 / params.latency_budget, 1 / params.money_budget, 1 / params.latency_scale, 1 / params.money_scale,
-         params.horizon]
-    )  # fmt: skip
+    budgets = np.stack([params.latency_budget, params.money_budget])
+    shares = 1 + SLACK * np.maximum(1, 1 / budgets)  # their limits over themselves
+    numbers = np.array([*1 / budgets, 1 / params.latency_scale, 1 / params.money_scale, params.horizon, *shares])
     return table.astype(np.float32), vectors.astype(np.float32), numbers.astype(np.float32)
 
 
 @njit(fastmath=True, inline="always")
-def _worse(z, tolerance):
-    return max(float32(0), abs(z) - tolerance)
+def _over(x, bound, limit):
+    return x - bound if x > limit else float32(0)
 
 
 @njit(fastmath=True, inline="always")
@@ -83,8 +84,8 @@ def advance(table, v, n, z0, z1, z2, latency, money, time, last, a, u, e0, e1, e
     else:
         x0, x1, x2 = w0 + noise * e0 + v[0, 0], w1 + noise * e1 + v[0, 1], w2 + noise * e2 + v[0, 2]
     latency, money, time = latency + table[a, LATENCY], money + table[a, MONEY], time + int32(1)
-    excess = _worse(x0, v[4, 0]) + _worse(x1, v[4, 1]) + _worse(x2, v[4, 2])
-    excess += max(float32(0), latency * n[0] - float32(1)) + max(float32(0), money * n[1] - float32(1))
+    excess = _over(abs(x0), v[4, 0], v[6, 0]) + _over(abs(x1), v[4, 1], v[6, 1]) + _over(abs(x2), v[4, 2], v[6, 2])
+    excess += _over(latency * n[0], float32(1), n[5]) + _over(money * n[1], float32(1), n[6])
     done = excess == float32(0) or (ends and not failed) or float32(time) >= n[4]
     divergence = np.sqrt(_squared(p0 - x0) + _squared(p1 - x1) + _squared(p2 - x2))
     cleared = not failed and table[a, REVEALS] != float32(0)
@@ -104,9 +105,9 @@ def _see(seen, v, n, z0, z1, z2, m0, m1, m2, latency, money, time, last):
     seen[2] += s2 * v[5, 2]
     seen[3] += latency * n[2]
     seen[4] += money * n[3]
-    seen[5] += float32(1) if abs(s0) > v[4, 0] else float32(0)
-    seen[6] += float32(1) if abs(s1) > v[4, 1] else float32(0)
-    seen[7] += float32(1) if abs(s2) > v[4, 2] else float32(0)
+    seen[5] += float32(1) if abs(s0) > v[6, 0] else float32(0)
+    seen[6] += float32(1) if abs(s1) > v[6, 1] else float32(0)
+    seen[7] += float32(1) if abs(s2) > v[6, 2] else float32(0)
     seen[8] += float32(time) / n[4]
     if last >= 0:
         seen[9 + last] += float32(1)

@@ -6,6 +6,8 @@ import numpy as np
 
 from aljax.env import EnvParams
 
+from rivals.bounds import limit, over
+
 State = dict[str, np.ndarray]
 
 
@@ -19,7 +21,8 @@ class Environment:
         self.p, self.table = params, table
         self.gain, self.shift = np.ascontiguousarray(table.gain.T), np.ascontiguousarray(table.shift.T)
         self.drift, self.tolerance = params.drift[:, None], params.tolerance[:, None]
-        self.z_scale = params.z_scale[:, None]
+        self.z_scale, self.widest = params.z_scale[:, None], limit(self.tolerance)
+        self.budgets = [(budget, limit(budget)) for budget in (params.latency_budget, params.money_budget)]
         self.noisy, self.misreads = bool(table.noise.any()), bool(params.misread.any())
         self.rows = np.arange(self.actions, dtype=np.int32)[:, None]
 
@@ -55,9 +58,9 @@ class Environment:
         after = np.where(failed, z + self.drift, after)
         latency, money = state["latency"] + latency_cost, state["money"] + money_cost
         time = state["time"] + 1
-        excess = np.maximum(np.float32(0), np.abs(after) - self.tolerance).sum(0)
-        excess += np.maximum(np.float32(0), latency / self.p.latency_budget - 1)
-        excess += np.maximum(np.float32(0), money / self.p.money_budget - 1)
+        excess = over(np.abs(after), self.tolerance, self.widest).sum(0)
+        for spent, (budget, most) in zip((latency, money), self.budgets, strict=True):
+            excess += over(spent, budget, most) / budget
         done = (excess == 0) | (ends & ~failed) | (time >= self.p.horizon)
         divergence = np.sqrt(((planned - after) ** 2).sum(0))
         costs = np.stack([latency_cost, money_cost, np.where(done, excess, np.float32(0)), failed, divergence])
@@ -82,7 +85,7 @@ class Environment:
         np.divide(seen, self.z_scale, out=out[: self.d])
         out[self.d] = state["latency"] / self.p.latency_scale
         out[self.d + 1] = state["money"] / self.p.money_scale
-        out[self.d + 2 : 2 * self.d + 2] = np.abs(seen) > self.tolerance
+        out[self.d + 2 : 2 * self.d + 2] = np.abs(seen) > self.widest
         out[2 * self.d + 2] = state["time"] / self.p.horizon
         out[2 * self.d + 3 :] = self.rows == state["last_failed"]
         return out

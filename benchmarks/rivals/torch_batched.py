@@ -14,6 +14,7 @@ from torch import nn
 from aljax.env import EnvParams
 from aljax.train import Hyperparameters, TrainConfig
 
+from rivals.bounds import limit
 from rivals.common import (
     Critic,
     advantages_of,
@@ -44,11 +45,12 @@ class Environment:
         self.start_low = torch.from_numpy(params.start_low)
         self.start_span = torch.from_numpy(params.start_high - params.start_low)
         self.misread_scale = torch.from_numpy(params.misread)
-        self.tolerance = torch.from_numpy(params.tolerance)
+        self.tolerance, self.widest = torch.from_numpy(params.tolerance), torch.from_numpy(limit(params.tolerance))
         self.z_scale = torch.from_numpy(params.z_scale)
         self.horizon = int(params.horizon)
-        self.latency_budget, self.money_budget = float(params.latency_budget), float(params.money_budget)
-        self.budgeted = np.isfinite(params.latency_budget) or np.isfinite(params.money_budget)
+        budgets = np.stack([params.latency_budget, params.money_budget])
+        self.budgets, self.dearest = torch.from_numpy(budgets), torch.from_numpy(limit(budgets))
+        self.budgeted = np.isfinite(budgets).any()
         self.spent_scale = torch.tensor([float(params.latency_scale), float(params.money_scale)])
         self.one_hot = torch.cat([torch.eye(self.actions), torch.zeros(1, self.actions)])
 
@@ -83,11 +85,11 @@ class Environment:
         z = torch.where(failed.unsqueeze(-1), self.z + self.drift, succeeded)
         time = self.time + 1
         total = self.spent + spent
-        excess = (z.abs() - self.tolerance).clamp_min(0.0).sum(-1)
+        size = z.abs()
+        excess = torch.where(size > self.widest, size - self.tolerance, 0.0).sum(-1)
         if self.budgeted:
-            latency, money = total.unbind(-1)
-            excess = excess + (latency / self.latency_budget - 1.0).clamp_min(0.0)
-            excess = excess + (money / self.money_budget - 1.0).clamp_min(0.0)
+            overrun = torch.where(total > self.dearest, total - self.budgets, 0.0)
+            excess = excess + (overrun / self.budgets).sum(-1)
         solved = excess == 0.0
         done = solved | (ends & ~failed) | (time >= self.horizon)
         divergence = torch.linalg.vector_norm(planned - z, dim=-1)
@@ -110,7 +112,7 @@ class Environment:
     def observe(self) -> torch.Tensor:
         """What the policy sees, ``[*shape, 2 d + A + 3]``."""
         seen = self.z if self.misread is None else self.z + self.misread
-        beyond = (seen.abs() > self.tolerance).float()
+        beyond = (seen.abs() > self.widest).float()
         time = (self.time / self.horizon).unsqueeze(-1)
         failed = self.one_hot[self.last_failed]
         return torch.cat([seen / self.z_scale, self.spent / self.spent_scale, beyond, time, failed], -1)

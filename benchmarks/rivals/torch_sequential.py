@@ -16,6 +16,7 @@ from torch.distributions import Categorical
 from aljax.env import EnvParams
 from aljax.train import Hyperparameters, TrainConfig
 
+from rivals.bounds import limit
 from rivals.common import (
     Critic,
     advantages_of,
@@ -56,10 +57,12 @@ class Environment:
         self.start = list(zip(params.start_low.tolist(), params.start_high.tolist(), strict=True))
         self.misread_scale: list[float] = params.misread.tolist()
         self.misreads = any(self.misread_scale)
-        self.tolerance: list[float] = params.tolerance.tolist()
+        self.tolerance: list[tuple[float, float]] = [(x, float(limit(x))) for x in params.tolerance.tolist()]
         self.z_scale: list[float] = params.z_scale.tolist()
         self.horizon = int(params.horizon)
-        self.latency_budget, self.money_budget = float(params.latency_budget), float(params.money_budget)
+        self.latency_budget, self.money_budget = (
+            (float(budget), float(limit(budget))) for budget in (params.latency_budget, params.money_budget)
+        )
         self.latency_scale, self.money_scale = float(params.latency_scale), float(params.money_scale)
         self.zeros = [0.0] * len(self.drift)
 
@@ -103,8 +106,10 @@ class Environment:
         self.money += money
         self.time += 1
         self.last_failed = action if failed else -1
-        excess = sum(max(0.0, abs(x) - tolerance) for x, tolerance in zip(moved, self.tolerance, strict=True))
-        excess += max(0.0, self.latency / self.latency_budget - 1.0) + max(0.0, self.money / self.money_budget - 1.0)
+        excess = sum(abs(x) - bound for x, (bound, most) in zip(moved, self.tolerance, strict=True) if abs(x) > most)
+        for spent, (budget, most) in ((self.latency, self.latency_budget), (self.money, self.money_budget)):
+            if spent > most:
+                excess += (spent - budget) / budget
         done = excess == 0.0 or (ends and not failed) or self.time >= self.horizon
         costs = (latency, money, excess if done else 0.0, float(failed), math.dist(planned, moved))
         return self.observe(), costs, done, done and excess == 0.0
@@ -119,7 +124,7 @@ class Environment:
             *(x / scale for x, scale in zip(seen, self.z_scale, strict=True)),
             self.latency / self.latency_scale,
             self.money / self.money_scale,
-            *(float(abs(x) > tolerance) for x, tolerance in zip(seen, self.tolerance, strict=True)),
+            *(float(abs(x) > most) for x, (_, most) in zip(seen, self.tolerance, strict=True)),
             self.time / self.horizon,
             *failed,
         ]
