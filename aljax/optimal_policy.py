@@ -59,7 +59,11 @@ class Optimal(Policy):
         return only(row.reshape(observation.shape[1:]), env.num_actions(params))
 
     def remember(self, params: EnvParams, memory: Memory, action: jax.Array, observation: jax.Array) -> Memory:
-        """Counts what happened, whichever row was played. See `Policy.remember`."""
+        """Counts what happened, whichever row was played. See `Policy.remember`.
+
+        The counts know nothing of a row that is not allowed, whose failing is no event of the plan: after one was played
+        all the same, what follows need not be optimal.
+        """
         plan, actions = self.plan, env.num_actions(params)
         # By row of the table and by whether it failed: the class of that event, and the entry of L that it leaves.
         kinds, entries = np.full((actions, 2), plan.counts), np.zeros((actions, 2), int)
