@@ -61,8 +61,8 @@ class Optimal(Policy):
     def remember(self, params: EnvParams, memory: Memory, action: jax.Array, observation: jax.Array) -> Memory:
         """Counts what happened, whichever row was played. See `Policy.remember`.
 
-        The counts know nothing of a row that is not allowed, whose failing is no event of the plan: after one was played
-        all the same, what follows need not be optimal.
+        The counts know nothing of a row that is not allowed, whose failing is no event of the plan: after one was
+        played all the same, what follows need not be optimal.
         """
         plan, actions = self.plan, env.num_actions(params)
         # By row of the table and by whether it failed: the class of that event, and the entry of L that it leaves.
