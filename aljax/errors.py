@@ -34,7 +34,10 @@ def plain(text: Any, most: int = 60) -> str:
     text = str(text)
     if len(text) > most:
         text = _cut(text, most)
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    if text.isprintable():
+        return text
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return shown if len(shown) <= most else _cut(shown, most)
 
 
 def plain_path(path: "str | PathLike[str]") -> str:

@@ -250,8 +250,8 @@ def _text(value: Any) -> str:
 def _curve(file: Path, kind: type[Curve] | type[Losses], seeds: int) -> Curve | Losses:
     """Learning curves, an array a figure, each with an entry a seed and update."""
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in kind._fields}
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+            found: dict[str, Any] = {name: np.asarray(arrays[name]) for name in kind._fields}
     except Exception as error:  # zipfile, zlib, tokenize and numpy raise a wide variety
         raise UserError(f"{plain_path(file)}: cannot be read: {plain(one_line(error), 160)}") from None
     first = found[kind._fields[0]]

@@ -97,7 +97,7 @@ def _run(options: argparse.Namespace, tallies: dict[str, Tally]) -> None:
         files.check_writable(options.json)
     with tempfile.TemporaryDirectory(prefix="aljax-fuzz-", dir=_memory()) as folder:
         home = Path(folder)
-        material.make(home)
+        material.make(home, options.kinds)
         worker.limit_memory()
         if options.only is not None:
             if len(options.kinds) != 1:

@@ -39,6 +39,7 @@ def test_a_name_is_said_without_quotation_marks_and_cut_in_its_middle():
     assert plain("naïve-😀") == "naïve-😀"
     assert plain("a\nb\x1b") == r"a\nb\x1b"
     assert plain("begin" + "-" * 1000 + "end").startswith("begin-") and plain("-" * 1000 + "end").endswith("-end")
+    assert len(plain("\u202e" * 1000)) <= 60
 
 
 def test_of_many_names_the_first_are_listed_and_the_rest_counted():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import zipfile
 
 import chex
 import numpy as np
@@ -10,7 +11,7 @@ from flax import serialization
 
 from aljax import UserError, files, runs
 from aljax.experiment import Protocol, compare, train_seeds
-from aljax.train import Hyperparameters, TrainConfig
+from aljax.train import Curve, Hyperparameters, TrainConfig
 
 from tiny import tiny_scenario
 
@@ -133,6 +134,12 @@ def curves(**changes):
     return change
 
 
+def not_arrays(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in Curve._fields:
+            archive.writestr(f"{name}.npy", b"no array")
+
+
 def weights_not_finite(path):
     held = serialization.msgpack_restore(path.read_bytes())
     held["params"]["Dense_0"]["bias"] = np.full_like(held["params"]["Dense_0"]["bias"], np.nan)
@@ -144,6 +151,7 @@ def weights_not_finite(path):
     [
         ("checkpoint/policy.msgpack", weights_not_finite, "weights that are not finite"),
         ("curves.npz", lambda path: path.write_bytes(b"no archive"), "cannot be read"),
+        ("curves.npz", not_arrays, "cost: expected numbers"),
         ("curves.npz", curves(cost=lambda values: values * np.nan), "cost: not finite"),
         ("curves.npz", curves(success=lambda values: values[:1]), "success: expected numbers for 2 seeds"),
         ("curves.npz", curves(entropy=lambda values: values.astype(int)), "entropy: expected numbers"),
@@ -239,7 +247,7 @@ def test_a_configuration_of_another_version_is_refused(folder):
     config["train"]["new_option"] = 1
     (folder / "config.json").write_text(json.dumps(config))
     renew_manifest(folder)
-    with pytest.raises(UserError, match="config.json: damaged, or of another version"):
+    with pytest.raises(UserError, match=r"config\.json: damaged, or of another version"):
         runs.load(folder)
 
 

@@ -280,7 +280,7 @@ def read(folder: Path, spec: Spec) -> Results:
             table[name] = np.array(values.to_pylist()) if text else values.to_numpy()
         _check_table(table, spec)
         path = folder / CURVES
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
             curves = {name: arrays[name] for name in arrays.files}
         for name in CURVE:
             shape = (spec.runs, _points("cost", curves), *((5,) if name == "components" else ()))

@@ -448,6 +448,8 @@ class _Reader:
                 self.fail(where, f"expected a number, got {short(value)}")
             with self.told(where, key):
                 limits.check_number(key, value)
+        elif isinstance(value, float) and not (math.isfinite(value) or (key.endswith("_budget") and value > 0)):
+            self.fail(where, f"expected a finite number, got {value}")
         elif not _writable(value):
             self.fail(where, f"expected a number, text, true or false, a list or a table, got {short(value)}")
 

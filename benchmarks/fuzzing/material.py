@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,14 +131,17 @@ def small() -> Any:
     return parse_scenario(SMALL, name="small", where="small.toml")
 
 
-def make(home: Path) -> None:
-    """Writes all logs and folders into an empty folder."""
-    _logs(home)
+def make(home: Path, kinds: Collection[str] = ("logs", "run folders", "sweep folders")) -> None:
+    """Writes what some kinds begin with into an empty folder; other kinds need nothing there."""
     rng = np.random.default_rng(0)
-    _run(home / "run", rng, None)
-    _run(home / "learned", rng, {"name": "offline", "data": [], "learn": {}, "learning": {}})
-    _sweep(home / "sweep", home / "small.toml", rng, complete=True)
-    _sweep(home / "partial", home / "small.toml", rng, complete=False)
+    if "logs" in kinds:
+        _logs(home)
+    if "run folders" in kinds:
+        _run(home / "run", rng, None)
+        _run(home / "learned", rng, {"name": "offline", "data": [], "learn": {}, "learning": {}})
+    if "sweep folders" in kinds:
+        _sweep(home / "sweep", home / "small.toml", rng, complete=True)
+        _sweep(home / "partial", home / "small.toml", rng, complete=False)
 
 
 def read(folder: Path) -> dict[str, bytes]:
