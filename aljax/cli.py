@@ -297,7 +297,7 @@ class Evaluate:
     folder: Annotated[Positional[Path], arg(metavar="RUN")]
     """The run folder that aljax train wrote."""
     scenario: str | None = None
-    """Another scenario to evaluate on, of as many actions and coordinates; default: the run's own."""
+    """Another scenario to evaluate on, of the same actions and coordinates in any order; default: the run's own."""
     overrides: Overrides = ()
     """Change a number first, e.g. actions.failure.search=0.3; repeat for more."""
     seed: int | None = None
@@ -323,8 +323,7 @@ class Evaluate:
             scenario = load_scenario(self.scenario, self.overrides)
         elif self.overrides:
             scenario = run.changed(self.overrides)
-        run.check_fits(self.folder, scenario)
-        scenario = run.as_seen(scenario, self.overrides)
+        scenario = run.as_seen(self.folder, scenario)
         changes = {"seed": self.seed, "evaluation_episodes": self.evaluation_episodes}
         protocol = dataclasses.replace(run.protocol, **{k: v for k, v in changes.items() if v is not None})
         with contextlib.ExitStack() as reserved:
@@ -469,10 +468,9 @@ class Optimum:
         announcement = f"No exact optimum: {refusal}. Bounds instead."
         if self.from_run is not None:
             run = runs.load(self.from_run)
-            run.check_fits(self.from_run, scenario)
+            scenario = run.as_seen(self.from_run, scenario)
             console.print(announcement)
             policy, trained_on = run.policy, run.metrics["episodes"]
-            scenario = run.as_seen(scenario, self.overrides)
         else:
             console.print(announcement)
             policy = _train(console, scenario, self.config, self.hyperparameters, self.protocol).policy

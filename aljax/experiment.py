@@ -240,7 +240,7 @@ def abstract_policy(scenario: Scenario, config: TrainConfig, protocol: Protocol)
     def shapes(keys: jax.Array) -> Any:
         return jax.vmap(lambda key: init(key, scenario.params, config=config, steps=1).variables)(keys)
 
-    variables = jax.eval_shape(shapes, jax.random.split(jax.random.key(0), protocol.seeds))
+    variables = jax.eval_shape(lambda: shapes(jax.random.split(jax.random.key(0), protocol.seeds)))
     return Learned(variables, network_of(config, scenario.params))
 
 

@@ -7,6 +7,7 @@ holds the size and hash of every file, so a damaged one is recognised before it 
 import contextlib
 import dataclasses
 import typing
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,11 @@ import jax
 import numpy as np
 from flax import serialization
 
-from aljax import folders, toml
+from aljax import env, folders, toml
 from aljax.env import COMPONENTS
 from aljax.errors import UserError, listed, one_line, path_errors, plain, plain_path, short
 from aljax.experiment import Compared, Protocol, Trained, abstract_policy, check
-from aljax.files import check_digests, digests, read_json, write_json
+from aljax.files import check_digests, digests, open_regular, read_json, write_json
 from aljax.folders import Place
 from aljax.numerics import numerics, versions
 from aljax.policy import Learned
@@ -48,19 +49,6 @@ class Run:
     """Losses where it was learned from logs."""
     metrics: Mapping[str, Any]
 
-    def check_fits(self, folder: str | Path, scenario: Scenario) -> None:
-        """Refuses to play the run's policy where it has other actions or coordinates.
-
-        Raises:
-          UserError: one line naming both.
-        """
-        trained_on, asked = ((len(s.action_names), len(s.coordinate_names)) for s in (self.scenario, scenario))
-        if trained_on != asked:
-            raise UserError(
-                f"{scenario.name}: {asked[0]} actions and {asked[1]} coordinates, but {folder} was trained on "
-                f"{self.scenario.name} with {trained_on[0]} and {trained_on[1]}"
-            )
-
     def changed(self, overrides: Sequence[str]) -> Scenario:
         """The run's scenario with further ``key=value`` changes."""
         scenario = self.scenario
@@ -68,19 +56,92 @@ class Run:
             scenario.text, name=scenario.name, where=scenario.name, overrides=(*scenario.overrides, *overrides)
         )
 
-    def as_seen(self, scenario: Scenario, overrides: Sequence[str] = ()) -> Scenario:
-        """A scenario observed as the run's policy learned to: on the scales that it trained with.
+    def as_seen(self, folder: str | Path, scenario: Scenario) -> Scenario:
+        """A scenario as the run's policy learned to see it: rows and coordinates in its order, on its scales.
 
         Scales that a file does not give follow from its other numbers, so a changed latency or horizon would change
         what the policy sees even where nothing has happened yet. A scale that an override names is left alone.
+
+        Args:
+          folder: the run's, for messages.
+          scenario: of the same actions and coordinates, in any order.
+
+        Raises:
+          UserError: it has others.
         """
-        named = {override.partition("=")[0].partition(".")[0].strip() for override in overrides}
-        scales = {
-            name: getattr(self.scenario.params, name)
-            for name in ("z_scale", "latency_scale", "money_scale")
-            if name not in named
-        }
-        return dataclasses.replace(scenario, params=dataclasses.replace(scenario.params, **scales))
+        scenario = _in_order(scenario, *self._order(folder, scenario))
+        return dataclasses.replace(scenario, params=dataclasses.replace(scenario.params, **self._scales(scenario)))
+
+    def policy_in(self, folder: str | Path, scenario: Scenario) -> Learned:
+        """The policy as it plays in a scenario as it is: in its order, on its scales. See `as_seen`.
+
+        Inputs and outputs of the network are put in the scenario's order, and its first weights take what differs in
+        the scales, so its choices are the same.
+        """
+        rows, coordinates = self._order(folder, scenario)
+        params, d = scenario.params, len(coordinates)
+        factors = {name: getattr(params, name) / scale for name, scale in self._scales(scenario, coordinates).items()}
+        scaled = np.ones(env.observation_size(params), np.float32)
+        scaled[:d] = factors.get("z_scale", 1.0)
+        scaled[d : d + 2] = factors.get("latency_scale", 1.0), factors.get("money_scale", 1.0)
+        seen = np.concatenate([coordinates, [d, d + 1], d + 2 + coordinates, [2 * d + 2], 2 * d + 3 + rows])
+        if (scaled == 1).all() and (np.diff(seen) == 1).all():
+            return self.policy
+        layers = dict(self.policy.variables["params"])
+        first, last = "Dense_0", f"Dense_{len(self.policy.network.hidden)}"
+        inverse = np.argsort(seen)  # which of the network's inputs is each of the scenario's
+        layers[first] = layers[first] | {"kernel": layers[first]["kernel"][:, inverse] * scaled[:, None]}
+        layers[last] = jax.tree.map(lambda leaf: leaf[..., np.argsort(rows)], layers[last])
+        return dataclasses.replace(self.policy, variables={"params": layers})
+
+    def _order(self, folder: str | Path, scenario: Scenario) -> tuple[np.ndarray, np.ndarray]:
+        """Where a scenario has each of the run's rows and each of its coordinates."""
+        mine, found = self.scenario, []
+        for kind in ("action", "coordinate"):
+            names, others = (getattr(each, f"{kind}_names") for each in (mine, scenario))
+            if set(names) != set(others):
+                raise UserError(
+                    f"{plain(scenario.name)}: {kind}s {listed(others, 160)}; but {plain_path(folder)} was trained on "
+                    f"{plain(mine.name)}, with {listed(names, 160)}"
+                )
+            found.append(np.array([others.index(name) for name in names]))
+        return found[0], found[1]
+
+    def _scales(self, scenario: Scenario, coordinates: np.ndarray | None = None) -> dict[str, jax.Array]:
+        """The scales that the policy learned on, but for those that an override names, by name.
+
+        Args:
+          scenario: whose overrides.
+          coordinates: where it has each of the run's coordinates; none: in the same order.
+        """
+        named = {override.partition("=")[0].partition(".")[0].strip() for override in scenario.overrides}
+        names = (name for name in ("z_scale", "latency_scale", "money_scale") if name not in named)
+        scales = {name: getattr(self.scenario.params, name) for name in names}
+        if coordinates is not None and "z_scale" in scales:
+            scales["z_scale"] = scales["z_scale"][np.argsort(coordinates)]
+        return scales
+
+
+def _in_order(scenario: Scenario, rows: np.ndarray, coordinates: np.ndarray) -> Scenario:
+    """A scenario with its rows and coordinates in another order."""
+
+    def row(column: Any) -> Any:
+        taken = np.asarray(column)[rows]
+        return jax.device_put(taken[:, coordinates] if taken.ndim == 2 else taken)
+
+    params = scenario.params
+    vectors = {
+        field.name: jax.device_put(np.asarray(getattr(params, field.name))[coordinates])
+        for field in dataclasses.fields(params)
+        if field.name not in ("actions", "weights") and getattr(params, field.name).ndim == 1
+    }
+    return dataclasses.replace(
+        scenario,
+        params=dataclasses.replace(params, actions=jax.tree.map(row, params.actions), **vectors),
+        action_names=tuple(scenario.action_names[i] for i in rows),
+        coordinate_names=tuple(scenario.coordinate_names[i] for i in coordinates),
+        kinds=tuple(scenario.kinds[i] for i in rows),
+    )
 
 
 def metrics(
@@ -197,6 +258,8 @@ def load(path: str | Path) -> Run:
     if type(recorded.get("episodes")) is not int or recorded["episodes"] < 0:
         what = f"expected a whole number of at least 0, got {short(recorded.get('episodes'))}"
         raise UserError(f"{plain_path(path / _METRICS)}: episodes: {what}")
+    if not isinstance(recorded.get("policies"), dict):
+        raise UserError(f"{plain_path(path / _METRICS)}: policies: expected a table of figures")
     policy = _restore(path, scenario, said.config, said.protocol)
     return Run(scenario, said.config, said.hyperparameters, said.protocol, policy, curve, recorded)
 
@@ -221,6 +284,12 @@ def _configuration(file: Path) -> _Configuration:
         name, overrides, shape = raw["scenario"]["name"], raw["scenario"]["overrides"], raw["train"]
         if not isinstance(overrides, list) or not all(isinstance(text, str) for text in (name, *overrides)):
             raise TypeError("scenario: expected a name and a list of overrides")
+        if Path(name).name != name:
+            raise ValueError(f"scenario: {short(name)} cannot be the name of a file")
+        for kind, key in ((TrainConfig, "train"), (Hyperparameters, "hyperparameters"), (Protocol, "protocol")):
+            missing = {field.name for field in dataclasses.fields(kind)} - set(raw[key])
+            if missing:  # a default would be another run's
+                raise ValueError(f"{key}: {listed(sorted(missing))} missing")
         config = TrainConfig(**(shape | {"hidden": tuple(shape["hidden"])}))
         for key, kind in (("baseline", Baseline), ("schedule", Schedule)):
             if getattr(config, key) not in typing.get_args(kind):
@@ -250,7 +319,9 @@ def _text(value: Any) -> str:
 def _curve(file: Path, kind: type[Curve] | type[Losses], seeds: int) -> Curve | Losses:
     """Learning curves, an array a figure, each with an entry a seed and update."""
     try:
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+        with open_regular(file) as opened, np.load(opened, allow_pickle=False) as arrays:
+            if any(item.compress_type != zipfile.ZIP_STORED for item in arrays.zip.infolist()):
+                raise ValueError("compressed, so it is none of ours, and may unpack to any size")
             found: dict[str, Any] = {name: np.asarray(arrays[name]) for name in kind._fields}
     except Exception as error:  # zipfile, zlib, tokenize and numpy raise a wide variety
         raise UserError(f"{plain_path(file)}: cannot be read: {plain(one_line(error), 160)}") from None
@@ -272,12 +343,13 @@ def _restore(path: Path, scenario: Scenario, config: TrainConfig, protocol: Prot
     abstract = abstract_policy(scenario, config, protocol)
     file = path / _WEIGHTS
     try:
-        variables = serialization.msgpack_restore(file.read_bytes())
+        with open_regular(file) as opened:
+            variables = serialization.msgpack_restore(opened.read())
         found = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), variables)
     except Exception as error:  # msgpack raises a wide variety
         raise UserError(f"{plain_path(file)}: cannot be read: {plain(one_line(error), 160)}") from None
     if found != jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), abstract.variables):
-        raise UserError(f"{plain_path(file)}: weights of another shape than config.json says")
+        raise UserError(f"{plain_path(file)}: weights of another shape or precision than config.json says")
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables)):
         raise UserError(f"{plain_path(file)}: weights that are not finite")
     return Learned(jax.device_put(variables), abstract.network)

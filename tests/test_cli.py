@@ -193,7 +193,9 @@ def test_a_policy_is_not_evaluated_where_it_does_not_fit(scenario, tmp_path, cap
     monkeypatch.chdir(tmp_path)
     assert main(["train", "--scenario", scenario, *SMALL, "--no-plots", "--out", "run"]) == 0
     capsys.readouterr()
-    assert "run was trained on tiny with 3 and 1" in refused(capsys, "evaluate", "run", "--scenario", "paper")
+    assert "run was trained on tiny, with weak, strong, stop" in refused(
+        capsys, "evaluate", "run", "--scenario", "paper"
+    )
     assert "already exists" in refused(capsys, "train", "--scenario", scenario, *SMALL, "--out", "run")
     assert main(["evaluate", "run", "--set", "horizon=5", "--out", "longer", "--seed", "3", "--no-plots"]) == 0
     assert json.loads((tmp_path / "longer" / "metrics.json").read_text())["overrides"] == ["horizon=5"]

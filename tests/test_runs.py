@@ -1,19 +1,33 @@
 """Run folders: whole or not there, checked before they are believed."""
 
 import dataclasses
+import io
 import json
+import os
 import zipfile
 
 import chex
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import serialization
 
-from aljax import UserError, files, runs
+from aljax import UserError, env, files, runs
 from aljax.experiment import Protocol, compare, train_seeds
+from aljax.policy import apply_network
+from aljax.scenario import parse_scenario
 from aljax.train import Curve, Hyperparameters, TrainConfig
 
-from tiny import tiny_scenario
+from tiny import TINY, tiny_scenario
+
+TWO = (
+    TINY.replace('["error"]', '["error", "doubt"]')
+    .replace("drift = 0.25", "drift = { error = 0.25, doubt = 0.0 }\nmisread = { error = 0.5, doubt = 0.0 }")
+    .replace("start_low = 2.0", "start_low = { error = 1.0, doubt = 0.5 }")
+    .replace("start_high = 2.0", "start_high = { error = 2.0, doubt = 3.0 }")
+    .replace("shift = -0.5", "shift = { error = -0.5, doubt = -1.0 }\nnoise = 0.1")
+)
 
 CONFIG = TrainConfig(episodes=40, batch=20, hidden=(4,), baseline="running")
 HYPER = Hyperparameters(learning_rate=0.1 + 0.2, clip_norm=float("inf"))
@@ -262,8 +276,257 @@ def test_a_changed_scenario_is_observed_on_the_scales_of_training(folder):
     run = runs.load(folder)
     longer = run.changed(["horizon=9", "actions.latency.strong=20"])
     assert float(longer.params.latency_scale) != float(run.scenario.params.latency_scale)
+    seen = run.as_seen(folder, longer)
     for name in ("z_scale", "latency_scale", "money_scale"):
-        np.testing.assert_array_equal(getattr(run.as_seen(longer).params, name), getattr(run.scenario.params, name))
-    asked = ["latency_scale=3.0"]
-    assert float(run.as_seen(run.changed(asked), asked).params.latency_scale) == 3.0
-    assert run.as_seen(longer).horizon == 9
+        np.testing.assert_array_equal(getattr(seen.params, name), getattr(run.scenario.params, name))
+    assert seen.horizon == 9
+    assert float(run.as_seen(folder, run.changed(["latency_scale=3.0"])).params.latency_scale) == 3.0
+
+
+REORDERED = TWO.replace('["error", "doubt"]', '["doubt", "error"]')
+REORDERED = REORDERED[: REORDERED.index("[actions.weak]")] + "".join(
+    f"[actions.{part}" for part in reversed(REORDERED.split("[actions.")[1:])
+)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """A run on two coordinates that differ in everything."""
+    scenario = parse_scenario(TWO, name="two", where="two.toml")
+    config = dataclasses.replace(CONFIG, episodes=200)
+    found = train_seeds(scenario, config, HYPER, PROTOCOL)
+    compared = compare(scenario, PROTOCOL, found.policy)
+    with runs.new_folder(tmp_path_factory.mktemp("runs") / "two") as place:
+        runs.save(place.folder, scenario, config, HYPER, PROTOCOL, found)
+        files.write_json(place.folder / "metrics.json", runs.metrics(scenario, 200, PROTOCOL, compared, {}))
+    return place.path, compared
+
+
+def test_a_scenario_in_another_order_is_put_in_the_order_of_training(two):
+    folder, compared = two
+    run, other = runs.load(folder), parse_scenario(REORDERED, name="other", where="other.toml")
+    assert other.action_names == ("stop", "strong", "weak") and other.coordinate_names == ("doubt", "error")
+    seen = run.as_seen(folder, other)
+    assert seen.action_names == run.scenario.action_names and seen.kinds == run.scenario.kinds
+    assert seen.coordinate_names == run.scenario.coordinate_names
+    chex.assert_trees_all_equal(seen.params, run.scenario.params)
+    again = compare(seen, PROTOCOL, run.policy)
+    assert {name: s.to_json() for name, s in again.summaries.items()} == {
+        name: s.to_json() for name, s in compared.summaries.items()
+    }
+
+
+def test_a_policy_chooses_the_same_in_any_order_and_on_any_scales(two):
+    folder, _ = two
+    run = runs.load(folder)
+    mine = run.scenario.params
+    other = parse_scenario(REORDERED + "", name="other", where="other.toml", overrides=["horizon=7"])
+    other = dataclasses.replace(
+        other, params=dataclasses.replace(other.params, z_scale=jnp.array([0.25, 8.0]), money_scale=jnp.float32(9.0))
+    )
+    theirs = other.params
+    assert float(theirs.latency_scale) != float(mine.latency_scale)
+    rows, coordinates = np.array([2, 1, 0]), np.array([1, 0])  # of the other, in the run's order
+    key, batch = jax.random.key(0), (500,)
+    _, state = env.reset(key, mine, batch)
+    state = dataclasses.replace(
+        state, z=3 * state.z, latency=state.z[0] ** 2, money=state.z[1] ** 2, last_failed=jnp.arange(500) % 4 - 1
+    )
+    failed = jnp.where(state.last_failed < 0, -1, jnp.array(rows)[state.last_failed])
+    turned = dataclasses.replace(state, z=state.z[coordinates], misread=state.misread[coordinates], last_failed=failed)
+    # The run's own time and horizon, which have no scale.
+    theirs = dataclasses.replace(theirs, horizon=mine.horizon)
+    for seed in range(2):
+        own, moved = (
+            jax.tree.map(lambda leaf, seed=seed: leaf[seed], policy)
+            for policy in (run.policy, run.policy_in(folder, other))
+        )
+        before = apply_network(own.network, own.variables, env.observe(state, mine))
+        after = apply_network(moved.network, moved.variables, env.observe(turned, theirs))
+        np.testing.assert_allclose(after[rows], before, rtol=1e-4, atol=1e-4)
+        assert np.abs(np.diff(before, axis=0)).max() > 0.1
+
+
+def test_a_policy_where_it_was_trained_is_the_same_to_the_last_bit(two):
+    folder, _ = two
+    run = runs.load(folder)
+    assert run.policy_in(folder, run.scenario) is run.policy
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("[actions.weak]", "[actions.mild]", "actions mild, strong, stop"),
+        ("doubt", "fear", "coordinates error, fear"),
+    ],
+)
+def test_other_names_are_refused_though_there_are_as_many(old, new, named, two):
+    folder, _ = two
+    run, other = runs.load(folder), parse_scenario(TWO.replace(old, new), name="other", where="other.toml")
+    for fit in (run.as_seen, run.policy_in):
+        with pytest.raises(UserError, match=named) as caught:
+            fit(folder, other)
+        assert "trained on two, with" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def change(folder, name, value):
+    """A file with other contents, and the right digest."""
+    data = value if isinstance(value, bytes) else json.dumps(value).encode()
+    (folder / name).write_bytes(data)
+    renew_manifest(folder)
+
+
+def one_line_about(folder, name):
+    with pytest.raises(UserError) as caught:
+        runs.load(folder)
+    message = str(caught.value)
+    assert message.startswith(f"{folder / name}: ") and "\n" not in message and len(message) < 600, message
+    return message
+
+
+def set_in(found, key, value):
+    *path, last = key.split(".")
+    for part in path:
+        found = found[part]
+    if value is None:
+        del found[last]
+    else:
+        found[last] = value
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("scenario", None),
+        ("scenario", "tiny"),
+        ("scenario.name", 3),
+        ("scenario.name", "../../etc"),
+        ("scenario.overrides", {"drift": 1}),
+        ("scenario.overrides", [["drift=1"]]),
+        ("train", []),
+        ("train.hidden", None),
+        ("train.hidden", "many"),
+        ("train.hidden", [4.5]),
+        ("train.hidden", [10**12]),
+        ("train.batch", None),
+        ("train.batch", True),
+        ("train.batch", 0),
+        ("train.episodes", 10**400),
+        ("train.baseline", "best"),
+        ("train.normalise", 1),
+        ("hyperparameters.trace", None),
+        ("hyperparameters.trace", "much"),
+        ("hyperparameters.trace", "nan"),
+        ("hyperparameters.trace", []),
+        ("protocol", 5),
+        ("protocol.seeds", 10**15),
+        ("protocol.seeds", "2"),
+        ("regime", "online"),
+        ("regime", {}),
+    ],
+)
+def test_a_configuration_that_makes_no_sense_is_one_line(key, value, folder):
+    found = json.loads((folder / "config.json").read_text())
+    set_in(found, key, value)
+    change(folder, "config.json", found)
+    one_line_about(folder, "config.json")
+
+
+@pytest.mark.parametrize(
+    "value", [[], {}, {"episodes": "many", "policies": {}}, {"episodes": 3}, b"{", b"\xff", b"[" * 10**5]
+)
+@pytest.mark.parametrize("name", ["config.json", "metrics.json"])
+def test_json_of_another_shape_is_one_line(name, value, folder):
+    change(folder, name, value)
+    one_line_about(folder, name)
+
+
+def arrays(**changes):
+    """Learning curves as they are, but for those that are given."""
+    whole = {name: np.ones((2, 2, 5) if name == "components" else (2, 2), np.float32) for name in Curve._fields}
+    return {name: value for name, value in (whole | changes).items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        arrays(cost=None),
+        arrays(cost=np.ones((3, 2), np.float32)),
+        arrays(cost=np.ones((2, 3), np.float32)),
+        arrays(cost=np.array([["a", "b"]] * 2)),
+        arrays(cost=np.array([[{}, 1], [2, 3]], object)),
+        arrays(cost=np.float32(1)),
+        arrays(components=np.ones((2, 2, 4), np.float32)),
+    ],
+)
+def test_curves_of_another_shape_are_one_line(found, folder):
+    written = io.BytesIO()
+    np.savez(written, **found)
+    change(folder, "curves.npz", written.getvalue())
+    one_line_about(folder, "curves.npz")
+
+
+def test_curves_that_would_unpack_to_any_size_are_refused(folder):
+    written = io.BytesIO()
+    np.savez_compressed(written, **arrays(cost=np.zeros((2, 50_000_000), np.float32)))
+    assert len(written.getvalue()) < 1_000_000
+    change(folder, "curves.npz", written.getvalue())
+    assert "compressed" in one_line_about(folder, "curves.npz")
+    change(folder, "curves.npz", b"PK\x03\x04 no archive")
+    one_line_about(folder, "curves.npz")
+
+
+def test_weights_that_are_not_finite_are_refused(folder, trained):
+    weights = jax.tree.map(np.array, trained.policy.variables)
+    weights["params"]["Dense_0"]["bias"][1, 2] = np.nan
+    change(folder, "checkpoint/policy.msgpack", serialization.msgpack_serialize(weights))
+    assert "weights that are not finite" in one_line_about(folder, "checkpoint/policy.msgpack")
+
+
+def test_weights_of_another_shape_or_precision_are_refused(folder, trained):
+    for change_of in (lambda leaf: leaf[:1], lambda leaf: leaf.astype(np.float16)):
+        weights = jax.tree.map(lambda leaf, f=change_of: f(np.array(leaf)), trained.policy.variables)
+        change(folder, "checkpoint/policy.msgpack", serialization.msgpack_serialize(weights))
+        assert "another shape or precision" in one_line_about(folder, "checkpoint/policy.msgpack")
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "scenario.toml", "curves.npz", "metrics.json", "checkpoint/policy.msgpack"]
+)
+def test_a_file_that_the_manifest_does_not_list_is_not_believed(name, folder):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["files"][name]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    one_line_about(folder, name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[]", "{}", '{"format": 2}', '{"format": 2, "files": {"metrics.json": 1}}', "[" * 100_000,
+        '{"format": 2, "files": {"config.json": {"bytes": "many", "sha256": 5}}}', '{"format": {}, "files": {}}',
+    ],
+)  # fmt: skip
+def test_a_damaged_manifest_is_one_line(text, folder):
+    """Among them one whose entry for metrics.json became a number."""
+    whole = json.loads((folder / "manifest.json").read_text())
+    if '"metrics.json": 1' in text:
+        whole["files"]["metrics.json"] = 1
+        text = json.dumps(whole)
+    (folder / "manifest.json").write_text(text)
+    with pytest.raises(UserError) as caught:
+        runs.load(folder)
+    assert str(caught.value).startswith(str(folder)) and "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="devices of POSIX")
+def test_a_run_folder_with_links_to_what_never_ends_is_one_line(folder):
+    for name in ("manifest.json", "metrics.json"):
+        before = (folder / name).read_bytes()
+        (folder / name).unlink()
+        (folder / name).symlink_to("/dev/zero")
+        with pytest.raises(UserError) as caught:
+            runs.load(folder)
+        assert name in str(caught.value)
+        (folder / name).unlink()
+        (folder / name).write_bytes(before)

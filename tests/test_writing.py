@@ -1,6 +1,5 @@
 """Files are written whole, into whatever the path is: real devices, pipes, links, modes and processes."""
 
-import json
 import os
 import re
 import resource
@@ -10,7 +9,6 @@ import sys
 import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from aljax import UserError, files
@@ -278,13 +276,6 @@ def test_what_others_named_alike_stays(tmp_path):
     write(tmp_path / "file.json")
     assert names(tmp_path) == [".link.partial", ".mine.partial", "file.json"]
     assert (tmp_path / ".mine.partial" / "thesis.txt").read_text() == "years"
-
-
-def test_json_refuses_what_is_no_number_and_leaves_the_old_file(tmp_path):
-    files.write_json(tmp_path / "a.json", {"a": 1})
-    with pytest.raises(UserError, match="not a finite number"):
-        files.write_json(tmp_path / "a.json", {"a": np.nan})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}
 
 
 @pytest.mark.parametrize(

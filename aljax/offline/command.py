@@ -218,11 +218,11 @@ def _policy_of(name: str, scenario: Scenario, protocol: Protocol, greedy: bool) 
     if not Path(folder).is_dir():
         raise UserError(f"policy {name!r}: expected {', '.join(simple)}, optimal or a run folder")
     run = runs.load(folder)
-    run.check_fits(folder, scenario)
-    seeds = jax.tree.leaves(run.policy)[0].shape[0]
+    stacked = run.policy_in(folder, scenario)
+    seeds = jax.tree.leaves(stacked)[0].shape[0]
     if int(number) >= seeds:
         raise UserError(f"policy {name!r}: the run has seeds 0 to {seeds - 1}")
-    policy: Learned = jax.tree.map(lambda leaf: leaf[int(number)], run.policy)
+    policy: Learned = jax.tree.map(lambda leaf: leaf[int(number)], stacked)
     return dataclasses.replace(policy, greedy=greedy)
 
 

@@ -134,14 +134,14 @@ def prepare(
         check(scenario, log, regime.learn, regime.learning)
     if regime.start is not None:
         run = runs.load(regime.start)
-        run.check_fits(regime.start, scenario)
-        found = jax.tree.leaves(run.policy.variables)[0].shape[0]
+        policy = run.policy_in(regime.start, scenario)
+        found = jax.tree.leaves(policy.variables)[0].shape[0]
         if run.config.hidden != config.hidden:
             raise UserError(f"hidden: {config.hidden}, but {regime.start} has {run.config.hidden}")
         if found < protocol.seeds:
             raise UserError(f"seeds: {protocol.seeds}, but {regime.start} has {found}")
-        begin = jax.tree.map(lambda leaf: leaf[: protocol.seeds], run.policy.variables)
-        begin = softened(scenario, begin, run.policy.network)
+        begin = jax.tree.map(lambda leaf: leaf[: protocol.seeds], policy.variables)
+        begin = softened(scenario, begin, policy.network)
     return Prepared(regime, scenario, log, begin, config, hyperparameters, protocol)
 
 
