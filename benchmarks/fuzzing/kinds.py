@@ -353,7 +353,7 @@ class Runs(Folders):
     def read(self, case: Case, place: Path) -> runs.Run:
         """See `Kind.read`."""
         run = runs.load(case.options.get("path", place))
-        run.check_fits(place, run.scenario)
+        run.policy_in(place, run.scenario)
         return run
 
     def check(self, case: Case, found: runs.Run) -> list[str]:
