@@ -16,13 +16,13 @@ import jax
 import numpy as np
 from rich.table import Table
 
+from aljax import terminal
 from aljax.env import over
 from aljax.experiment import Protocol, train_seeds
 from aljax.policy import heuristics
 from aljax.report import show
 from aljax.rollout import outcome, rollout
 from aljax.scenario import Scenario, load_scenario
-from aljax.terminal import LiteralConsole
 from aljax.train import Hyperparameters, TrainConfig
 
 from receipts import status_of
@@ -64,7 +64,7 @@ def read(options: argparse.Namespace) -> None:
         table.add_row(name, *(f"{figure:.3f}" for figure in figures))
         if name.startswith("learned") and cost < best[0]:
             best = (cost, (name, action, alive, np.asarray(played.observation)))
-    console = LiteralConsole(width=200)
+    console = terminal.console()
     title = f"{scenario.name} {' '.join(scenario.overrides)}: {size} episodes on fresh chance"
     table.title = title
     name, action, alive, seen = best[1]

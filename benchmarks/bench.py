@@ -86,9 +86,7 @@ def partial_folder(file: Path, key: dict[str, Any]) -> Path:
 
 def run(chosen: argparse.Namespace) -> None:
     """The whole: every part in its process, then receipt, page and figures."""
-    from rich.console import Console
-
-    from aljax import UserError
+    from aljax import UserError, terminal
     from aljax.files import check_writable, write_json
 
     from receipts import machine, versions
@@ -101,7 +99,7 @@ def run(chosen: argparse.Namespace) -> None:
         chosen.figures.mkdir(parents=True, exist_ok=True)
     memory = None if chosen.memory is None else int(chosen.memory * 2**30)
     options = Options(chosen.quick, chosen.repeats, chosen.batch, chosen.devices or usable_cores(), memory)
-    console, here, found = Console(), machine(), versions()
+    console, here, found = terminal.console(), machine(), versions()
     begun, clock = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), time.perf_counter()
     key = {"options": json.loads(options.to_json()), "versions": found}
     partial = partial_folder(chosen.json, key) if chosen.json is not None else None
@@ -110,7 +108,7 @@ def run(chosen: argparse.Namespace) -> None:
         kept = partial / f"{part}.json" if partial is not None else None
         if kept is not None and kept.is_file():
             sections[part] = json.loads(kept.read_text())
-            console.print(f"{part}: measured before", style="dim", highlight=False)
+            console.print(f"{part}: measured before", style="dim")
             continue
         with console.status(f"{part}: {PARTS[part]} ..."):
             try:
@@ -118,7 +116,7 @@ def run(chosen: argparse.Namespace) -> None:
             except apart.PartError as error:
                 raise UserError(str(error)) from None
         took = sections[part]["took_seconds"]
-        console.print(f"{part}: {PARTS[part]}, {took:.0f} s", style="dim", highlight=False)
+        console.print(f"{part}: {PARTS[part]}, {took:.0f} s", style="dim")
         if kept is not None:
             write_json(kept, sections[part])
     fractions.add(sections)
@@ -132,10 +130,10 @@ def run(chosen: argparse.Namespace) -> None:
         "skipped": [{"part": part} | row for part in sections for row in sections[part].get("skipped", [])],
         "sections": sections,
     }
-    page.show(receipt, console)
     if chosen.json is not None:
         write_json(chosen.json, receipt)
         shutil.rmtree(partial, ignore_errors=True)
+    page.show(receipt, console)
     if chosen.figures is not None:
         page.draw(receipt, chosen.figures)
     if chosen.page is not None:

@@ -23,7 +23,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from aljax import train
+from aljax import terminal, train
 from aljax.env import EnvParams, exceeds
 from aljax.errors import UserError
 from aljax.experiment import EVALUATION, TRAINING, Protocol, check, seed_keys
@@ -35,7 +35,6 @@ from aljax.rollout import outcome, rollout
 from aljax.runs import versions
 from aljax.scenario import Scenario, load_scenario
 from aljax.statistics import interquartile_mean
-from aljax.terminal import LiteralConsole
 from aljax.train import Hyperparameters, TrainConfig
 
 from receipts import machine, status_of
@@ -107,7 +106,7 @@ def study(options: argparse.Namespace) -> None:
     scenarios = [load_scenario(name) for name in options.scenarios]
     plans = [make_plan(scenario.params, scenario=scenario) for scenario in scenarios]  # refuses before anything runs
 
-    console, begun, here = LiteralConsole(width=130), time.perf_counter(), machine()
+    console, begun, here = terminal.console(), time.perf_counter(), machine()
     results: list[dict[str, Any]] = []
     for scenario, plan in zip(scenarios, plans, strict=True):
         evaluate = _Evaluation(scenario, protocol)

@@ -20,10 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
-from aljax import chance, compiling, env, load_scenario, policy, rollout, train
+from aljax import chance, compiling, env, load_scenario, policy, rollout, terminal, train
 from aljax.chance import Chance
 from aljax.env import EnvParams
 from aljax.files import check_writable, write_json
@@ -160,7 +159,7 @@ def study(chosen: argparse.Namespace) -> None:
     if chosen.json is not None:
         check_writable(chosen.json)
     here, begun = machine(), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    console, found = Console(), []
+    console, found = terminal.console(), []
     options = compiling.options()
     works: list[tuple[str, Callable[[], Any], Mapping[str, Mapping[str, Any]], int]] = [
         ("stepping, 16,384 episodes × 10", lambda: step_program(16_384, 10), STEPPING, 163_840),

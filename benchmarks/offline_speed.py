@@ -25,7 +25,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from aljax import Scenario, UserError, compiling, env, load_scenario
+from aljax import Scenario, UserError, compiling, env, load_scenario, terminal
 from aljax.chance import uniform
 from aljax.errors import one_line
 from aljax.experiment import COLLECTION, EVALUATION, LEARNING, Protocol, seed_keys
@@ -412,10 +412,10 @@ def study(options: argparse.Namespace) -> None:
     compiling.use_cores()
     here = machine() | {"torch_device": "cpu"}
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    console = Console()
+    console = terminal.console()
 
     def say(text: str) -> None:
-        console.print(text, style="dim", highlight=False)
+        console.print(text, style="dim")
 
     episodes = min(options.episodes, CHECKED_EPISODES) if options.check else options.episodes
     works = [Work(load_scenario(name), episodes, options.updates, options.seeds) for name in options.scenarios]
@@ -456,9 +456,9 @@ def study(options: argparse.Namespace) -> None:
         "machine": here,
         "options": {name: value for name, value in vars(options).items() if name not in ("json", "check")},
     }
-    show(receipt, console)
     if options.json is not None:
         write_json(options.json, receipt)
+    show(receipt, console)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

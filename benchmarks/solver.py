@@ -24,7 +24,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from aljax import UserError, load_scenario
+from aljax import UserError, load_scenario, terminal
 from aljax.env import ActionTable, EnvParams
 from aljax.files import check_writable, write_json
 from aljax.optimal import solve
@@ -204,7 +204,7 @@ def show(rows: Sequence[dict[str, Any]], console: Console) -> None:
     console.print(table)
     for row in rows:
         if "refused" in row:
-            console.print(row["refused"], highlight=False)
+            console.print(row["refused"])
 
 
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -226,7 +226,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark; the exit status is 0, or 2 for what the user can put right."""
-    chosen, console = options(arguments), Console()
+    chosen, console = options(arguments), terminal.console()
     begun = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     here = machine()
 
@@ -234,7 +234,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.json is not None:
             check_writable(chosen.json)
         rows = list(map(case, cases(chosen)))
-        show(rows, console)
         if chosen.json is not None:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             receipt = {
@@ -246,6 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "options": {k: v for k, v in vars(chosen).items() if k != "json"},
             }
             write_json(chosen.json, receipt)
+        show(rows, console)
 
     def case(which: tuple[Any, int, EnvParams]) -> dict[str, Any]:
         name, horizon, params = which
@@ -253,7 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             plan = make_plan(params, memory_limit=int(chosen.memory * 2**30))
         except UserError as refusal:
             return {"case": name, "tools": name, "horizon": horizon, "refused": str(refusal)}
-        console.print(f"{name} x {horizon}: {plan.states:,} states ...", style="dim", highlight=False)
+        console.print(f"{name} x {horizon}: {plan.states:,} states ...", style="dim")
         # So many starts that a repeat visits at most 5e7 states, 2e6 in NumPy.
         starts = max(1, min(chosen.starts, 50_000_000 // plan.decisions))
         rival_starts = max(1, min(starts, 20, 2_000_000 // plan.decisions))

@@ -19,13 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from rich.table import Table
 
-from aljax import files, runs, train
+from aljax import files, runs, terminal, train
 from aljax.experiment import Protocol, Trained, compare, train_seeds
 from aljax.plots import label, pyplot
 from aljax.policy import Learned
 from aljax.rollout import rollout
 from aljax.scenario import Scenario, load_scenario
-from aljax.terminal import LiteralConsole
 from aljax.train import Hyperparameters, TrainConfig
 
 from receipts import status_of
@@ -51,7 +50,7 @@ def main() -> int:
 
 def study(options: argparse.Namespace) -> None:
     """Trains, measures, prints, writes."""
-    console, scenario = LiteralConsole(width=130), load_scenario(options.scenario)
+    console, scenario = terminal.console(), load_scenario(options.scenario)
     protocol = Protocol(seeds=options.seeds)
     # Plain REINFORCE: no entropy bonus, no normalisation of advantages, no clipping, a constant step size.
     plain = TrainConfig(

@@ -20,7 +20,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from aljax import UserError
+from aljax import UserError, terminal
 from aljax.files import check_writable, write_json
 from aljax.runs import versions
 
@@ -117,7 +117,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.json is not None:
         check_writable(options.json)
-    console, receipt = Console(), {"made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+    console, receipt = terminal.console(), {"made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
     receipt: dict[str, Any] = receipt | {"machine": machine(), "versions": versions(), "options": options.parts}
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)

@@ -24,7 +24,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from aljax import Scenario, UserError, compiling, env, experiment, load_scenario, train
+from aljax import Scenario, UserError, compiling, env, experiment, load_scenario, terminal, train
 from aljax.errors import one_line
 from aljax.files import write_json
 
@@ -392,7 +392,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     compiling.use_cores()
-    console = Console()
+    console = terminal.console()
     try:
         scenario = load_scenario(chosen.scenario)
     except UserError as error:
@@ -406,7 +406,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     begun = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
     def say(text: str) -> None:
-        console.print(text, style="dim", highlight=False)
+        console.print(text, style="dim")
 
     worst = check_environments(work)
     say(f"The three environments agree on the same luck, within {worst:.1e}.")
@@ -445,14 +445,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "machine": here,
         "options": {name: value for name, value in vars(chosen).items() if name != "json"},
     }
-    show(receipt, console)
+    status = 0
     if chosen.json is not None:
         try:
             write_json(chosen.json, receipt)
         except (OSError, UserError) as error:
             print(f"training_speed: cannot write {chosen.json}: {error}", file=sys.stderr)
-            return 2
-    return 0
+            status = 2
+    show(receipt, console)
+    return status
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def show(receipt: dict[str, Any], console: Any) -> None:
     from rich.table import Table
 
     for line in head(receipt):
-        console.print(line, highlight=False)
+        console.print(line)
     for each in tables(receipt):
         table = Table(*each.columns, title=each.title, caption=each.note, box=box.SIMPLE_HEAD, title_justify="left",
                       caption_justify="left")  # fmt: skip
