@@ -3,6 +3,7 @@
 import inspect
 import io
 import json
+import os
 import random
 import re
 import shlex
@@ -40,11 +41,17 @@ def process(*args, **options):
     )
 
 
-def test_train_then_evaluate_in_processes_of_their_own(scenario, tmp_path):
-    done = process("train", "--scenario", scenario, *SMALL, "--json", "m.json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    run = tmp_path / "runs" / "tiny-1"
-    assert "Table 1" in done.stdout and "Table 2" in done.stdout and "runs/tiny-1" in done.stdout
+def test_train_then_evaluate_in_processes_of_their_own(tmp_path):
+    # Names that are markup, formulas and emoji to others, and an output that has only ASCII's characters.
+    text = TINY.replace("Two tools", "[/] $a_$b :smile: 😀").replace('"error"', '"error[/x]_$b"')
+    scenario, where = "run [v1].toml", {"cwd": tmp_path, "env": os.environ | {"PYTHONIOENCODING": "ascii"}}
+    (tmp_path / scenario).write_text(text.replace("actions.strong", 'actions."buy$a_$b"'), encoding="utf-8")
+    done = process("train", "--scenario", scenario, *SMALL, "--json", "m.json", **where)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    run = tmp_path / "runs" / "run [v1]-1"
+    assert "Table 1. Total cost and success: run [v1], mean ? std" in done.stdout and "Table 2" in done.stdout
+    assert "Written to runs/run [v1]-1\n" in done.stdout
+    assert "Total cost and success: run [v1], mean ± std" in (run / "tables.md").read_text(encoding="utf-8")
     assert {"config.json", "metrics.json", "tables.md", "checkpoint", "manifest.json"} <= {
         p.name for p in run.iterdir()
     }
@@ -53,12 +60,12 @@ def test_train_then_evaluate_in_processes_of_their_own(scenario, tmp_path):
     trained = json.loads((run / "metrics.json").read_text())
     assert json.loads((tmp_path / "m.json").read_text()) == trained
 
-    again = process("evaluate", str(run), "--json", "e.json", cwd=tmp_path)
+    again = process("evaluate", str(run), "--json", "e.json", **where)
     assert again.returncode == 0, again.stderr
     evaluated = json.loads((tmp_path / "e.json").read_text())
     assert evaluated["policies"] == trained["policies"]  # the same luck: the same figures, from the checkpoint
 
-    shifted = process("evaluate", str(run), "--set", "actions.failure.weak=0.9", "--json", "s.json", cwd=tmp_path)
+    shifted = process("evaluate", str(run), "--set", "actions.failure.weak=0.9", "--json", "s.json", **where)
     assert shifted.returncode == 0, shifted.stderr
     changed = json.loads((tmp_path / "s.json").read_text())
     assert (
