@@ -41,6 +41,11 @@ WHOLE: Mapping[str, tuple[int, int]] = {
     "seed": (0, 2**31 - 1),
     "first_seed": (0, 2**31 - 1),
     "evaluation_episodes": (1, 100_000_000),
+    "updates": (1, 10_000_000),
+    "minibatch": (1, 1_000_000),
+    "resamples": (10, 1_000_000),
+    "folds": (2, 1_000),
+    "truth": (0, 100_000_000),
 }
 """Least and most of options that are whole numbers."""
 MOST_UPDATES = 10_000_000

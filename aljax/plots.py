@@ -13,7 +13,7 @@ import numpy as np
 
 from aljax import env, files, optimal
 from aljax.env import COMPONENTS, EnvParams, EnvState
-from aljax.errors import UserError, one_line
+from aljax.errors import UserError, one_line, plain_path
 from aljax.evaluate import Evaluation, Summary
 from aljax.offline.estimate import Answer
 from aljax.plan import Plan
@@ -53,6 +53,17 @@ def pyplot() -> Any:
         {"axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 120, "font.size": 9, "text.usetex": False}
     )
     return plt
+
+
+def check_figure(path: Path) -> None:
+    """Refuses a picture that is asked for by name, before the work.
+
+    Raises:
+      UserError: no name of a PNG file, or no matplotlib.
+    """
+    if path.suffix.lower() != ".png":
+        raise UserError(f"figure: expected a file that ends in .png, got {plain_path(path)}")
+    pyplot()
 
 
 def draw_all(drawings: Mapping[Path, Callable[[Path], None]]) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from tyro.conf import Positional, UseAppendAction, arg
 
-from aljax import files, report, runs
+from aljax import env, files, limits, plots, report, runs
 from aljax.errors import UserError, plain_path
 from aljax.evaluate import evaluate
 from aljax.experiment import COLLECTION, EVALUATION, Protocol, seed_keys
@@ -63,8 +63,12 @@ class Collect:
     def run(self, console: Console) -> None:
         """Plays and writes."""
         scenario = load_scenario(self.scenario, self.overrides)
-        if self.episodes < 1:
-            raise UserError(f"episodes: expected a whole number of at least 1, got {self.episodes}")
+        limits.check_whole("episodes", self.episodes)
+        limits.check_whole("seed", self.seed)
+        shown = env.observation_size(scenario.params) + env.num_actions(scenario.params)
+        limits.check_size(
+            "episodes", "the log", (self.episodes, "episodes"), (scenario.horizon, "steps"), (shown, "numbers")
+        )
         files.check_writable(self.file)
         if self.file.is_file() and not self.overwrite:
             raise UserError(f"{plain_path(self.file)}: already exists (use --overwrite to replace it)")
@@ -116,6 +120,11 @@ class Ope:
         if not self.data or not self.policy:
             raise UserError("ope: expected at least one LOG and one --policy")
         check_settings(self.settings)
+        limits.check_whole("truth", self.truth)
+        each = (len(env.COMPONENTS) + env.num_coordinates(scenario.params), "numbers")
+        limits.check_size("truth", "playing", (self.truth, "episodes"), (scenario.horizon, "steps"), each)
+        if self.figure is not None:
+            plots.check_figure(self.figure)
         for place in (self.json, self.figure):
             if place is not None:
                 files.check_writable(place)
@@ -143,8 +152,6 @@ class Ope:
             for line in answer_words(answer):
                 console.print(line)
         if self.figure is not None:
-            from aljax import plots
-
             for line in plots.draw_all({self.figure: lambda place: plots.estimates(place, answers, truths)}):
                 complain(line)
 
@@ -169,9 +176,8 @@ def check_settings(settings: EstimateSettings) -> None:
     Raises:
       UserError: one line naming the option.
     """
-    for name, least in (("resamples", 10), ("folds", 2), ("seed", 0)):
-        if getattr(settings, name) < least:
-            raise UserError(f"{name}: expected a whole number of at least {least}, got {getattr(settings, name)}")
+    for name in ("resamples", "folds", "seed"):
+        limits.check_whole(name, getattr(settings, name))
     if not settings.floor >= 0:
         raise UserError(f"floor: expected a number not below 0, got {settings.floor}")
 

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import itertools
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from aljax import env, runs
+from aljax import env, limits, runs
 from aljax.errors import UserError
 from aljax.experiment import LEARNING, Protocol, Trained, fetch, mesh_of, places, seed_keys, spread
 from aljax.offline.data import Log
@@ -252,14 +251,10 @@ def check(scenario: Scenario, log: Log, config: LearnConfig, hyperparameters: Le
       UserError: one line naming what is wrong.
     """
     for name in ("updates", "minibatch"):
-        if getattr(config, name) < 1:
-            raise UserError(f"{name}: expected a whole number of at least 1, got {getattr(config, name)}")
-    if any(units < 1 for units in config.hidden):
-        raise UserError(f"hidden: every layer needs at least one unit, got {config.hidden}")
+        limits.check_whole(name, getattr(config, name))
+    limits.check_hidden(config.hidden)
     for field in dataclasses.fields(hyperparameters):
-        value = float(getattr(hyperparameters, field.name))
-        if not (math.isfinite(value) and value >= 0):
-            raise UserError(f"{field.name}: expected a number not below 0, got {value}")
+        limits.check_number(field.name, getattr(hyperparameters, field.name))
     if not hyperparameters.target_rate <= 1:
         raise UserError(f"target_rate: expected a number in [0, 1], got {hyperparameters.target_rate}")
     if not len(log):
