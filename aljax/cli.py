@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.text import Text
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg, subcommand
 
-from aljax import compiling, files, folders, process, report, runs, terminal
-from aljax.errors import UserError, one_line, plain, plain_path
+from aljax import compiling, files, folders, plots, process, report, runs, terminal
+from aljax.errors import UserError, one_line, plain
 from aljax.evaluate import summarise
 from aljax.experiment import Compared, Protocol, Trained, abstract_policy, check, compare, prepare, train_seeds
 from aljax.offline import regimes
@@ -397,10 +397,8 @@ class Optimum:
         for place in (self.json, self.figure):
             if place is not None:
                 files.check_writable(place)
-        if self.figure is not None and self.figure.suffix.lower() != ".png":
-            raise UserError(f"--figure: expected a file that ends in .png, got {plain_path(self.figure)}")
-        from aljax import plots
-
+        if self.figure is not None:
+            plots.check_figure(self.figure)
         drawings: dict[Path, Callable[[Path], None]] = {}
         try:
             plan = make_plan(scenario.params, scenario=scenario)
@@ -743,8 +741,6 @@ def _draw(
     if not place.complete:
         return []
     import jax
-
-    from aljax import plots
 
     name, first = scenario.name, jax.tree.map(lambda leaf: np.asarray(leaf)[0], policy)
     drawings: dict[str, Callable[[Path], None]] = {

@@ -104,7 +104,7 @@ def refused(capsys, *args):
         (["optimal", "--start", "1,2,nan"], "--start: expected 3 numbers"),
         (["optimal", "--scenario", "service_desk", "--start", "1,2,3,4"], "--start needs the exact optimum, but serv"),
         (["optimal", "--set", "horizon=99", "--set", "misread=1"], "paper: the bound would need"),
-        (["optimal", "--figure", "o.xyz"], "--figure: expected a file that ends in .png, got o.xyz"),
+        (["optimal", "--figure", "o.xyz"], "figure: expected a file that ends in .png, got o.xyz"),
         (["optimal", "--figure", "/proc/no/o.png"], "/proc/no/o.png: cannot be written"),
         (["optimal", "--scenario", "service_desk", "--figure", "o.png"], "--figure needs the exact optimum"),
         (["optimal", "--scenario", "service_desk", "--from-run", "nowhere"], "nowhere: no such run folder"),
@@ -242,6 +242,23 @@ def test_a_policy_is_not_evaluated_where_it_does_not_fit(scenario, tmp_path, cap
     assert json.loads((tmp_path / "longer" / "metrics.json").read_text())["overrides"] == ["horizon=5"]
     with pytest.raises(UserError):
         runs.load("longer")  # an evaluation, not a run
+
+
+def test_without_matplotlib_everything_is_done_but_pictures(scenario, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for command in (["train", "--scenario", scenario, *SMALL], ["evaluate", "run"]):
+        assert main([*command, "--out", "run" if command[0] == "train" else "again"]) == 0
+        shown = capsys.readouterr()
+        assert "Table 1" in shown.out and "Written to" in shown.out
+        assert shown.err == (
+            "aljax: no pictures: plots need matplotlib: pip install 'aljax[plot]', or leave them out with --no-plots\n"
+        )
+    runs.load("run")
+    assert not [*tmp_path.rglob("*.png")] and (tmp_path / "again" / "metrics.json").exists()
+    asked = "plots need matplotlib: pip install 'aljax[plot]'"
+    assert asked in refused(capsys, "optimal", "--figure", "o.png")
+    assert asked in refused(capsys, "ope", "x", "--policy", "random", "--figure", "o.png")
 
 
 def test_scenarios_are_listed_and_shown(capsys):
