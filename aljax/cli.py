@@ -541,7 +541,8 @@ def main(args: Sequence[str] | None = None) -> int:
             if not isinstance(command, Sweep | Bench):  # the one starts JAX itself, the other in a process of its own
                 process.check_jax()
             status = command.run(console) or 0
-            sys.stdout.flush()
+            if sys.stdout is not None:  # it may be closed
+                sys.stdout.flush()
             return status
     except UserError as error:
         complain(error)
