@@ -541,8 +541,7 @@ def main(args: Sequence[str] | None = None) -> int:
             if not isinstance(command, Sweep | Bench):  # the one starts JAX itself, the other in a process of its own
                 process.check_jax()
             status = command.run(console) or 0
-            if sys.stdout is not None:  # it may be closed
-                sys.stdout.flush()
+            terminal.flush()
             return status
     except UserError as error:
         complain(error)

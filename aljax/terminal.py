@@ -79,6 +79,12 @@ def console(file: IO[str] | None = None) -> Console:
     return LiteralConsole(file=file, width=None if at_terminal else _WIDTH)
 
 
+def flush() -> None:
+    """Hands on what was printed, where the output is not closed."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
 def styled(text: object, style: str) -> Text:
     """A piece of a line in a style of its own, for `Console.print` beside strings."""
     return Text(visible(str(text)), style=style)
