@@ -186,14 +186,18 @@ BAD = {
     "cut short": (lambda rows: rows.pop(), "row 2..: episode 'mixed/s0-30/29' is cut short"),
     "too large for single precision": (
         _with("latency_s", 1e39),
-        "row 1: latency_s: expected at most 1e.12, got 1e.39",
+        "row 1: latency_s: expected at most 1e.14, got 1e.39",
     ),
-    "dollars whose sum overflows": (_with("cost_usd", 3e38), "row 1: cost_usd: expected at most 1e.12"),
-    "divergence": (_with("divergence", 10**30), "row 1: divergence: expected at most 1e.12"),
-    "a violation too large": (_end("violation", 1e300), "row 4: violation: expected at most 1e.12"),
+    "dollars whose sum overflows": (_with("cost_usd", 3e38), "row 1: cost_usd: expected at most 1e.14"),
+    "an episode whose sum is too large": (
+        lambda rows: rows[0].update(latency_s=9e13, cost_usd=9e13),
+        r"row 4: episode 'latency/s0-30/0' costs 1.35e.14 in all, expected at most 1e.14",
+    ),
+    "divergence": (_with("divergence", 10**30), "row 1: divergence: expected at most 1e.14"),
+    "a violation too large": (_end("violation", 1e300), "row 4: violation: expected at most 1e.14"),
     "an observation too large": (
         _at(5, -1e39),
-        r"row 1: observation: expected 8 numbers of at most 1e.12 .*, but observation\[5\] is -1e.39",
+        r"row 1: observation: expected 8 numbers of at most 1e.14 .*, but observation\[5\] is -1e.39",
     ),
     "a probability that becomes 0": (_with("probability", 1e-50), "row 1: probability: expected at least 1.2e-38"),
     "a denormal probability": (

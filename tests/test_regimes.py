@@ -13,7 +13,8 @@ import pytest
 
 from aljax import runs
 from aljax.cli import main
-from aljax.offline.files import read_logs
+from aljax.offline import command
+from aljax.offline.files import read_log, read_logs
 from aljax.offline.regimes import REFINEMENT
 
 from tiny import TINY, tiny_scenario
@@ -111,23 +112,35 @@ def test_tasks_are_the_same_if_seed_and_number_are_and_else_are_not(place):
     assert len(pooled) == 120 and len(np.unique(pooled.episodes.task)) == 80 and pooled.warnings == ()
 
 
-def test_collect_never_overwrites_unasked(place, capsys):
+def test_collect_never_overwrites_unasked(place, capsys, monkeypatch):
     Path("mine.jsonl").write_text("mine")
     assert main(["collect", "mine.jsonl", "--scenario", "tiny.toml", "--episodes", "5"]) == 2
     assert "mine.jsonl: already exists (use --overwrite to replace it)" in capsys.readouterr().err
     assert Path("mine.jsonl").read_text() == "mine"
     assert collected("mine.jsonl", "--overwrite")[0] == 0
+    # Nor a file that appears while it plays.
+    collect = command.collect
+
+    def meanwhile(*args, **options):
+        Path("late.v1.jsonl").write_text("theirs")
+        return collect(*args, **options)
+
+    monkeypatch.setattr(command, "collect", meanwhile)
+    capsys.readouterr()
+    assert main(["collect", "late.v1.jsonl", "--scenario", "tiny.toml", "--episodes", "40"]) == 0
+    assert "Written to late-1.v1.jsonl" in capsys.readouterr().out
+    assert Path("late.v1.jsonl").read_text() == "theirs" and len(read_log("late-1.v1.jsonl", tiny_scenario())) == 40
 
 
 def test_logs_of_another_scenario_are_refused_or_warned_about_by_every_command(place, capsys, monkeypatch):
     other = ["--scenario", "tiny.toml", "--set", "z_scale=6.0"]
     ope = ["ope", "log.jsonl.gz", *other, "--policy", "random", "--resamples", "50", "--json", "other.json"]
     train = ["train", *SMALL, *other[2:], "--regime", "offline", "--updates", "3", "--data", "log.jsonl.gz"]
-    for command in (ope, [*train, "--out", "other"]):
-        assert main(command) == 2
+    for asked in (ope, [*train, "--out", "other"]):
+        assert main(asked) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert "log.jsonl.gz, row " in line and "z_scale.error 2.0, here 6.0 (--other-scenario" in line
-        assert main([*command, "--other-scenario"]) == 0
+        assert main([*asked, "--other-scenario"]) == 0
         assert "Warning: log.jsonl.gz, row" in capsys.readouterr().out
     assert "z_scale" in json.loads(Path("other.json").read_text())["warnings"][0]
     assert "z_scale" in json.loads(Path("other", "config.json").read_text())["regime"]["warnings"][0]

@@ -17,7 +17,7 @@ from aljax.evaluate import evaluate
 from aljax.experiment import COLLECTION, EVALUATION, Protocol, seed_keys
 from aljax.offline.data import Log, collect
 from aljax.offline.estimate import Answer, EstimateSettings, estimate, question_of
-from aljax.offline.files import read_logs, write_log
+from aljax.offline.files import TakenError, read_logs, write_log
 from aljax.offline.report import answer_table, answer_words, log_table, log_words
 from aljax.optimum import find_optimal
 from aljax.policy import Learned, Mixture, Policy, Random, heuristics
@@ -78,9 +78,21 @@ class Collect:
         log = collect(
             key, loggers, scenario.params, episodes=self.episodes, steps=scenario.horizon, tasks=f"seed{self.seed}"
         )
-        write_log(self.file, log, scenario)
+        place = self._write(log, scenario)
         report.show(console, [log_table(log, scenario)])
-        console.print("Written to", styled(self.file, "bold"), soft_wrap=True)
+        console.print("Written to", styled(place, "bold"), soft_wrap=True)
+
+    def _write(self, log: Log, scenario: Scenario) -> Path:
+        """Where it was written: beside the file's place, if another process took that in the meantime."""
+        place, number = self.file, 0
+        while True:
+            try:
+                write_log(place, log, scenario, overwrite=self.overwrite)
+                return place
+            except TakenError:
+                number += 1
+                name, dot, ending = self.file.name.partition(".")
+                place = self.file.with_name(f"{name}-{number}{dot}{ending}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 import orjson
 
-from aljax import env
+from aljax import env, limits
 from aljax.errors import UserError, listed, plain_path, short
 from aljax.files import whole_file
 from aljax.identity import Identity, identity_from, identity_of
@@ -29,8 +29,6 @@ from aljax.offline.lines import Lines
 from aljax.offline.unusual import far_off
 from aljax.scenario import Scenario
 
-LARGEST = 1e12
-"""No seconds, dollars or observations are larger; squares of what is, summed, would leave single precision."""
 _CERTAIN = 1 + 1e-6
 """A probability so little above 1 was rounded, and stands for 1."""
 _LEAST = float(np.finfo(np.float32).tiny)
@@ -219,6 +217,7 @@ class _LogReader:
         self.scenario = together.scenario
         self.actions = {name: row for row, name in enumerate(self.scenario.action_names)}
         self.ends = np.asarray(self.scenario.params.actions.ends)
+        self.weights = np.asarray(self.scenario.params.weights, np.float64)
         self.size = env.observation_size(self.scenario.params)
         self.loggers: dict[str, int] = {}
         self.tasks: dict[str, int] = {}
@@ -340,6 +339,10 @@ class _LogReader:
         if not success and violation == 0:
             self.unexplained.append(episode.rows[-1])
         costs[-1, env.COMPONENTS.index("violation")] = violation
+        total = float(costs.sum(0, dtype=np.float64) @ self.weights)
+        if total > limits.DEAREST:
+            what = f"episode {short(episode.name)} costs {total:.3g} in all, expected at most {limits.DEAREST:g}"
+            raise self.refuse(episode, -1, what)
         return _Episode(observation, action, costs, known, success, episode.rows)
 
     def _action(self, episode: LoggedEpisode, t: int) -> int:
@@ -369,9 +372,11 @@ class _LogReader:
             given = f"{len(values)}" if isinstance(values, list) else "none"
             what = f"observation: expected {self.size} numbers (scenario {self.scenario.name}), got {given}"
             raise self.refuse(episode, t, what)
-        if not (set(map(type, values)) <= {int, float} and min(values) >= -LARGEST and max(values) <= LARGEST):
-            place = next(i for i, x in enumerate(values) if not (_number(x) and abs(x) <= LARGEST))
-            most = f" of at most {LARGEST:g}" if _number(values[place]) else ""
+        if not (
+            set(map(type, values)) <= {int, float} and min(values) >= -limits.DEAREST and max(values) <= limits.DEAREST
+        ):
+            place = next(i for i, x in enumerate(values) if not (_number(x) and abs(x) <= limits.DEAREST))
+            most = f" of at most {limits.DEAREST:g}" if _number(values[place]) else ""
             what = f"observation: expected {self.size} numbers{most} (scenario {self.scenario.name})"
             raise self.refuse(episode, t, f"{what}, but observation[{place}] is {_shown(values[place])}")
         return values
@@ -434,13 +439,24 @@ def _stacked(
     return whole, rows
 
 
-def write_log(path: str | Path, log: Log, scenario: Scenario) -> None:
+class TakenError(UserError):
+    """A file stands where one was to be written."""
+
+
+def write_log(path: str | Path, log: Log, scenario: Scenario, *, overwrite: bool = True) -> None:
     """Writes a data set as JSON lines, gzipped if the name ends in ``.gz``, whole or not at all.
 
     Numbers are written so that reading gives the same float32.
 
+    Args:
+      path: where.
+      log: the data set.
+      scenario: whose it is.
+      overwrite: replace a file that is there when this one is complete.
+
     Raises:
       UserError: the place cannot be written.
+      TakenError: a file is there, and may not be replaced.
     """
     with whole_file(path) as place, place.open("wb") as raw:
         if Path(path).suffix == ".gz":
@@ -449,6 +465,8 @@ def write_log(path: str | Path, log: Log, scenario: Scenario) -> None:
                 stream.writelines(_lines(log, scenario))
         else:
             raw.writelines(_lines(log, scenario))
+        if not overwrite and Path(path).is_file():
+            raise TakenError(f"{plain_path(path)}: already exists")
 
 
 def _lines(log: Log, scenario: Scenario) -> Iterator[bytes]:
@@ -498,12 +516,12 @@ def _number(value: Any) -> bool:
 
 
 def _cost(value: Any) -> bool:
-    return _number(value) and 0 <= value <= LARGEST
+    return _number(value) and 0 <= value <= limits.DEAREST
 
 
 def _a_cost(value: Any) -> str:
     """What was expected instead of this."""
-    return f"at most {LARGEST:g}" if _number(value) and value > 0 else "a number not below 0"
+    return f"at most {limits.DEAREST:g}" if _number(value) and value > 0 else "a number not below 0"
 
 
 def _expected(row: Mapping[str, Any], field: str, what: str) -> str:
