@@ -110,19 +110,19 @@ def fit_behaviour(
     centre = np.zeros((size, actions)) if toward is None else toward
     drawn = np.full((size, 1), float(penalty))
     drawn[0] = 0.0 if free else penalty
-    rows = np.arange(steps)
+    rows, across = np.arange(steps), np.ascontiguousarray(phi.T)
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         away = flat.reshape(size, actions)
         beta = centre + away
-        found = phi @ beta
-        found -= found.max(1, keepdims=True)
-        likelihood = found[rows, action].sum()
+        found = beta.T @ across  # actions first: sums over few of them are then sums of long rows
+        found -= found.max(0)
+        likelihood = found[action, rows].sum()
         np.exp(found, out=found)
-        total = found.sum(1, keepdims=True)
+        total = found.sum(0)
         likelihood -= np.log(total).sum()
         found /= total
-        gradient = phi.T @ found - played + drawn * away
+        gradient = across @ found.T - played + drawn * away
         value = 0.5 * float((drawn * away**2).sum()) - likelihood
         if free:
             even = probabilities(np.ones(1), beta[:1])
