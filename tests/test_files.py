@@ -528,4 +528,7 @@ def test_commands_refuse_bad_logs_with_status_2(rows, tmp_path, capsys, monkeypa
     assert "cannot be written" in refused("collect", "no/x.jsonl")
     assert "at least one LOG" in refused("ope", "whole.jsonl")
     assert "folds: expected" in refused("ope", "whole.jsonl", "--policy", "random", "--folds", "1")
+    for wrong in ("-5", "nan", "inf"):
+        line = refused("ope", "whole.jsonl", "--policy", "random", "--penalty", wrong)
+        assert "penalty: expected a finite number not below 0" in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jsonl", "tiny.toml", "whole.jsonl"]

@@ -164,6 +164,6 @@ def test_a_policy_that_the_log_never_shows_is_refused(place, capsys):
     command = ["ope", "one.jsonl", "--scenario", "tiny.toml", "--policy", "random", "--json", "r.json"]
     assert main([*command, "--experimental"]) == 0
     shown = capsys.readouterr().out
-    assert "Refused" in shown and "hardly ever logged" in shown
+    assert "Refused" in shown and "hardly ever logged" in shown and "direct is experimental" in shown
     figures = json.loads((place / "r.json").read_text())["policies"]["random"]
     assert "hardly ever logged" in figures["estimates"]["cost"]["direct"]["refused"]

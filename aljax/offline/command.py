@@ -192,6 +192,8 @@ def check_settings(settings: EstimateSettings) -> None:
         limits.check_whole(name, getattr(settings, name))
     if not settings.floor >= 0:
         raise UserError(f"floor: expected a number not below 0, got {settings.floor}")
+    if settings.penalty is not None and not 0 <= settings.penalty < np.inf:
+        raise UserError(f"penalty: expected a finite number not below 0, got {settings.penalty}")
 
 
 def policies_of(

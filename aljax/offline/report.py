@@ -73,5 +73,7 @@ def answer_words(answer: Answer) -> Iterator[str]:
             refusals.setdefault(found.refused, []).append(estimator)
     for reason, refused in refusals.items():
         yield f"Refused ({', '.join(refused)}): {reason}."
+    if any("direct" in found for found in answer.estimates.values()):
+        yield "direct is experimental: its intervals contain the truth less often than they say."
     for warning in answer.warnings:
         yield f"Warning: {warning}."
