@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import bench
 
 from rivals import numpy_batched, same
+from strategies import env_params, simple_environment
 from suite import fractions, measure, page, rivals_here
 from suite.environments import grown
 from suite.options import Options
@@ -30,13 +31,30 @@ def test_the_numpy_environment_plays_as_aljax_does(name):
     assert same.difference(params, batched.play_given, episodes=128) < 1e-4
 
 
+def exactly_met():
+    """Seven calls of 0.1 s in a budget of 0.7 s leave the tolerance to three coordinates: where all is met, it ends."""
+    seven = {"horizon": 10, "start_low": 7.3, "start_high": 7.3, "shift": -1.0, "tolerance": 0.3}
+    return env_params(simple_environment(2, 3, latency=0.1, latency_budget=0.7, **seven))
+
+
+def test_the_numpy_environment_holds_bounds_that_are_exactly_met():
+    params = exactly_met()
+    batched = numpy_batched.Environment(jax.tree.map(np.array, params))
+    assert same.difference(params, batched.play_given, episodes=4) < 1e-4
+    drawn = same.luck(params, 4, 10)
+    np.testing.assert_array_equal(batched.play_given(*drawn)["final"]["time"], 7)
+
+
 def test_the_numba_loops_play_as_aljax_does():
     pytest.importorskip("numba", reason="a rival that only the benchmarks need")
     from rivals import numba_stepping as loops
 
-    params = load_scenario("paper").params
-    given = loops.arrays(jax.tree.map(np.array, params))
-    assert same.difference(params, lambda *drawn: loops.named(loops.play_given(*given, *drawn)), episodes=128) < 1e-4
+    def difference(params):
+        given = loops.arrays(jax.tree.map(np.array, params))
+        return same.difference(params, lambda *drawn: loops.named(loops.play_given(*given, *drawn)), episodes=128)
+
+    assert difference(load_scenario("paper").params) < 1e-4
+    assert difference(exactly_met()) < 1e-4
 
 
 def test_an_environment_that_differs_is_told():
