@@ -113,6 +113,7 @@ def _bound(
     """The bound ``[W]`` from the starts ``[d, W]``: boxes forwards, values backwards."""
     shape = (plan.counts + 1, plan.horizon, *start.shape)
     noise = jax.random.normal(key, (math.prod(shape),)).reshape(shape)
+    start = start.astype(noise.dtype)
     segments = [*plan.segments(), Segment(plan.horizon, 1, plan.points(plan.horizon), plan.decisions)]
     boxes, box = [], Box(start[None], start[None], jnp.zeros((1, 1)), jnp.zeros((1, 1)))
     for segment in segments:

@@ -26,6 +26,7 @@ from aljax import compiling, files, folders, plots, process, report, runs, termi
 from aljax.errors import UserError, one_line, plain
 from aljax.evaluate import summarise
 from aljax.experiment import Compared, Protocol, Trained, abstract_policy, check, compare, prepare, train_seeds
+from aljax.numerics import difference, numerics
 from aljax.offline import regimes
 from aljax.offline.command import Collect, Ope
 from aljax.offline.learn import Algorithm, LearnConfig, LearnHyperparameters
@@ -342,6 +343,9 @@ class Evaluate:
 
             def show() -> None:
                 _show(console, scenario, compared, reason)
+                differs = difference(run.numerics, numerics()) if run.numerics else ""
+                if differs and self.scenario is None and not self.overrides and protocol == run.protocol:
+                    console.print(f"Not the run's own figures to the last bit: it was {differs}.", soft_wrap=True)
                 if place is not None:
                     console.print(*_written(place), soft_wrap=True)
 

@@ -73,13 +73,13 @@ def use_cores(devices: int | None = None) -> None:
     Before JAX is first used. A number that the user has set stays, and accelerators are not touched.
 
     Args:
-      devices: how many; None: as many as this process may run on.
+      devices: how many at most; None: as many as this process may run on.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # Already chosen, or JAX was used before in this process: then its devices are what they are.
     with contextlib.suppress(RuntimeError):
         if jax.config.values["jax_num_cpu_devices"] < 1 and "device_count" not in os.environ.get("XLA_FLAGS", ""):
-            jax.config.update("jax_num_cpu_devices", devices or cores or 1)
+            jax.config.update("jax_num_cpu_devices", min(devices or cores, cores))
 
 
 def _keep(own: Path, kept: Path, held: contextlib.ExitStack) -> None:

@@ -48,6 +48,8 @@ class Run:
     curve: Curve | Losses
     """Losses where it was learned from logs."""
     metrics: Mapping[str, Any]
+    numerics: Mapping[str, Any]
+    """What its numbers depend on beside all that (`aljax.numerics`); empty where it was not recorded."""
 
     def changed(self, overrides: Sequence[str]) -> Scenario:
         """The run's scenario with further ``key=value`` changes."""
@@ -261,7 +263,7 @@ def load(path: str | Path) -> Run:
     if not isinstance(recorded.get("policies"), dict):
         raise UserError(f"{plain_path(path / _METRICS)}: policies: expected a table of figures")
     policy = _restore(path, scenario, said.config, said.protocol)
-    return Run(scenario, said.config, said.hyperparameters, said.protocol, policy, curve, recorded)
+    return Run(scenario, said.config, said.hyperparameters, said.protocol, policy, curve, recorded, said.numerics)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,6 +277,8 @@ class _Configuration:
     protocol: Protocol
     curve: type[Curve] | type[Losses]
     """Which of them such a run leaves."""
+    numerics: Mapping[str, Any]
+    """Empty where they were not recorded."""
 
 
 def _configuration(file: Path) -> _Configuration:
@@ -301,9 +305,9 @@ def _configuration(file: Path) -> _Configuration:
         if regime not in ("online", "supervised", "offline"):
             raise ValueError(f"regime: unknown name {short(regime)}")
         curve = Curve if regime == "online" else Losses
-        return _Configuration(
-            name, tuple(overrides), config, Hyperparameters(**numbers), Protocol(**raw["protocol"]), curve
-        )
+        protocol = Protocol(**raw["protocol"])
+        made_with = {key: raw.get(key) for key in numerics()} if "settings" in raw else {}
+        return _Configuration(name, tuple(overrides), config, Hyperparameters(**numbers), protocol, curve, made_with)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)
         raise UserError(f"{plain_path(file)}: damaged, or of another version: {plain(reason, 160)}") from None

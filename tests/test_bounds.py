@@ -173,6 +173,14 @@ def test_the_same_key_gives_the_same_bounds_and_progress_is_told():
     assert (lower_bounds(jax.random.key(1), params, np.repeat(z[:, :1], 16, axis=1), plan) != drawn).all()
 
 
+def test_in_double_precision_bounds_are_the_same_to_rounding():
+    params, plan = relaxed(multiplying(0.25))
+    single = lower_bounds(KEY, params, starts(5, 8), plan)
+    with jax.enable_x64(True):
+        double = lower_bounds(KEY, params, starts(5, 8), plan)
+    np.testing.assert_allclose(double, single, rtol=1e-4)
+
+
 def test_memory_is_predicted_and_too_much_is_refused():
     scenario = load_scenario("service_desk", ["horizon=6"])
     plan = make_plan(scenario.params, scenario=scenario, relaxed=True)

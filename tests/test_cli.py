@@ -19,6 +19,7 @@ import pytest
 from aljax import UserError, cli, runs, terminal
 from aljax.cli import Baseline, Bench, Collect, Evaluate, Ope, Optimum, Scenarios, Sweep, Train, main
 from aljax.experiment import Protocol, Trained
+from aljax.numerics import numerics
 from aljax.policy import Learned
 from aljax.train import Curve, Hyperparameters, TrainConfig
 
@@ -41,7 +42,7 @@ def process(*args, **options):
     )
 
 
-def test_train_then_evaluate_in_processes_of_their_own(tmp_path):
+def test_train_then_evaluate_in_processes_of_their_own(tmp_path, monkeypatch, capsys):
     # Names that are markup, formulas and emoji to others, and an output that has only ASCII's characters.
     text = TINY.replace("Two tools", "[/] $a_$b :smile: 😀").replace('"error"', '"error[/x]_$b"')
     scenario, where = "run [v1].toml", {"cwd": tmp_path, "env": os.environ | {"PYTHONIOENCODING": "ascii"}}
@@ -72,6 +73,11 @@ def test_train_then_evaluate_in_processes_of_their_own(tmp_path):
         changed["policies"]["latency"]["components"]["failure"]["mean"]
         > 2 * (trained["policies"]["latency"]["components"]["failure"]["mean"])
     )
+
+    note = "Not the run's own figures to the last bit: it was begun with platform cpu, this is abacus."
+    assert "own figures" not in again.stdout + shifted.stdout
+    monkeypatch.setattr(cli, "numerics", lambda: numerics() | {"platform": "abacus"})
+    assert main(["evaluate", str(run)]) == 0 and note in capsys.readouterr().out
 
 
 def refused(capsys, *args):

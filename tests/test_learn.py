@@ -218,6 +218,9 @@ def test_softened_policies_choose_the_same_and_are_less_sure():
     assert before.max(1).mean() > after.max(1).mean() and 0.8 < on_its_way.mean() < 0.98
     again = softened(SCENARIO, soft, NETWORK)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3), soft, again)
+    with jax.enable_x64(True):  # what goes on from weights takes them as they were
+        kept = jax.eval_shape(lambda given: softened(SCENARIO, given, NETWORK), variables)
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves(kept)} == {"float32"}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from flax import serialization
 
 from aljax import UserError, env, files, runs
 from aljax.experiment import Protocol, compare, train_seeds
+from aljax.numerics import difference, numerics
 from aljax.policy import apply_network
 from aljax.scenario import parse_scenario
 from aljax.train import Curve, Hyperparameters, TrainConfig
@@ -63,6 +64,9 @@ def test_what_was_saved_comes_back(folder, trained, figures):
     chex.assert_trees_all_equal(run.policy, trained.policy)
     chex.assert_trees_all_equal(run.curve, trained.curve)
     assert run.metrics == figures
+    assert difference(run.numerics, numerics()) == ""
+    with jax.enable_x64(True):
+        assert difference(run.numerics, numerics()) == "begun with jax_enable_x64 False, this is True"
 
 
 def test_metrics_have_the_agreed_shape(figures):

@@ -368,6 +368,84 @@ def test_a_beating_worker_is_not_taken_for_dead(make, join):
     assert other.finished() and len(other.study.trials) == 1
 
 
+def test_what_workers_die_of_is_tried_alone_and_then_given_up(make, tmp_path, join):
+    """The first configuration ends whoever trains it; the second is in its batch at first."""
+    spec = make(configurations=2)
+    batches = []
+    for _ in range(2 * study_.MOST_DEATHS):
+        worker = join(spec)
+        worker.abandon()  # as the only one in a folder does: what is at work was left by one that died
+        claims = worker.ask(2)
+        if worker.given_up:
+            break
+        batches.append([claim.index for claim in claims])
+        if 0 not in batches[-1]:
+            worker.tell(claims, [figures()])
+    assert batches == [[0, 1], [0, 1], [0], [0], [0]]
+    assert worker.given_up == {0: "5 workers died while they were at work on it"}
+    worker.tell([claim for claim in worker.ask(2) or claims if claim.index == 1], [figures()])
+    assert worker.finished() and worker.all_given_up() == [0]
+    _, found = worker.table()
+    assert found[0]["finite"] == [False] * SEEDS and np.isnan(found[0]["cost"]).all()
+    assert found[1]["cost"] == [1.0] * SEEDS
+
+
+def test_a_worker_that_is_interrupted_has_not_died(make, tmp_path):
+    spec = make(configurations=1)
+    for _ in range(2 * study_.MOST_DEATHS):
+        with study_.joined_study(spec, f"sqlite:///{tmp_path}/study.db") as joined:
+            (claim,) = joined.ask(1)
+    assert claim.index == 0 and not joined.given_up
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory):
+    """A study of which three trials are done, as bytes, and what it came to."""
+    folder = tmp_path_factory.mktemp("studied")
+    raw = {"method": "tpe", "configurations": 4, "seeds": SEEDS, "axes": {"learning_rate": RATE}}
+    spec = space.make_spec(raw)
+    with study_.joined_study(spec, f"sqlite:///{folder}/study.db") as joined:
+        joined.agree(LANES)
+        joined.tell(joined.ask(3), [figures(1.25), figures(2.25), figures(3.25)])
+        claims = joined.ask(1)
+        joined.tell(claims, [figures(4.25)])
+        table = joined.table()
+    return spec, (folder / "study.db").read_bytes(), table
+
+
+def test_no_changed_figure_of_a_study_is_read(studied, tmp_path):
+    spec, whole, _ = studied
+    path = tmp_path / "study.db"
+    changed = whole.replace(b"2.25", b"2.26", 1)
+    assert changed != whole
+    path.write_bytes(changed)
+    with pytest.raises(UserError, match=r"^study: trial 1 is changed or damaged: begin the search anew") as refusal:  # noqa: SIM117
+        with study_.joined_study(spec, f"sqlite:///{path}") as joined:
+            joined.table()
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_damaged_study_is_one_line_or_changes_nothing(studied, tmp_path, monkeypatch):
+    monkeypatch.setattr(study_, "_ATTEMPTS", 1)
+    spec, whole, table = studied
+    dice, refused = np.random.default_rng(0), 0
+    for number in range(16):
+        path = tmp_path / f"{number}.db"
+        data = bytearray(whole)
+        for offset in dice.integers(0, len(data), 1 + 40 * (number % 2)):
+            data[offset] ^= 1 << int(dice.integers(8))
+        path.write_bytes(data[: len(data) if number % 4 else int(dice.integers(len(data)))])
+        try:
+            with study_.joined_study(spec, f"sqlite:///{path}") as joined:
+                joined.recorded_lanes()
+                if joined.finished():
+                    assert joined.table() == table
+        except UserError as error:
+            refused += 1
+            assert str(error).startswith("study: ") and "\n" not in str(error) and len(str(error)) < 500
+    assert refused > 3
+
+
 def test_a_diverged_configuration_has_failed_but_is_there(make, tmp_path):
     spec = make(configurations=6, axes={"learning_rate": [0.02, 1e38], "hidden": [[4]]}, set={
         "episodes": 60, "batch": 10, "baseline": "none"

@@ -1,16 +1,23 @@
 """A sweep's tables and pictures, from results that are made up: nothing is trained here."""
 
 import dataclasses
+import io
 import itertools
+import json
+import sys
 
 import numpy as np
 import pytest
 
-from aljax.report import markdown
-from aljax.sweeps import plots, report
+from aljax import terminal
+from aljax.cli import main
+from aljax.report import markdown, show
+from aljax.sweeps import command, plots, report
 from aljax.sweeps.plan import SweepPlan
 from aljax.sweeps.results import FIGURES, Results, column
 from aljax.sweeps.space import make_spec
+
+from tiny import TINY
 
 POINTS = 20  # of a learning curve
 RANGES = {
@@ -154,6 +161,127 @@ def test_many_axes_and_several_scenarios_are_drawn(tmp_path):
     plots.against_axes(tmp_path / "axes.png", SWEEPS["many axes"]())
     plots.pareto(tmp_path / "pareto.png", SWEEPS["two scenarios"]())
     check_pictures(tmp_path, ["axes.png", "pareto.png"])
+
+
+def test_of_very_many_axes_and_scenarios_some_are_drawn(tmp_path, monkeypatch):
+    keys = [f"actions.failure.a{i}" for i in range(30)]
+    few = made_up(RANGES)
+    axes = [dataclasses.replace(few.spec.axes[0], key=key) for key in keys]
+    table = few.table | {key: np.random.default_rng(i).uniform(0.02, 2, 128) for i, key in enumerate(keys)}
+    many = dataclasses.replace(few, spec=dataclasses.replace(few.spec, axes=tuple(axes)), table=table)
+    titles = []
+    monkeypatch.setattr(plots, "save", lambda figure, path, plt: titles.append(figure.get_suptitle()) or plt.close())
+    plots.against_axes(tmp_path / "axes.png", many)
+    assert "the 12 of 30 axes that explain most" in titles[0]
+    best = report.summary_tables(many)[0]
+    assert "12 of 30 axes" in str(best.title)
+    assert len([column for column in best.columns if str(column.header).startswith("actions.")]) == 12
+
+    files = [f"{'x' * i}.toml" for i in range(1, 41)]
+    scenarios = np.repeat(files, 2)
+    axis = dataclasses.replace(few.spec.axes[0], key="scenario", choices=tuple(files))
+    spec = dataclasses.replace(few.spec, axes=(axis, few.spec.axes[0]))
+    both = dataclasses.replace(
+        few, spec=spec, table={k: v[:80] for k, v in few.table.items()} | {"scenario": scenarios}
+    )
+    plots.pareto(tmp_path / "pareto.png", both)
+    assert "6 of 40 scenarios" in titles[1]
+
+
+@pytest.fixture
+def odd(tmp_path):
+    """Results in which every name would be markup, or a formula, or both."""
+    folder = tmp_path / "run [v1] $x_$y"
+    (folder / "[").mkdir(parents=True)
+    text = TINY.replace("actions.weak", 'actions."buy$a_$b"').replace("actions.strong", 'actions."[red]x"')
+    paths = [folder / "[" / f"bold]{i} $a_{i}.toml" for i in (1, 2)]
+    for path in paths:
+        path.write_text(text)
+    axes = {
+        "scenario": [str(path) for path in paths],
+        "actions": {"failure": {"buy$a_$b": [0.1, 0.2], "[red]x": [0.3, 0.4]}},
+        "weights": {"latency": [0.1, 0.2]},
+    }
+    return made_up(axes, method="grid"), folder
+
+
+def test_names_are_shown_as_they_are_written(odd, tmp_path):
+    found, _ = odd
+    stream = io.StringIO()
+    show(terminal.console(stream), report.summary_tables(found))
+    for name in ("actions.failure.buy$a_$b", "actions.failure.[red]x"):
+        assert name in stream.getvalue()
+    (tmp_path / "pictures").mkdir()
+    assert plots.draw(tmp_path / "pictures", found) == []
+    check_pictures(tmp_path / "pictures", EVERY)
+
+
+@pytest.fixture
+def swept(odd, monkeypatch):
+    """The command on a sweep that is done: what it is given, and its output."""
+    found, folder = odd
+    monkeypatch.setattr(command, "sweep", lambda *_, **__: found)
+    (folder / "sweep.toml").write_text("[axes]\nentropy = [0.1]\n")
+    return folder, ["sweep", str(folder / "sweep.toml"), "--out", str(folder), "--json", str(folder / "sweep.json")]
+
+
+def test_what_is_shown_was_saved_before(swept, monkeypatch, capsys):
+    folder, args = swept
+
+    def shown(*_):
+        assert "buy$a_$b" in (folder / "summary.md").read_text()
+        assert json.loads((folder / "sweep.json").read_text())["results"]["runs"] == 32
+        assert not list(folder.glob("*.png"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "summary_line", shown)
+    assert main(args) == 130
+    assert "buy$a_$b" in capsys.readouterr().out
+
+
+def test_a_picture_that_fails_costs_itself_only(swept, monkeypatch, capsys):
+    folder, args = swept
+    monkeypatch.setattr(plots, "learning_curves", lambda *_: 1 / 0)
+    assert main(args) == 0
+    told = capsys.readouterr()
+    assert "best: configuration" in told.out and "buy$a_$b" in told.out and f"Written to {folder}" in told.out
+    assert told.err.count("\n") == 1 and "learning_curves.png could not be drawn: ZeroDivisionError" in told.err
+    assert sorted(path.name for path in folder.glob("*.png")) == ["axes.png", "heat_map.png", "pareto.png"]
+
+
+def test_what_cannot_be_saved_is_shown_all_the_same(swept, monkeypatch, capsys):
+    folder, args = swept
+    (folder / "summary.md").mkdir()
+    assert main([*args, "--no-plots"]) == 2
+    told = capsys.readouterr()
+    assert "best: configuration" in told.out
+    assert told.err.count("\n") == 1 and "summary.md: is a folder" in told.err
+    assert json.loads((folder / "sweep.json").read_text())["results"]["runs"] == 32
+
+
+def test_without_matplotlib_nothing_is_drawn_and_that_is_said(swept, monkeypatch, capsys):
+    folder, args = swept
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(args) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("No pictures: plots need matplotlib: pip install") and "best: configuration" in told
+    assert not list(folder.glob("*.png"))
+
+
+def test_one_seed_has_no_interval():
+    found = made_up(RANGES, seeds=1)
+    title, rows = report.summary_tables(found, plain=True)[0].title, cells(report.summary_tables(found, plain=True)[:1])
+    assert str(title).startswith("Best configurations by their mean cost over 1 seed,")
+    assert not any("[" in cell or "±" in cell for row in rows for cell in row)
+    best = found.to_json()["best"][0]
+    assert best["cost"]["low"] is None and best["gap_percent"]["high"] is None
+
+
+def test_an_infinite_value_of_an_axis_is_text_in_json():
+    found = made_up({"clip_norm": [1, float("inf")]}, method="grid")
+    points = {best["point"]["clip_norm"] for best in found.to_json()["best"]}
+    assert points == {1.0, "inf"}
+    json.dumps(found.to_json(), allow_nan=False)
 
 
 def test_every_picture_survives_that_all_diverged(tmp_path):

@@ -26,7 +26,7 @@ from aljax.experiment import EVALUATION, TRAINING, Protocol, seed_keys
 from aljax.optimum import find_optimal
 from aljax.policy import Learned
 from aljax.scenario import load_scenario
-from aljax.sweeps import repeat, run
+from aljax.sweeps import plan, repeat, run
 from aljax.sweeps.results import Gathered
 from aljax.sweeps.run import Watch, plan_only, prepared
 from aljax.sweeps.space import make_spec
@@ -307,6 +307,22 @@ def test_lanes_shrink_until_they_fit_or_it_says_why_not(scenario):
     assert fitted.lanes == 8 and fitted.device_bytes < 0.6 * needed
     with pytest.raises(UserError, match="does not fit in memory: 16 runs side by side need"):
         plan_only(raw, lanes=16, devices=1, memory_limit=0.6 * needed)
+
+
+def test_what_the_host_cannot_hold_is_refused_before_anything_is_made(spec, monkeypatch):
+    monkeypatch.setattr(plan, "_linux", lambda path, key: 2**30)
+    monkeypatch.setattr(run, "Work", lambda *_: pytest.fail("at work"))
+    many = dataclasses.replace(spec, configurations=100_000)
+    message = r"does not fit in memory: 200,000 runs in up to 100,000 environments take about 13\.\d GiB of this host"
+    for refused in (plan_only, sweep):
+        with pytest.raises(UserError, match=message):
+            refused(many)
+
+
+@pytest.mark.parametrize(("lanes", "limit"), [(0, None), (-4, None), (10**30, None), (4, 0.0), (4, float("nan"))])
+def test_lanes_and_limits_that_cannot_be_are_refused(spec, lanes, limit):
+    with pytest.raises(UserError, match=r"^(lanes|memory): expected a "):
+        sweep(spec, lanes=lanes, devices=1, memory_limit=limit)
 
 
 def test_the_table_is_parquet_with_a_row_a_run(kept, spec):
@@ -701,6 +717,18 @@ def test_bad_rows_are_refused_in_one_line(kept, capsys, args, message):
         (["--episodes", "0"], "episodes: expected a whole number of at least 1, got 0"),
         (["--lanes", "0"], "--lanes: expected a number above 0"),
         (["--devices", "9"], "--devices: there are 8, asked for 9"),
+        (["--lanes", "-1"], "--lanes: expected a number above 0, got -1"),
+        (["--lanes", str(10**30)], "--lanes: expected at most 1,000,000, got 1"),
+        (["--lanes", "1000000", "--set", "batch=1200"], "lanes: a program would have 1,000,000 runs side by side × "),
+        (["--devices", str(10**30)], "--devices: there are 8, asked for 1"),
+        (["--memory", "nan"], "--memory: expected a number above 0, got nan"),
+        (["--memory", "0"], "--memory: expected a number above 0, got 0.0"),
+        (["--seeds", "0"], "seeds: expected a whole number of at least 1, got 0"),
+        (["--seeds", "-1"], "seeds: expected a whole number of at least 1, got -1"),
+        (["--episodes", "-5"], "episodes: expected a whole number of at least 1, got -5"),
+        (["--coordinator", "here:1", "--processes", "2", "--process", "2"], "--process: expected a number from 0 to 1"),
+        (["--coordinator", "here:1", "--processes", "2", "--process", "-1"], "--process: expected a number from 0 to"),
+        (["--coordinator", "here:1", "--processes", "0", "--process", "0"], "--processes: expected a number above 0"),
         (["--coordinator", "here:1"], "go together"),
         (["--distributed", "--coordinator", "here:1", "--processes", "2", "--process", "0"], "--distributed finds"),
         (["--study", "sqlite:///x.db"], "--study is for adaptive methods"),

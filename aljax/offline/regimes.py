@@ -239,7 +239,7 @@ def softened(scenario: Scenario, variables: Variables, network: Network) -> Vari
         lead = jnp.where(played.alive.ravel(), jnp.minimum(first - second, 1e3), 0.0).sum() / played.alive.sum()
         layers = variables["params"]
         scale = jnp.minimum(1.0, _GAP / jnp.maximum(lead, 1e-6))
-        return {"params": layers | {last: jax.tree.map(lambda leaf: scale * leaf, layers[last])}}
+        return {"params": layers | {last: jax.tree.map(lambda leaf: (scale * leaf).astype(leaf.dtype), layers[last])}}
 
     return jax.jit(jax.vmap(one))(variables)
 

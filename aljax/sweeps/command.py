@@ -13,7 +13,7 @@ from rich.progress import Progress, TaskID
 from tyro.conf import Positional, arg
 
 from aljax import compiling, files, process, report
-from aljax.errors import UserError, one_line
+from aljax.errors import UserError, one_line, short
 from aljax.numerics import versions
 from aljax.plots import pyplot
 from aljax.sweeps import plots
@@ -21,8 +21,8 @@ from aljax.sweeps import report as sweep_report
 from aljax.sweeps.plan import SweepPlan
 from aljax.sweeps.results import Results
 from aljax.sweeps.run import Watch, plan_only, sweep
-from aljax.sweeps.space import Spec, parsed_setting, read_spec
-from aljax.terminal import Overrides, bar, complain, styled
+from aljax.sweeps.space import MOST_RUNS, Spec, parsed_setting, read_spec
+from aljax.terminal import Overrides, bar, complain, deliver, styled
 
 _QUIET_SECONDS = 30  # between lines of progress where the output is no terminal
 
@@ -94,19 +94,24 @@ class Sweep:
         chosen: dict[str, Any] = {"lanes": self.lanes, "devices": self.devices, "memory_limit": limit}
         with _watched(console) as watch:
             if self.plan:
-                watch.planned(plan_only(spec, out, watch=watch, **chosen), 0)
-                self._write(spec, watch, None, begun)
+                plan = plan_only(spec, out, watch=watch, **chosen)
+                deliver([lambda: self._write(spec, plan, None, begun)], lambda: watch.planned(plan, 0))
                 return
             found = sweep(spec, out, watch=watch, study=self.study, **chosen)
         if jax.process_index() > 0:
             return
-        refused = self._save(out, spec, watch, found, begun)
-        report.show(console, sweep_report.summary_tables(found))
-        console.print(f"{sweep_report.summary_line(found)} Written to", styled(out, "bold"), soft_wrap=True)
-        for complaint in plots.draw(out, found) if draws else ():
-            complain(complaint)
-        if refused:
-            raise UserError("; ".join(map(str, refused)))
+
+        def summarise() -> None:
+            with files.whole_file(out / "summary.md") as file:
+                tables = sweep_report.summary_tables(found, plain=True)
+                file.write_text(report.markdown(tables), encoding="utf-8")
+
+        def show() -> None:
+            report.show(console, sweep_report.summary_tables(found))
+            console.print(f"{sweep_report.summary_line(found)} Written to", styled(out, "bold"), soft_wrap=True)
+
+        saves = (summarise, lambda: self._write(spec, watch.plan, found, begun))
+        deliver(saves, show, (lambda: plots.draw(out, found)) if draws else None)
 
     def _check(self) -> None:
         """Refuses options that do not go together."""
@@ -118,7 +123,13 @@ class Sweep:
         for name in ("lanes", "devices", "memory", "processes"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise UserError(f"--{name}: expected a number above 0, got {value}")
+                raise UserError(f"--{name}: expected a number above 0, got {short(value)}")
+        for name, most in (("lanes", MOST_RUNS), ("processes", 2**31 - 1)):
+            value = getattr(self, name)
+            if value is not None and value > most:
+                raise UserError(f"--{name}: expected at most {most:,}, got {short(value)}")
+        if self.process is not None and self.processes is not None and not 0 <= self.process < self.processes:
+            raise UserError(f"--process: expected a number from 0 to {self.processes - 1}, got {short(self.process)}")
 
     def _changes(self) -> dict[str, Any]:
         """What the options put in place of the file's values."""
@@ -141,7 +152,7 @@ class Sweep:
             raise UserError(f"the hosts cannot be joined: {one_line(error)}{hint}") from None
         process.check_jax()
         if self.devices is not None and self.devices > jax.device_count():
-            raise UserError(f"--devices: there are {jax.device_count()}, asked for {self.devices}")
+            raise UserError(f"--devices: there are {jax.device_count()}, asked for {short(self.devices)}")
 
     def _can_draw(self, console: Console) -> bool:
         """Says before the work that there will be no pictures."""
@@ -152,30 +163,10 @@ class Sweep:
             return False
         return True
 
-    def _save(self, out: Path, spec: Spec, watch: "_Watch", found: Results, begun: float) -> list[UserError]:
-        """Keeps what will be shown; table and curves are kept already.
-
-        Returns:
-          Why a file could not be written, if one could not: the results are shown in any case.
-        """
-        refused: list[UserError] = []
-        try:
-            with files.whole_file(out / "summary.md") as file:
-                tables = sweep_report.summary_tables(found, plain=True)
-                file.write_text(report.markdown(tables), encoding="utf-8")
-        except UserError as error:
-            refused.append(error)
-        try:
-            self._write(spec, watch, found, begun)
-        except UserError as error:
-            refused.append(error)
-        return refused
-
-    def _write(self, spec: Spec, watch: "_Watch", found: Results | None, begun: float) -> None:
+    def _write(self, spec: Spec, plan: SweepPlan | None, found: Results | None, begun: float) -> None:
         """The figures as JSON."""
         if self.json is None or jax.process_index() > 0:
             return
-        plan = watch.plan
         files.write_json(
             self.json,
             {

@@ -1,6 +1,7 @@
 """What a sweep will cost, before it starts: compilations, memory as the compiler sees it, time as measured."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,10 +10,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from aljax.errors import UserError
+from aljax import limits
+from aljax.errors import UserError, short
 from aljax.sweeps import programs
 from aljax.sweeps.programs import Program, Shape, Solving, numpy_row
-from aljax.sweeps.space import Spec
+from aljax.sweeps.space import MOST_RUNS, Spec
 from aljax.sweeps.work import Work
 
 _SAMPLED = 4
@@ -22,6 +24,8 @@ SOLVED_AT_ONCE = 4
 _TIMED_UPDATES = 20
 CURVE_POINTS = 100
 _CURVE_NUMBERS = 1e8
+_ENVIRONMENT_BYTES, _JOB_BYTES = 130_000, 2_000
+"""Of the host's memory that an environment and a configuration take, measured."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,8 +123,16 @@ def fitting(work: Work, mesh: Mesh, lanes: int | None, limit: float | None) -> C
       UserError: not even one run fits, or not the lanes that were recorded or asked for.
     """
     largest = max(work.shapes, key=lambda shape: shape.memory)
+    if limit is not None and not limit > 0:
+        raise UserError(f"memory: expected a number of bytes above 0, got {limit}")
+    if lanes is not None and not 1 <= lanes <= MOST_RUNS:
+        raise UserError(f"lanes: expected a whole number from 1 to {MOST_RUNS:,}, got {short(lanes)}")
     limit = limit or _memory_limit(mesh)
     tried = lanes or programs.default_lanes()
+    each = (largest.config.batch, "episodes"), (largest.steps, "steps"), (largest.seen, "numbers seen")
+    while lanes is None and tried > 1 and tried * math.prod(size for size, _ in each) > limits.MOST_NUMBERS:
+        tried //= 2
+    limits.check_size("lanes", "a program", (tried, "runs side by side"), *each)
     while True:
         compiler = Compiler(work, mesh, tried)
         needed = compiler.training(largest).memory.total
@@ -197,6 +209,24 @@ def make_sweep_plan(work: Work, compiler: Compiler, on_step: Callable[[str], obj
         compile_seconds=still_to_compile + (time.perf_counter() - compiler.begun),
         rate=episodes / train_seconds,
     )
+
+
+def check_host_memory(spec: Spec) -> None:
+    """Refuses a sweep that this host cannot hold, before anything of it is made.
+
+    Raises:
+      UserError: one line with what it would take.
+    """
+    available = _linux("/proc/meminfo", "MemAvailable")
+    varied = [axis for axis in spec.axes if axis.of_scenario]
+    environments = min(spec.count, math.prod(len(axis.choices) or spec.count for axis in varied))
+    curves = 2 * 4 * spec.runs * (10 * min(CURVE_POINTS, int(_CURVE_NUMBERS / (9 * spec.runs)) + 1) + 20)
+    needed = environments * _ENVIRONMENT_BYTES + spec.count * _JOB_BYTES + curves
+    if available and needed > 0.8 * available:
+        what = f"{spec.runs:,} runs in up to {environments:,} environments take about {needed / 2**30:,.1f} GiB"
+        raise UserError(
+            f"{spec.where}: does not fit in memory: {what} of this host, which has {available / 2**30:,.1f}"
+        )
 
 
 def curve_points(work: Work) -> int:

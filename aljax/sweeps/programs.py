@@ -52,9 +52,14 @@ class Shape:
         return self.config.updates * self.memory
 
     @property
+    def seen(self) -> int:
+        """Numbers of an observation."""
+        return 2 * self.coordinates + self.actions + 3
+
+    @property
     def memory(self) -> float:
         """Roughly what an update's arrays hold, likewise."""
-        widths = (2 * self.coordinates + self.actions + 3, *self.config.hidden, self.actions)
+        widths = (self.seen, *self.config.hidden, self.actions)
         products = sum(a * b for a, b in itertools.pairwise(widths))
         return self.config.batch * self.steps * (products + 20 * sum(widths)) + products
 

@@ -94,10 +94,15 @@ class Ranked:
         """For files."""
         found: dict[str, Any] = {
             "configuration": self.configuration,
-            "point": {key: value.item() for key, value in self.point.items()},
+            "point": {key: _plain_number(value.item()) for key, value in self.point.items()},
         }
         found |= {name: figure.to_json() for name, figure in self.figures.items()}
         return found | ({} if self.gap is None else {"gap_percent": self.gap.to_json()})
+
+
+def _plain_number(value: Any) -> Any:
+    """A value for JSON, which has no infinity: that as text."""
+    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
 
 
 class Gathered:

@@ -15,7 +15,7 @@ import numpy as np
 from aljax.errors import UserError, plain_path
 from aljax.numerics import numerics, versions
 from aljax.sweeps import results as results_
-from aljax.sweeps.plan import Compiler, SweepPlan, fitting, make_sweep_plan, peak_memory
+from aljax.sweeps.plan import Compiler, SweepPlan, check_host_memory, fitting, make_sweep_plan, peak_memory
 from aljax.sweeps.programs import Program, Result, make_mesh
 from aljax.sweeps.results import Gathered, Results, played_arrays, training_arrays
 from aljax.sweeps.space import Spec, make_spec, read_spec
@@ -123,7 +123,12 @@ def plan_only(
 
 
 def prepared(spec: Spec) -> Work:
-    """All work of a sweep whose points are known."""
+    """All work of a sweep whose points are known.
+
+    Raises:
+      UserError: the host has no memory for it, or a value is refused.
+    """
+    check_host_memory(spec)
     work = Work(spec)
     work.add(spec.points())
     return work

@@ -16,7 +16,7 @@ import numpy as np
 
 from aljax.errors import UserError, plain_path
 from aljax.sweeps import results as results_
-from aljax.sweeps.plan import Compiler, SweepPlan, fitting, make_sweep_plan
+from aljax.sweeps.plan import Compiler, SweepPlan, check_host_memory, fitting, make_sweep_plan
 from aljax.sweeps.programs import Shape, make_mesh
 from aljax.sweeps.results import Gathered, Results
 from aljax.sweeps.run import Watch, carry_out, receipt
@@ -63,6 +63,7 @@ def search(
     if jax.process_count() > 1:
         raise UserError(f"{spec.where}: {spec.method}: run one worker a host, without joining them, on one --study URL")
     check_method(spec)
+    check_host_memory(spec)
     watch, folder = watch or Watch(), None if out is None else Path(out)
     if folder is not None:
         results_.check_parquet()
@@ -100,6 +101,7 @@ def plan_search(
 ) -> SweepPlan:  # fmt: skip
     """What `search` would do in a study of its own, without doing it. Arguments as there; nothing is written."""
     check_method(spec)
+    check_host_memory(spec)
     resolver = Resolver(spec)
     return _plan(spec, _fitting(spec, resolver, lanes, devices, memory_limit, watch), resolver, watch)
 

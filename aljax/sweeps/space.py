@@ -70,6 +70,11 @@ class Axis:
         """A new value may compile anew: it changes the shape of arrays, or the program."""
         return self.key in ("scenario", "horizon", *_CONFIG)
 
+    @property
+    def of_scenario(self) -> bool:
+        """A new value makes another environment."""
+        return self.key not in _CONFIG and self.key not in _NUMBERS
+
     def at(self, u: float) -> Value:
         """The value at a share u of the way, on [0, 1): uniform u give uniform (or log-uniform) values."""
         if self.choices:
