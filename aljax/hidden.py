@@ -31,12 +31,17 @@ def sweep(folder: str | Path) -> None:
     """Removes what killed processes left half-written in a folder, and puts back what they had moved aside."""
     with contextlib.suppress(OSError):
         for hidden in Path(folder).glob(hidden_name("*")):
-            with contextlib.suppress(OSError):
-                if (hidden / _LOCK).exists():
-                    with _locked(hidden):
-                        pass
-                elif not hidden.is_symlink():
-                    hidden.rmdir()  # killed before it was locked; fails if there is anything in it
+            _clear(hidden)
+
+
+def _clear(hidden: Path) -> None:
+    """Removes a hidden folder, if no living process has it and it is one of ours."""
+    with contextlib.suppress(OSError):
+        if (hidden / _LOCK).exists():
+            with _locked(hidden):
+                pass
+        elif not hidden.is_symlink():
+            hidden.rmdir()  # ended before it was locked; fails if there is anything in it
 
 
 def hidden_name(name: str) -> str:
@@ -55,8 +60,6 @@ def hidden_folder(parent: Path, name: str) -> Iterator[Path]:
       OSError: it cannot be made.
     """
     folder = parent / hidden_name(name)
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(0o700)
     with _locked(folder):
         (folder / NEW).mkdir()
         yield folder
@@ -64,16 +67,26 @@ def hidden_folder(parent: Path, name: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Takes over a hidden folder, empties it before and removes it after.
+    """Takes a hidden folder, empties it before and removes it after.
 
     Raises:
       filelock.Timeout: a living process has it.
+      OSError: it cannot be made.
     """
     if folder.is_symlink():
         raise FileExistsError(errno.EEXIST, f"{folder.name} is a symbolic link")
     file = folder / _LOCK
     lock = filelock.FileLock(file, timeout=0)
-    lock.acquire()  # if its owner removed the folder just now, this makes it again
+    try:
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(0o700)
+        lock.acquire()  # if another process removed the folder just now, this makes it again
+    except filelock.Timeout:
+        raise
+    except BaseException:  # a signal, for instance
+        lock.release()
+        _clear(folder)
+        raise
     try:
         _restore(folder)
         _empty(folder)
