@@ -183,7 +183,7 @@ class _Target:
             regular = self.found is not None and stat.S_ISREG(self.found.st_mode)
             flags = os.O_WRONLY | (os.O_TRUNC if regular else getattr(os, "O_NOCTTY", 0))
             return os.fdopen(os.open(self.real, flags), "wb")
-        for stream in (sys.stdout, sys.stderr):  # what was printed before stands before it
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # what was printed before stands before it
             stream.flush()
         return os.fdopen(os.dup(self.descriptor), "wb")
 
