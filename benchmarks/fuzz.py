@@ -10,6 +10,7 @@ memory without bound, no nonsense accepted. ``tests/test_fuzz.py`` runs the same
 
 import argparse
 import collections
+import signal
 import sys
 import tempfile
 import time
@@ -199,4 +200,5 @@ def _finish(
 assert [kind.name for kind in KINDS] == list(SHARES)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was done is told
     sys.exit(main())

@@ -302,6 +302,7 @@ class Folders(Kind):
             elif name in files:
                 files[name] = self.spoiled(rng, name, base[name])
                 matching = name != "manifest.json" and rng.random() < 0.7
+        links = {name: target for name, target in links.items() if name not in files}
         if matching:
             files = material.sealed(files)
         return Case(files, links, {"row": rng.choice((0, 0, 1, 5, -1, 6, 10**12)), "sealed": matching})
