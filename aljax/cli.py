@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import io
 import itertools
-import math
 import os
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from rich.console import Console
 from rich.text import Text
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg, subcommand
 
-from aljax import compiling, files, folders, plots, process, report, runs, terminal
+from aljax import compiling, files, folders, limits, plots, process, report, runs, terminal
 from aljax.errors import UserError, one_line, plain
 from aljax.evaluate import summarise
 from aljax.experiment import Compared, Protocol, Trained, abstract_policy, check, compare, prepare, train_seeds
@@ -435,7 +434,7 @@ class Optimum:
             values = [float(x) for x in self.start.split(",")]
         except ValueError:
             values = []
-        if len(values) != len(names) or not all(map(math.isfinite, values)):
+        if len(values) != len(names) or not all(abs(x) <= limits.LARGEST for x in values):
             wanted = plain(",".join(names), 160)
             raise UserError(f"--start: expected {len(names)} numbers with commas, {wanted}; got {plain(self.start)}")
         return values

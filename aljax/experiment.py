@@ -273,9 +273,10 @@ def check(
     limits.check_whole("batch", config.batch)
     if config.batch > config.episodes:
         raise UserError(f"batch: {config.batch} episodes an update, but only {config.episodes} episodes in all")
-    if config.updates > limits.MOST_UPDATES:
+    most = limits.WHOLE["updates"][1]
+    if config.updates > most:
         made = f"{config.episodes:,} in batches of {config.batch:,} make {config.updates:,} updates"
-        raise UserError(f"episodes: {made}, expected at most {limits.MOST_UPDATES:,}")
+        raise UserError(f"episodes: {made}, expected at most {most:,}")
     limits.check_hidden(config.hidden)
     for field in dataclasses.fields(hyperparameters):
         limits.check_number(field.name, getattr(hyperparameters, field.name))

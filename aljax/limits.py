@@ -34,12 +34,13 @@ MOST_SEEN = 10_000_000
 """Steps times numbers of an observation: what an episode shows the agent."""
 MOST_NUMBERS = 2**31
 """Of what one compiled program works on at once: 8 GiB in single precision."""
+_SEEDS = (0, 2**31 - 1)
 WHOLE: Mapping[str, tuple[int, int]] = {
     "episodes": (1, 1_000_000_000),
     "batch": (1, 10_000_000),
     "seeds": (1, 1_000_000),
-    "seed": (0, 2**31 - 1),
-    "first_seed": (0, 2**31 - 1),
+    "seed": _SEEDS,
+    "first_seed": _SEEDS,
     "evaluation_episodes": (1, 100_000_000),
     "updates": (1, 10_000_000),
     "minibatch": (1, 1_000_000),
@@ -48,8 +49,6 @@ WHOLE: Mapping[str, tuple[int, int]] = {
     "truth": (0, 100_000_000),
 }
 """Least and most of options that are whole numbers."""
-MOST_UPDATES = 10_000_000
-"""Of one run: its curves have an entry each."""
 MOST_UNITS, MOST_LAYERS = 1_000_000, 32
 """Of a network."""
 _SINGLE = float(np.finfo(np.float32).max)
@@ -132,10 +131,10 @@ def check_whole(name: str, value: Any) -> None:
     least, most = WHOLE[name]
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise UserError(f"{name}: expected a whole number, got {short(value)}")
-    if value < least:
-        raise UserError(f"{name}: expected a whole number of at least {least}, got {short(int(value))}")
-    if value > most:
-        raise UserError(f"{name}: expected a whole number of at most {most:,}, got {short(int(value))}")
+    if not least <= value <= most:
+        end = f"of at least {least}" if value < least else f"of at most {most:,}"
+        expected = "from 0 to 2^31 - 1" if (least, most) == _SEEDS else end
+        raise UserError(f"{name}: expected a whole number {expected}, got {short(int(value))}")
 
 
 def check_hidden(units: Any) -> None:
