@@ -34,13 +34,12 @@ MOST_SEEN = 10_000_000
 """Steps times numbers of an observation: what an episode shows the agent."""
 MOST_NUMBERS = 2**31
 """Of what one compiled program works on at once: 8 GiB in single precision."""
-_SEEDS = (0, 2**31 - 1)
 WHOLE: Mapping[str, tuple[int, int]] = {
     "episodes": (1, 1_000_000_000),
     "batch": (1, 10_000_000),
     "seeds": (1, 1_000_000),
-    "seed": _SEEDS,
-    "first_seed": _SEEDS,
+    "seed": (0, 2**31 - 1),
+    "first_seed": (0, 2**31 - 1),
     "evaluation_episodes": (1, 100_000_000),
     "updates": (1, 10_000_000),
     "minibatch": (1, 1_000_000),
@@ -133,8 +132,7 @@ def check_whole(name: str, value: Any) -> None:
         raise UserError(f"{name}: expected a whole number, got {short(value)}")
     if not least <= value <= most:
         end = f"of at least {least}" if value < least else f"of at most {most:,}"
-        expected = "from 0 to 2^31 - 1" if (least, most) == _SEEDS else end
-        raise UserError(f"{name}: expected a whole number {expected}, got {short(int(value))}")
+        raise UserError(f"{name}: expected a whole number {end}, got {short(int(value))}")
 
 
 def check_hidden(units: Any) -> None:
