@@ -254,6 +254,26 @@ def test_a_policy_is_not_evaluated_where_it_does_not_fit(scenario, tmp_path, cap
         runs.load("longer")  # an evaluation, not a run
 
 
+def test_actions_are_matched_by_name_and_not_by_place(scenario, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    head, *actions = TINY.split("[actions.")
+    (tmp_path / "turned.toml").write_text("[actions.".join([head, *(action + "\n" for action in reversed(actions))]))
+    assert main(["train", "--scenario", scenario, *SMALL, "--no-plots", "--out", "run"]) == 0
+    assert main(["evaluate", "run", "--scenario", "turned.toml", "--json", "turned.json"]) == 0
+    trained, turned = (json.loads((tmp_path / name).read_text()) for name in ("run/metrics.json", "turned.json"))
+    assert turned["policies"] == trained["policies"]
+
+    def shares(named, policy):
+        """How often each action was logged."""
+        assert main(["collect", "log.jsonl", "--scenario", named, "--policy", policy, "--episodes", "500"]) == 0
+        lines = (tmp_path / "log.jsonl").read_text().splitlines()
+        (tmp_path / "log.jsonl").unlink()
+        steps = [row["name"] for row in map(json.loads, lines) if "name" in row]
+        return {name: steps.count(name) / len(steps) for name in ("weak", "strong", "stop")}
+
+    assert shares("turned.toml", "run") == pytest.approx(shares(scenario, "run"), abs=0.08)
+
+
 def test_without_matplotlib_everything_is_done_but_pictures(scenario, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "matplotlib", None)

@@ -303,28 +303,22 @@ def two(tmp_path_factory):
     with runs.new_folder(tmp_path_factory.mktemp("runs") / "two") as place:
         runs.save(place.folder, scenario, config, HYPER, PROTOCOL, found)
         files.write_json(place.folder / "metrics.json", runs.metrics(scenario, 200, PROTOCOL, compared, {}))
-    return place.path, compared
+    return place.path
 
 
 def test_a_scenario_in_another_order_is_put_in_the_order_of_training(two):
-    folder, compared = two
-    run, other = runs.load(folder), parse_scenario(REORDERED, name="other", where="other.toml")
+    folder, run, other = two, runs.load(two), parse_scenario(REORDERED, name="other", where="other.toml")
     assert other.action_names == ("stop", "strong", "weak") and other.coordinate_names == ("doubt", "error")
     seen = run.as_seen(folder, other)
     assert seen.action_names == run.scenario.action_names and seen.kinds == run.scenario.kinds
     assert seen.coordinate_names == run.scenario.coordinate_names
     chex.assert_trees_all_equal(seen.params, run.scenario.params)
-    again = compare(seen, PROTOCOL, run.policy)
-    assert {name: s.to_json() for name, s in again.summaries.items()} == {
-        name: s.to_json() for name, s in compared.summaries.items()
-    }
 
 
 def test_a_policy_chooses_the_same_in_any_order_and_on_any_scales(two):
-    folder, _ = two
-    run = runs.load(folder)
+    folder, run = two, runs.load(two)
     mine = run.scenario.params
-    other = parse_scenario(REORDERED + "", name="other", where="other.toml", overrides=["horizon=7"])
+    other = parse_scenario(REORDERED, name="other", where="other.toml", overrides=["horizon=7"])
     other = dataclasses.replace(
         other, params=dataclasses.replace(other.params, z_scale=jnp.array([0.25, 8.0]), money_scale=jnp.float32(9.0))
     )
@@ -352,8 +346,7 @@ def test_a_policy_chooses_the_same_in_any_order_and_on_any_scales(two):
 
 
 def test_a_policy_where_it_was_trained_is_the_same_to_the_last_bit(two):
-    folder, _ = two
-    run = runs.load(folder)
+    folder, run = two, runs.load(two)
     assert run.policy_in(folder, run.scenario) is run.policy
 
 
@@ -365,8 +358,7 @@ def test_a_policy_where_it_was_trained_is_the_same_to_the_last_bit(two):
     ],
 )
 def test_other_names_are_refused_though_there_are_as_many(old, new, named, two):
-    folder, _ = two
-    run, other = runs.load(folder), parse_scenario(TWO.replace(old, new), name="other", where="other.toml")
+    folder, run, other = two, runs.load(two), parse_scenario(TWO.replace(old, new), name="other", where="other.toml")
     for fit in (run.as_seen, run.policy_in):
         with pytest.raises(UserError, match=named) as caught:
             fit(folder, other)
