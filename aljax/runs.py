@@ -22,6 +22,7 @@ from aljax.errors import UserError, listed, one_line, path_errors, plain, plain_
 from aljax.experiment import Compared, Protocol, Trained, abstract_policy, check
 from aljax.files import check_digests, digests, open_regular, read_json, write_json
 from aljax.folders import Place
+from aljax.hidden import sweep
 from aljax.numerics import numerics, versions
 from aljax.policy import Learned
 from aljax.scenario import Scenario, parse_scenario
@@ -192,6 +193,8 @@ def new_folder(path: str | Path, *, numbered: bool = False, overwrite: bool = Fa
         return "" if overwrite else "use --overwrite to replace it"
 
     with folders.new_folder(path, numbered=numbered, refusal=refusal) as place:
+        for manifest in place.path.parent.glob(f"*/{_MANIFEST}"):
+            sweep(manifest.parent)  # of pictures that a killed process was drawing into a folder that was complete
         yield place
         write_json(place.folder / _MANIFEST, {"format": _FORMAT, "files": digests(place.folder)})
 

@@ -162,6 +162,15 @@ def test_what_a_killed_process_left_is_removed_by_the_next_to_write_there(tmp_pa
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+def test_a_picture_that_a_killed_process_was_drawing_is_removed_by_the_next(run, tmp_path):
+    draw = "import os, sys\nfrom aljax import files\nwith files.whole_file(sys.argv[1]): os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", draw, str(run / "choices.png")], check=False)
+    assert len(names(run)) == 3
+    fill(tmp_path / "next")
+    assert names(run) == ["manifest.json", "metrics.json"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_the_place_of_a_killed_process_is_free_again(tmp_path):
     Filling(tmp_path / "run", "numbered").finish("kill")
     assert fill(tmp_path / "run", numbered=True).path == tmp_path / "run-1"
