@@ -43,8 +43,13 @@ def names(folder):
 
 
 def started(*args):
+    """A command that heeds Ctrl-C, also where these tests are a background job, which hands on that it ignores it."""
     given: dict = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-m", "aljax", *args], **given)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen([sys.executable, "-m", "aljax", *args], **given)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def reserved(child, place):
