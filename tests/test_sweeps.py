@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import hashlib
 import json
 import logging
 import os
@@ -558,6 +559,20 @@ def json_with(name, **changes):
     return change
 
 
+def sealed(**changes):
+    """Another sweep in ``sweep.json``, with the right hash."""
+
+    def change(folder):
+        found = json.loads((folder / "sweep.json").read_text())
+        found["sweep"] |= changes
+        found["sha256"] = hashlib.sha256(
+            json.dumps([found["sweep"], found["lanes"]], sort_keys=True).encode()
+        ).hexdigest()
+        (folder / "sweep.json").write_text(json.dumps(found))
+
+    return change
+
+
 def replaced(name, by):
     def replace(folder):
         (folder / name).unlink()
@@ -583,6 +598,10 @@ def replaced(name, by):
         (json_with("sweep.json", sweep=[1]), r"sweep\.json: changed or damaged"),
         (json_with("sweep.json", lanes="many"), r"sweep\.json: changed or damaged"),
         (json_with("sweep.json", lanes=8), r"sweep\.json: changed or damaged"),
+        (sealed(set={"entropy": {"float": "high"}}), r"sweep\.json: damaged: holds what no sweep has"),
+        (sealed(set=[1]), "not a sweep folder of this version|holds the results of another sweep"),
+        (sealed(scenarios=[1]), "not a sweep folder of this version|holds the results of another sweep"),
+        (sealed(axes=[{"key": "entropy"}]), "not a sweep folder of this version|holds the results of another sweep"),
         (json_with("sweep.json", versions=None), "begun with aljax not set, this is"),
         (json_with("sweep.json", settings=7), "begun with jax_enable_x64 not set, this is False"),
         (json_with("sweep.json", platform={"a": 1}), "begun with platform not set, this is cpu"),

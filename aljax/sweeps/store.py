@@ -184,7 +184,10 @@ def about(folder: str | Path) -> dict[str, Any]:
         raise UserError(
             f"{plain_path(file)}: changed or damaged: which sweep this is cannot be told; give another --out"
         )
-    return found | {"sweep": _restored(what)}
+    try:
+        return found | {"sweep": _restored(what)}
+    except (RecursionError, TypeError, ValueError):
+        raise UserError(f"{plain_path(file)}: damaged: holds what no sweep has") from None
 
 
 def recorded_lanes(folder: Path, spec: Spec, texts: Mapping[str, str] | None = None) -> int | None:
