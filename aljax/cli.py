@@ -22,7 +22,7 @@ from rich.text import Text
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg, subcommand
 
 from aljax import compiling, files, folders, limits, plots, process, report, runs, terminal
-from aljax.errors import UserError, one_line, plain
+from aljax.errors import UserError, one_line, plain, plain_path
 from aljax.evaluate import summarise
 from aljax.experiment import Compared, Protocol, Trained, abstract_policy, check, compare, prepare, train_seeds
 from aljax.numerics import difference, numerics
@@ -318,6 +318,8 @@ class Evaluate:
         if self.json is not None:
             files.check_writable(self.json)
         run = runs.load(self.folder)
+        if self.out is not None and self.out.exists() and self.out.samefile(self.folder):
+            raise UserError(f"--out: {plain_path(self.out)} is the run itself, whose policy would be lost")
         scenario = run.scenario
         if self.scenario is not None:
             scenario = load_scenario(self.scenario, self.overrides)

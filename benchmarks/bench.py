@@ -5,11 +5,12 @@ that are missing, if options and code are the same.
 """
 
 import argparse
+import contextlib
 import datetime
+import hashlib
 import importlib
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -74,20 +75,17 @@ def run_part(chosen: argparse.Namespace) -> None:
 
 
 def partial_folder(file: Path, key: dict[str, Any]) -> Path:
-    """The folder of finished parts beside a receipt, emptied if it is of other options or other code."""
-    folder = file.with_name(file.name + ".partial")
-    mark = folder / "run.json"
-    if not mark.is_file() or json.loads(mark.read_text()) != key:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        mark.write_text(json.dumps(key))
+    """The folder of finished parts beside a receipt: another one for other options or other code."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    folder = file.with_name(f"{file.name}.{digest[:8]}.partial")
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def run(chosen: argparse.Namespace) -> None:
     """The whole: every part in its process, then receipt, page and figures."""
     from aljax import UserError, terminal
-    from aljax.files import check_writable, write_json
+    from aljax.files import check_writable, read_json, write_json
 
     from receipts import machine, versions
     from suite import apart, fractions, page
@@ -102,12 +100,13 @@ def run(chosen: argparse.Namespace) -> None:
     console, here, found = terminal.console(), machine(), versions()
     begun, clock = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), time.perf_counter()
     key = {"options": json.loads(options.to_json()), "versions": found}
-    partial = partial_folder(chosen.json, key) if chosen.json is not None else None
+    lasting = chosen.json is not None and (chosen.json.is_file() or not chosen.json.exists())  # no device, no pipe
+    partial = partial_folder(chosen.json, key) if lasting else None
     sections: dict[str, Any] = {}
     for part in (name for name in PARTS if name in chosen.parts):
         kept = partial / f"{part}.json" if partial is not None else None
         if kept is not None and kept.is_file():
-            sections[part] = json.loads(kept.read_text())
+            sections[part] = read_json(kept)
             console.print(f"{part}: measured before", style="dim")
             continue
         with console.status(f"{part}: {PARTS[part]} ..."):
@@ -132,7 +131,11 @@ def run(chosen: argparse.Namespace) -> None:
     }
     if chosen.json is not None:
         write_json(chosen.json, receipt)
-        shutil.rmtree(partial, ignore_errors=True)
+    if partial is not None:
+        for part in PARTS:
+            (partial / f"{part}.json").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there is something else in it
+            partial.rmdir()
     page.show(receipt, console)
     if chosen.figures is not None:
         page.draw(receipt, chosen.figures)

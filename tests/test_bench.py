@@ -141,6 +141,7 @@ def test_finished_parts_are_kept_only_for_the_same_options_and_code(tmp_path):
     (folder / "stepping.json").write_text("{}")
     assert (bench.partial_folder(file, {"options": 1}) / "stepping.json").is_file()
     assert not (bench.partial_folder(file, {"options": 2}) / "stepping.json").exists()
+    assert (folder / "stepping.json").is_file()
 
 
 def test_options_pass_to_another_process():

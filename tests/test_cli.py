@@ -248,6 +248,7 @@ def test_a_policy_is_not_evaluated_where_it_does_not_fit(scenario, tmp_path, cap
         capsys, "evaluate", "run", "--scenario", "paper"
     )
     assert "already exists" in refused(capsys, "train", "--scenario", scenario, *SMALL, "--out", "run")
+    assert "the run itself" in refused(capsys, "evaluate", "run", "--out", "run", "--overwrite")
     assert main(["evaluate", "run", "--set", "horizon=5", "--out", "longer", "--seed", "3", "--no-plots"]) == 0
     assert json.loads((tmp_path / "longer" / "metrics.json").read_text())["overrides"] == ["horizon=5"]
     with pytest.raises(UserError):
