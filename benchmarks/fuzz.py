@@ -31,10 +31,10 @@ SHARES = {
     "scenarios": 30,
     "overrides": 20,
     "sweep files": 15,
-    "logs": 20,
-    "run folders": 8,
+    "logs": 24,
+    "run folders": 5,
     "sweep folders": 3,
-    "command lines": 4,
+    "command lines": 3,
 }
 """How the inputs are dealt out to kinds, in parts of a hundred."""
 PIECE = 4_000

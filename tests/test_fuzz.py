@@ -163,6 +163,14 @@ def test_accepted_scenarios_are_played_and_numbers_that_end_as_nan_are_found():
     assert len(found) == 20 and all(read.rolled_out for read in found)
 
 
+def test_an_input_that_is_late_once_is_no_finding(tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "SECONDS", 0.2)
+    slow = iter([True, False])
+    kind = Broken(lambda found: hangs(found) if next(slow) else found)
+    found, finding = worker.read(kind, Case({"it.toml": material.SMALL.encode()}), tmp_path / "it")
+    assert finding is None and found.name == "it"
+
+
 def test_a_finding_is_made_smaller_and_kept_with_what_repeats_it(tmp_path):
     kind, case = Broken(raises), Case({"it.toml": material.SMALL.encode() + b"\n# nothing" * 20})
     finding = cases.outcome(kind, case, tmp_path / "it")[1]

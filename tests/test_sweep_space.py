@@ -107,6 +107,21 @@ def test_a_fingerprint_gives_the_sweep_back_without_the_scenario_s_file(tiny):
     assert again.points() == spec.points() and again.fingerprint(found["scenarios"]) == found
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"set": True}, {"set": {"batch": "60"}}, {"protocol": 5}, {"protocol": {"seeds": 2.0}}, {"axes": 1},
+        {"axes": [{"key": "entropy", "choices": ["much"]}]}, {"axes": [{"key": "entropy", "low": 0.5, "high": 0.1}]},
+        {"method": "guess"}, {"scenario": 1}, {"configurations": 0.5}, {"configurations": 10**7}, {"optimum": 1},
+    ],
+)  # fmt: skip
+def test_what_is_no_sweeps_fingerprint_is_refused(changed):
+    found = make_spec({"axes": {"entropy": [0.1, 0.2]}}).fingerprint()
+    assert Spec.from_fingerprint(found, "there").axes == (Axis("entropy", (0.1, 0.2)),)
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        Spec.from_fingerprint(found | changed, "there")
+
+
 AXIS = {"axes": {"entropy": [0.1]}}
 
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from aljax.errors import UserError, one_line, plain, plain_path
-from aljax.experiment import Protocol, Trained, check_protocol
+from aljax.experiment import Protocol, Trained
 from aljax.policy import Learned
 from aljax.sweeps import results as results_
 from aljax.sweeps.programs import Shape, make_mesh, numpy_row, training_program
@@ -48,11 +48,8 @@ def read_row(folder: str | Path, number: int) -> Row:
     held = about(folder)["sweep"]
     try:
         spec = Spec.from_fingerprint(held, str(folder))
-        check_protocol(spec.protocol)
         if not isinstance(held["scenarios"], dict) or not all(isinstance(x, str) for x in held["scenarios"].values()):
             raise TypeError("scenarios: expected the text of each")
-        if not isinstance(spec.fixed, dict):
-            raise TypeError("set: expected a table")
         resolver = Resolver(spec, held["scenarios"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(

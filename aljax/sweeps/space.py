@@ -189,17 +189,28 @@ class Spec:
 
     @classmethod
     def from_fingerprint(cls, found: Mapping[str, Any], where: str) -> "Spec":
-        """The sweep that a fingerprint was taken of."""
-        return cls(
-            axes=tuple(map(Axis.from_json, found["axes"])),
-            scenario=found["scenario"],
-            fixed=found["set"],
-            method=found["method"],
-            configurations=found["configurations"],
-            protocol=Protocol(**found["protocol"]),
-            optimum=found["optimum"],
-            where=where,
-        )
+        """The sweep that a fingerprint was taken of.
+
+        Raises:
+          UserError: a value that no sweep has.
+          ValueError, TypeError, KeyError, AttributeError: it is no fingerprint.
+        """
+        reader, axes = _Reader({}, where), tuple(map(Axis.from_json, found["axes"]))
+        for axis in axes:
+            body = {"low": axis.low, "high": axis.high, "log": axis.log} | ({"steps": axis.steps} if axis.steps else {})
+            if reader.axis(axis.key, list(axis.choices) or body) != axis and not axis.choices:
+                raise ValueError(f"axes.{plain(axis.key)}: no axis of this version")
+        fixed = dict(found["set"])
+        for key, value in fixed.items():
+            reader.value(f"set.{key}", key, value)
+        protocol, count = Protocol(**found["protocol"]), found["configurations"]
+        with reader.told():
+            check_protocol(protocol)
+        if found["method"] not in METHODS or not isinstance(found["scenario"], str):
+            raise ValueError("no method or no scenario")
+        if type(count) is not int or not 1 <= count * protocol.seeds <= MOST_RUNS or type(found["optimum"]) is not bool:
+            raise ValueError("no number of configurations, or no word about the optimum")
+        return cls(axes, found["scenario"], fixed, found["method"], count, protocol, found["optimum"], where)
 
     def _scenarios(self) -> list[str]:
         named = [axis.choices for axis in self.axes if axis.key == "scenario"]
