@@ -23,8 +23,6 @@ from aljax.hidden import NEW, checked, hidden_folder, in_one_line, probe, sweep
 
 _UNMOVABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV})
 """Why a file may be writable where nothing can be moved into its place: its folder is not, or it is a mount point."""
-_TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR, errno.EBUSY})
-"""Why a folder cannot be moved to a place: something stands there."""
 
 
 @contextlib.contextmanager

@@ -169,10 +169,10 @@ def _unless_taken() -> Iterator[None]:
 def probe(folder: Path) -> None:
     """Fails where there is no room to write."""
     file = folder / "probe"
-    with file.open("wb") as probe:
-        probe.write(bytes(_PROBE))
-        probe.flush()
-        os.fsync(probe.fileno())
+    with file.open("wb") as opened:
+        opened.write(bytes(_PROBE))
+        opened.flush()
+        os.fsync(opened.fileno())
     file.unlink()
 
 
