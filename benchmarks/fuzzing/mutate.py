@@ -355,12 +355,17 @@ def json_mutate(rng: Random, whole: Any) -> Any:
 
 
 def _contains(value: Any, container: Any) -> bool:
-    """The container is the value or somewhere in it."""
-    if value is container:
-        return True
-    if isinstance(value, dict):
-        return any(_contains(inner, container) for inner in value.values())
-    return isinstance(value, list) and any(_contains(inner, container) for inner in value)
+    """The container is the value or somewhere in it; without recursion, for values nested deeper than Python calls."""
+    left = [value]
+    while left:
+        held = left.pop()
+        if held is container:
+            return True
+        if isinstance(held, dict):
+            left.extend(held.values())
+        elif isinstance(held, list):
+            left.extend(held)
+    return False
 
 
 def json_text(whole: Any, indent: int | None = None) -> str:
