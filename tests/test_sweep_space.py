@@ -82,13 +82,20 @@ def test_axes_reach_every_kind_of_thing(tiny):
             "axes": {
                 "batch": [30, 45], "hidden": [[4], [4, 4]], "baseline": ["none"], "normalise": [False],
                 "entropy": [0.25], "horizon": [4], "weights.latency": [0.75], "actions": {"failure": {"weak": [0.5]}},
+                "drift": [{"error": 0.5}],
             },
         }
     )  # fmt: skip
-    assert [axis.key for axis in spec.axes if not axis.static] == ["entropy", "weights.latency", "actions.failure.weak"]
+    assert [axis.key for axis in spec.axes if not axis.static] == [
+        "entropy",
+        "weights.latency",
+        "actions.failure.weak",
+        "drift",
+    ]
     job = Resolver(spec).job(spec.points()[-1])
     assert (job.config.episodes, job.config.batch, job.config.hidden, job.config.baseline) == (90, 45, (4, 4), "none")
     assert job.hyperparameters.entropy == 0.25 and job.scenario.horizon == 4
+    assert job.scenario.params.drift.tolist() == [0.5]
     assert np.allclose(job.scenario.params.weights[:2], [0.75, 2.0]) and job.scenario.params.actions.failure[0] == 0.5
 
 
