@@ -122,9 +122,9 @@ CASES = {
     "one hardly tries": Case("escalation", {"random": 0.0, "sure": 0.97}, 0.6, 150, ""),
     "unknown, uniform": Case("paper", {"random": 0.0}, 0.2, 1_000, "", (), _unknown),
     "unknown, uniform, escalation": Case("escalation", {"random": 0.0}, 0.2, 1_000, "", (), _unknown),
-    "unknown, looking": Case("paper", {"looking": functools.partial(looking, 0.12)}, 0.0, 1_000, "", (), _unknown),
+    "unknown, looking": Case("paper", {"looking": functools.partial(looking, 0.07)}, 0.0, 1_000, "", (), _unknown),
     "unknown, looking, escalation": Case(
-        "escalation", {"looking": functools.partial(looking, 0.3)}, 0.0, 1_000, "", (), _unknown
+        "escalation", {"looking": functools.partial(looking, 0.2)}, 0.0, 1_000, "", (), _unknown
     ),
     "unknown, half-trained": Case("escalation", {"half": half_trained}, 0.0, 1_000, "", (), _unknown),
     "unknown, two loggers": Case("escalation", {"random": 0.0, "mixed": 0.6}, 0.4, 500, "", (), _unknown),

@@ -222,6 +222,8 @@ def scores(cases: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     table = {}
     for judge in JUDGES:
         asked = [(case["real"], case["others"].logged, case["others"].estimates["success"]) for case in cases.values()]
+        if not any(judge in e for _, _, e in asked):
+            continue  # weights against the logger that acted are not made where there are several
         given = [(r, o["success"], e[judge].interval) for r, o, e in asked if judge in e and e[judge].interval]
         table[judge] = {"answered": f"{len(given)} of {len(asked)}"}
         if given:

@@ -80,6 +80,11 @@ def test_intervals_contain_the_truth_about_as_often_as_they_say():
         assert len(found) >= 55 and sum(found) >= 50, name
 
 
+def refused(answer):
+    """Whether nothing was answered."""
+    return all(found.interval is None for found in answer.estimates["cost"].values())
+
+
 def contained(inside, answer):
     """Adds whether the truth is within the interval, where one was given."""
     for name, found in answer.estimates["cost"].items():
@@ -95,6 +100,8 @@ def test_of_two_loggers_one_of_which_hardly_tries_no_interval_is_confident_and_w
         for name in answer.estimates["cost"]:
             inside.setdefault(name, [])
         contained(inside, answer)
+        size = answer.effective_tasks["balanced"]
+        assert any("fewer than 100" in warning for warning in answer.warnings) == (30 <= size < 100) or refused(answer)
     for name, found in inside.items():
         assert np.mean(found) > 0.88 and len(found) >= 30, name
     assert set(inside) == BALANCED
@@ -263,7 +270,7 @@ def test_what_the_fit_of_probabilities_explains_of_an_estimate_is_not_in_its_int
     scores = rng.normal(size=(4_000, 3))
     noise = rng.normal(size=4_000)
     plain = estimators.Terms((scores @ [2.0, 0.0, 1.0] + noise)[:, None], lambda means: means[..., 0])
-    corrected = estimators.with_fitted_weights(plain, scores, 0.0)
+    corrected = estimators.with_fitted_weights(plain, scores)
     assert corrected.estimate == pytest.approx(plain.estimate, abs=1e-12)
     interval = bootstrap_by_task(corrected, np.arange(4_000), resamples=400)
     assert interval.high - interval.low == pytest.approx(2 * 1.96 * noise.std() / 4_000**0.5, rel=0.15)

@@ -125,11 +125,11 @@ FIT_FOLDS = 5
 """Fitted probabilities are taken from fits without the tasks of an episode's fold. Weights are products of their
 inverses, so that what is lost by fitting to fewer tasks counts more than for models."""
 _EPISODES_A_SCORE = 10
-_MOST_SCORES = 1_000
 THRESHOLDS = 16
 """So many of the features' thresholds may serve to fit how loggers choose, fewer than for the model of costs to go."""
 _MOST_UNLOGGED = 0.05
 _MOST_OFF = 0.1
+_FEW = 100.0
 _MOST_OF_ONE = 0.1
 
 
@@ -184,7 +184,7 @@ def estimate(question: Question, settings: EstimateSettings = EstimateSettings()
         means[kind] = bootstrap_by_task(estimators.per_decision(last[:, None], 1.0), task, resamples=settings.resamples)
         refusals[kind] = _refusal(kind, sizes[kind], means[kind], last, settings)
         if not refusals[kind]:
-            warnings += _suspicions(kind, means[kind], by_task[:, -1])
+            warnings += _suspicions(kind, sizes[kind], means[kind], by_task[:, -1])
     hardly = min(HARDLY, HARDLY * 10 / question.target.shape[2])
     unlogged = float((question.target * (ways.probabilities(question.phi) < hardly)).sum(2)[alive].mean())
     no_model = ""
@@ -204,7 +204,7 @@ def estimate(question: Question, settings: EstimateSettings = EstimateSettings()
         terms, logged_terms = _terms(question, outcome, weights, folds, settings.experimental)
         if scores is not None:
             for label in terms.keys() - {"direct"}:
-                terms[label] = estimators.with_fitted_weights(terms[label], *scores)
+                terms[label] = estimators.with_fitted_weights(terms[label], scores)
         found = {}
         for label, value in terms.items():
             kind = "balanced" if label.startswith("balanced") else "own"
@@ -263,23 +263,17 @@ def _chosen(of_all: np.ndarray, action: np.ndarray) -> np.ndarray:
     return np.take_along_axis(of_all, action[..., None], 2)[..., 0]
 
 
-def _scores(question: Question, ways: Behaviour) -> tuple[np.ndarray, float] | None:
-    """Each episode's part in the gradient of a single logger's fit ``[N, F A]``, and the fit's penalty.
+def _scores(question: Question, ways: Behaviour) -> np.ndarray | None:
+    """Each episode's part in the gradient of a single logger's fitted frequencies ``[N, A]``.
 
-    None where they are too many for the episodes: intervals are then somewhat too wide.
+    None where regressions were fitted, whose noise is more than this first order, or where actions are too many for the
+    episodes: intervals are then as if probabilities were known.
     """
-    way, (episodes, steps, actions) = ways.together.way, question.target.shape
-    if way.features * actions * _EPISODES_A_SCORE > episodes or way.features * actions > _MOST_SCORES:
+    episodes, _, actions = question.target.shape
+    if ways.together.way.features > 1 or actions * _EPISODES_A_SCORE > episodes:
         return None
-    found = np.zeros((episodes, way.features, actions))
-    residual = -ways.probabilities(question.phi)
-    np.put_along_axis(
-        residual, question.action[..., None], 1 + np.take_along_axis(residual, question.action[..., None], 2), 2
-    )
-    residual[~question.alive] = 0.0
-    for t in range(steps):
-        found += question.phi[:, t, : way.features, None] * residual[:, t, None]
-    return found.reshape(episodes, -1), way.penalty
+    counts = (np.eye(actions)[question.action] * question.alive[..., None]).sum(1)
+    return counts - ways.probabilities(question.phi)[:, 0] * question.alive.sum(1, keepdims=True)
 
 
 def _missing(question: Question) -> np.ndarray:
@@ -316,9 +310,14 @@ def _refusal(kind: str, size: float, mean: Interval, last: np.ndarray, settings:
     )
 
 
-def _suspicions(kind: str, mean: Interval, by_task: np.ndarray) -> list[str]:
+def _suspicions(kind: str, size: float, mean: Interval, by_task: np.ndarray) -> list[str]:
     """What speaks against weights that are not refused."""
     found = []
+    if size < _FEW:
+        found.append(
+            f"{kind} weights: worth {size:.1f} tasks, fewer than {_FEW:g}: intervals may be too narrow, most of all "
+            "those over the weights' means (self_normalised, weighted_doubly_robust)"
+        )
     if not mean.low <= 1.0 <= mean.high:
         found.append(
             f"{kind} weights: their mean is {mean.estimate:.3f} [{mean.low:.3f}, {mean.high:.3f}], expected 1: the "

@@ -105,7 +105,7 @@ def weighted_doubly_robust(weights: np.ndarray, costs: Any, q: Any, v: Any) -> T
     return Terms(values, combine)
 
 
-def with_fitted_weights(terms: Terms, scores: Any, penalty: float) -> Terms:
+def with_fitted_weights(terms: Terms, scores: Any) -> Terms:
     """The same estimate, with what fitting the weights' probabilities changes in its scatter.
 
     Fitted probabilities follow what happened to be logged, and so take out of the estimate what they explain of it:
@@ -115,7 +115,6 @@ def with_fitted_weights(terms: Terms, scores: Any, penalty: float) -> Terms:
     Args:
       terms: of the estimator.
       scores: gradient of each episode's log-likelihood. ``[N, D]``
-      penalty: of the fit.
 
     Returns:
       Terms with one more column, of mean 0.
@@ -124,10 +123,7 @@ def with_fitted_weights(terms: Terms, scores: Any, penalty: float) -> Terms:
     others = (values.sum(0) - values) / (len(values) - 1)
     influence = (len(values) - 1) * (terms.estimate - terms.combine(others))
     scores = scores - scores.mean(0)
-    gram = scores.T @ scores
-    # Shifting all of an action's logits alike changes nothing: the Gram matrix is singular.
-    gram.flat[:: len(gram) + 1] += penalty + 1e-9 * np.trace(gram) + 1e-300
-    explained = scores @ np.linalg.solve(gram, scores.T @ influence)
+    explained = scores @ np.linalg.lstsq(scores, influence)[0]
     columns = np.concatenate([values, -explained[:, None]], axis=1)
     return Terms(columns, lambda means: terms.combine(means[..., :-1]) + means[..., -1])
 
