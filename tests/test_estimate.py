@@ -248,6 +248,7 @@ def test_a_logger_that_does_not_look_at_what_it_sees_is_worth_what_its_known_pro
         other = known.estimates["cost"][name].interval
         assert found.interval.low < truth < found.interval.high, name
         assert found.interval.high - found.interval.low < 1.1 * (other.high - other.low), name
+    assert not any("regressions' own error" in warning for warning in fitted.warnings)
     # What a fit that looks at everything makes of the same log; the penalty acts with a single logger too.
     few = {penalty: blind_logger(episodes=300, penalty=penalty).effective_tasks["own"] for penalty in (0.1, 1e7, None)}
     assert few[0.1] < 0.6 * few[None]
@@ -258,6 +259,7 @@ def test_intervals_on_fitted_probabilities_contain_the_truth_about_as_often_as_t
     inside = {}
     for seed in range(40):
         answer = estimate(question(seed=seed, episodes=600, known=False, loggers=(0,)), EstimateSettings(resamples=200))
+        assert any("regressions' own error" in warning for warning in answer.warnings)
         for name in answer.estimates["cost"]:
             inside.setdefault(name, [])
         contained(inside, answer)

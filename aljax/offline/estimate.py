@@ -193,7 +193,10 @@ def estimate(question: Question, settings: EstimateSettings = EstimateSettings()
             f"{100 * unlogged:.0f} % of what the policy chooses was hardly ever logged there: nothing to learn it from"
         )
     if fitted:
-        warnings.append("probabilities fitted, not logged: what the loggers saw and the features lack is not corrected")
+        told = "probabilities fitted, not logged: what the loggers saw and the features lack is not corrected"
+        if any(ways.each[n].way.features > 1 for n in fitted):
+            told += ", nor is the regressions' own error in the intervals, which may be too narrow"
+        warnings.append(told)
     if ways.unfinished:
         names = ", ".join(question.names[n] if question.names else f"logger {n}" for n in ways.unfinished)
         warnings.append(f"the fit of how {names} chooses did not converge: its probabilities are not to be relied upon")
