@@ -318,7 +318,8 @@ class Evaluate:
         if self.json is not None:
             files.check_writable(self.json)
         run = runs.load(self.folder)
-        if self.out is not None and self.out.exists() and self.out.samefile(self.folder):
+        # Path.exists raises where no file could have this name.
+        if self.out is not None and os.path.exists(self.out) and self.out.samefile(self.folder):  # noqa: PTH110
             raise UserError(f"--out: {plain_path(self.out)} is the run itself, whose policy would be lost")
         scenario = run.scenario
         if self.scenario is not None:

@@ -94,7 +94,7 @@ def _pairs(home: Path, times: int, alone: float, chance: random.Random) -> dict[
         place = home / f"pair-{pair}"
         options = ["--out", "run"] if pair % 2 else []
         first = _start(home, place.name, *options, "--no-plots")
-        time.sleep(chance.uniform(0, alone))
+        time.sleep(chance.uniform(0, alone / 2))
         # Had the first finished, its --out would be refused, as it should be.
         second = _start(home, place.name, *options, "--no-plots") if first.poll() is None else None
         children = [first] if second is None else [first, second]

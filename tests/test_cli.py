@@ -150,6 +150,8 @@ def refused(capsys, *args):
         (["baseline", "--seeds", "0"], "seeds: expected a whole number of at least 1, got 0"),
         (["baseline", "--seed", "-1"], "seed: expected a whole number of at least 0, got -1"),
         (["evaluate", "x" * 300], "File name too long"),
+        (["ope", "no-log", "--policy", "x" * 300], "expected latency, cost_aware, random, optimal or a run folder"),
+        (["collect", "f", "--policy", "x" * 300 + ":1"], "expected latency, cost_aware, random, optimal or a run"),
         (["evaluate", "a\0b"], "a\\x00b: "),
         (["collect", "f", "--episodes", "0"], "episodes: expected a whole number of at least 1, got 0"),
         (

@@ -1,6 +1,7 @@
 """The commands ``collect`` and ``ope``: thin faces over the modules beside this one."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from rich.console import Console
 from tyro.conf import Positional, UseAppendAction, arg
 
 from aljax import env, files, limits, plots, report, runs
-from aljax.errors import UserError, plain_path
+from aljax.errors import UserError, plain_path, short
 from aljax.evaluate import evaluate
 from aljax.experiment import COLLECTION, EVALUATION, Protocol, seed_keys
 from aljax.offline.data import Log, collect
@@ -235,13 +236,13 @@ def _policy_of(name: str, scenario: Scenario, protocol: Protocol, greedy: bool) 
     folder, colon, number = name.rpartition(":")
     if not colon or not number.isdigit():
         folder, number = name, "0"
-    if not Path(folder).is_dir():
-        raise UserError(f"policy {name!r}: expected {', '.join(simple)}, optimal or a run folder")
+    if not os.path.isdir(folder):  # noqa: PTH112  (Path.is_dir raises where no folder could have this name)
+        raise UserError(f"policy {short(name, 200)}: expected {', '.join(simple)}, optimal or a run folder")
     run = runs.load(folder)
     stacked = run.policy_in(folder, scenario)
     seeds = jax.tree.leaves(stacked)[0].shape[0]
     if int(number) >= seeds:
-        raise UserError(f"policy {name!r}: the run has seeds 0 to {seeds - 1}")
+        raise UserError(f"policy {short(name, 200)}: the run has seeds 0 to {seeds - 1}")
     policy: Learned = jax.tree.map(lambda leaf: leaf[int(number)], stacked)
     return dataclasses.replace(policy, greedy=greedy)
 
