@@ -78,6 +78,7 @@ def test_train_then_evaluate_in_processes_of_their_own(tmp_path, monkeypatch, ca
     assert "own figures" not in again.stdout + shifted.stdout
     monkeypatch.setattr(cli, "numerics", lambda: numerics() | {"platform": "abacus"})
     assert main(["evaluate", str(run)]) == 0 and note in capsys.readouterr().out
+    assert "cannot be written: File name too long" in refused(capsys, "evaluate", str(run), "--out", "9" * 300)
 
 
 def refused(capsys, *args):
@@ -110,6 +111,10 @@ def refused(capsys, *args):
         (["optimal", "--start", "1,2,nan"], "--start: expected 3 numbers"),
         (["optimal", "--start", "1,2,1e39"], "--start: expected 3 numbers"),
         (["collect", "x.jsonl", "--episodes", "1000000000000"], "episodes: expected a whole number of at most"),
+        (["collect", "x.jsonl", "--policy", "9" * 5_000], "policy '999"),
+        (["collect", "x.jsonl", "--policy", "run:²"], "policy 'run:²': expected latency, cost_aware"),
+        (["collect", "x.jsonl", "--policy", "run:" + "9" * 5_000], "policy 'run:999"),
+        (["collect", "9" * 5_000], "cannot be written: File name too long"),
         (["collect", "x.jsonl", "--seed", "-1"], "seed: expected a whole number of at least 0, got -1"),
         (["train", "--hidden", "1000000000000"], "hidden: at most 1,000,000 units a layer"),
         (["optimal", "--scenario", "service_desk", "--start", "1,2,3,4"], "--start needs the exact optimum, but serv"),

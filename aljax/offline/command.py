@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -234,7 +235,7 @@ def _policy_of(name: str, scenario: Scenario, protocol: Protocol, greedy: bool) 
             raise UserError(f"policy optimal: {reason}")
         return optimal
     folder, colon, number = name.rpartition(":")
-    if not colon or not number.isdigit():
+    if not colon or not re.fullmatch("[0-9]{1,9}", number):
         folder, number = name, "0"
     if not os.path.isdir(folder):  # noqa: PTH112  (Path.is_dir raises where no folder could have this name)
         raise UserError(f"policy {short(name, 200)}: expected {', '.join(simple)}, optimal or a run folder")

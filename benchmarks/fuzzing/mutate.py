@@ -309,12 +309,15 @@ def json_value(rng: Random) -> Any:
     return nested
 
 
-def _places(value: Any, found: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    """Every (container, key) below a value."""
-    for key in value if isinstance(value, dict) else range(len(value)):
-        found.append((value, key))
-        if isinstance(value[key], dict | list):
-            _places(value[key], found)
+def _places(whole: Any) -> list[tuple[Any, Any]]:
+    """Every (container, key) below a value; without recursion, as `_contains`."""
+    found, left = [], [whole]
+    while left:
+        value = left.pop()
+        for key in value if isinstance(value, dict) else range(len(value)):
+            found.append((value, key))
+            if isinstance(value[key], dict | list):
+                left.append(value[key])
     return found
 
 
@@ -328,7 +331,7 @@ def json_mutate(rng: Random, whole: Any) -> Any:
     """A parsed JSON value with one change; changes it in place."""
     if not isinstance(whole, dict | list):
         return json_value(rng)
-    places = _places(whole, [])
+    places = _places(whole)
     if not places:
         return json_value(rng)
     holder, key = rng.choice(places)
@@ -514,7 +517,7 @@ def npz(rng: Random, data: bytes) -> bytes:
 
 def tree(rng: Random, whole: Any) -> Any:
     """A tree of dicts and arrays with one change; changes it in place."""
-    places = _places(whole, []) if isinstance(whole, dict) else []
+    places = _places(whole) if isinstance(whole, dict) else []
     if not places:
         return {}
     holder, key = rng.choice(places)
