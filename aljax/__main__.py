@@ -2,6 +2,6 @@
 
 import sys
 
-from aljax.cli import main
+from aljax.commands.main import main
 
 sys.exit(main())

@@ -12,11 +12,12 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from aljax import compiling, env, limits
+from aljax import env, limits
 from aljax.env import EnvParams
 from aljax.errors import UserError
 from aljax.evaluate import Evaluation, Summary, check_finite, evaluate, summarise
-from aljax.optimal_policy import Optimal
+from aljax.exact.policy import Optimal
+from aljax.host import compiling
 from aljax.policy import Learned, Policy, Variables, heuristics
 from aljax.scenario import Scenario
 from aljax.train import Curve, Hyperparameters, Losses, TrainConfig, TrainState, advance, init, network_of
@@ -226,7 +227,7 @@ def compare(
       scenario: where; it need not be the one of training, but must have as many actions and coordinates.
       protocol: seeds and episodes.
       learned: with a leading seed axis of `protocol.seeds`.
-      optimal: the exact optimum (`aljax.optimum.find_optimal`), from which the others' gaps are measured.
+      optimal: the exact optimum (`aljax.exact.bracket.find_optimal`), from which the others' gaps are measured.
 
     Returns:
       Evaluations and their summaries, the learned policy first.

@@ -11,16 +11,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aljax import env, files, optimal
+from aljax import env
 from aljax.env import COMPONENTS, EnvParams, EnvState
 from aljax.errors import UserError, one_line, plain_path
 from aljax.evaluate import Evaluation, Summary
+from aljax.exact import recursion
+from aljax.exact.structure import Plan
+from aljax.host import files
+from aljax.host.terminal import visible
 from aljax.offline.estimate import Answer
-from aljax.plan import Plan
 from aljax.policy import Policy
 from aljax.scenario import Scenario
 from aljax.statistics import Interval
-from aljax.terminal import visible
 from aljax.train import Curve, Losses
 
 _GRID = 61  # points along each side of the picture of choices
@@ -317,9 +319,9 @@ def optimum(path: Path, scenario: Scenario, plan: Plan, start: Sequence[float]) 
     sides = [np.linspace(low[i], high[i], _GRID) for i in (across, up)]
     z = np.repeat(np.array(start, np.float32)[:, None], _GRID * _GRID, axis=1)
     z[across], z[up] = (side.ravel() for side in np.meshgrid(*sides))
-    first = jax.jit(lambda params, z: optimal.choices(params, z, plan)[0, 0])
+    first = jax.jit(lambda params, z: recursion.choices(params, z, plan)[0, 0])
     row = np.array(plan.rows)[np.asarray(first(params, z))]
-    value = np.asarray(jax.jit(functools.partial(optimal.solve, plan=plan))(params, z).value).reshape(_GRID, _GRID)
+    value = np.asarray(jax.jit(functools.partial(recursion.solve, plan=plan))(params, z).value).reshape(_GRID, _GRID)
 
     named = _named(np.bincount(row, minlength=len(scenario.action_names)), unplayed=False)
     colours = _colours(plt, named, len(scenario.action_names))

@@ -261,7 +261,7 @@ def init_network(key: jax.Array, params: EnvParams, hidden: tuple[int, ...], out
 
     Weights start uniform with standard deviation scale / √fan-in. The first layer starts wide (scale 3, biases uniform
     on [−2, 2]), its units' bends spread over the observations; the output layer starts near 0 (scale 0.01). Measured
-    (benchmarks/gap.py) to come nearer to the optimum than a first layer that starts narrow; presumably because what is
+    (studies/gap.py) to come nearer to the optimum than a first layer that starts narrow; presumably because what is
     best to do changes at sharp thresholds: one call fewer is needed, the deadline passes.
     """
     key, network = one_key(key), Network(hidden, outputs)

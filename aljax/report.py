@@ -12,11 +12,11 @@ from rich.table import Table
 
 from aljax.env import COMPONENTS, ActionTable
 from aljax.evaluate import Spread, Summary
-from aljax.optimal_policy import Path
-from aljax.optimum import Bracket
+from aljax.exact.bracket import Bracket
+from aljax.exact.policy import Path
+from aljax.host.terminal import LiteralConsole
 from aljax.scenario import Scenario, shipped_text
 from aljax.statistics import Interval
-from aljax.terminal import LiteralConsole
 
 PUBLISHED: Mapping[str, Mapping[str, Spread]] = {
     "latency": {

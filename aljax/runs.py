@@ -16,14 +16,15 @@ import jax
 import numpy as np
 from flax import serialization
 
-from aljax import env, folders, toml
+from aljax import env
 from aljax.env import COMPONENTS
 from aljax.errors import UserError, listed, one_line, path_errors, plain, plain_path, short
 from aljax.experiment import Compared, Protocol, Trained, abstract_policy, check
-from aljax.files import check_digests, digests, open_regular, read_json, write_json
-from aljax.folders import Place
-from aljax.hidden import sweep
-from aljax.numerics import numerics, versions
+from aljax.host import folders, toml
+from aljax.host.files import check_digests, digests, open_regular, read_json, write_json
+from aljax.host.folders import Place
+from aljax.host.hidden import sweep
+from aljax.host.numerics import numerics, versions
 from aljax.policy import Learned
 from aljax.scenario import Scenario, parse_scenario
 from aljax.train import Baseline, Curve, Hyperparameters, Losses, Schedule, TrainConfig
@@ -50,7 +51,7 @@ class Run:
     """Losses where it was learned from logs."""
     metrics: Mapping[str, Any]
     numerics: Mapping[str, Any]
-    """What its numbers depend on beside all that (`aljax.numerics`); empty where it was not recorded."""
+    """What its numbers depend on beside all that (`aljax.host.numerics`); empty where it was not recorded."""
 
     def changed(self, overrides: Sequence[str]) -> Scenario:
         """The run's scenario with further ``key=value`` changes."""

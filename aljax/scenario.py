@@ -17,9 +17,10 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 
-from aljax import limits, toml
+from aljax import limits
 from aljax.env import COMPONENTS, ActionTable, EnvParams
 from aljax.errors import UserError, listed, one_line, plain, plain_path, short
+from aljax.host import toml
 
 KINDS = {
     "tool": frozenset(),

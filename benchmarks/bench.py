@@ -84,8 +84,9 @@ def partial_folder(file: Path, key: dict[str, Any]) -> Path:
 
 def run(chosen: argparse.Namespace) -> None:
     """The whole: every part in its process, then receipt, page and figures."""
-    from aljax import UserError, terminal
-    from aljax.files import check_writable, read_json, write_json
+    from aljax import UserError
+    from aljax.host import terminal
+    from aljax.host.files import check_writable, read_json, write_json
 
     from receipts import machine, versions
     from suite import apart, fractions, page

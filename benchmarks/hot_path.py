@@ -22,10 +22,11 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from aljax import chance, compiling, env, load_scenario, policy, rollout, terminal, train
+from aljax import chance, env, load_scenario, policy, rollout, train
 from aljax.chance import Chance
 from aljax.env import EnvParams
-from aljax.files import check_writable, write_json
+from aljax.host import compiling, terminal
+from aljax.host.files import check_writable, write_json
 
 from receipts import machine, status_of, versions
 from suite import stepping

@@ -25,11 +25,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from aljax import Scenario, UserError, compiling, env, load_scenario, terminal
+from aljax import Scenario, UserError, env, load_scenario
 from aljax.chance import uniform
 from aljax.errors import one_line
 from aljax.experiment import COLLECTION, EVALUATION, LEARNING, Protocol, seed_keys
-from aljax.files import check_writable, write_json
+from aljax.host import compiling, terminal
+from aljax.host.files import check_writable, write_json
 from aljax.offline.data import Episodes, Log, collect, distributions, weighted
 from aljax.offline.estimators import (
     Terms,

@@ -20,8 +20,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from aljax import UserError, terminal
-from aljax.files import check_writable, write_json
+from aljax import UserError
+from aljax.host import terminal
+from aljax.host.files import check_writable, write_json
 from aljax.runs import versions
 
 from receipts import machine, status_of

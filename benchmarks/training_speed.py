@@ -24,9 +24,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from aljax import Scenario, UserError, compiling, env, experiment, load_scenario, terminal, train
+from aljax import Scenario, UserError, env, experiment, load_scenario, train
 from aljax.errors import one_line
-from aljax.files import write_json
+from aljax.host import compiling, terminal
+from aljax.host.files import write_json
 
 from receipts import machine, versions
 from rivals.result import Run

@@ -28,14 +28,14 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from aljax.errors import UserError, one_line
-from aljax.files import write_json
+from aljax.host.files import write_json
+from aljax.host.terminal import console, visible
 from aljax.offline import estimators
 from aljax.offline.behaviour import cross_fitted, folds_of
 from aljax.offline.estimate import Answer, EstimateSettings, Question, estimate
 from aljax.offline.files import read_episodes
 from aljax.plots import pyplot
 from aljax.statistics import Interval
-from aljax.terminal import console, visible
 
 # Choices that are weighed. What a longer run went on to do counts as the consequence of its last one: to leave such
 # runs out would be to select by what came of them, as most of them failed.

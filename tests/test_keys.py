@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from aljax import env, train
-from aljax.bounds import lower_bounds
 from aljax.chance import draw_chance
 from aljax.errors import UserError
 from aljax.evaluate import evaluate
+from aljax.exact.bounds import lower_bounds
+from aljax.exact.structure import make_plan
 from aljax.offline.data import collect
-from aljax.plan import make_plan
 from aljax.policy import Random, init_network
 from aljax.rollout import rollout
 from aljax.train import TrainConfig

@@ -6,10 +6,11 @@ import jax
 import numpy as np
 import pytest
 
-from aljax import UserError, limits, toml
+from aljax import UserError, limits
 from aljax.evaluate import evaluate
-from aljax.optimal import solve
-from aljax.plan import make_plan
+from aljax.exact.recursion import solve
+from aljax.exact.structure import make_plan
+from aljax.host import toml
 from aljax.policy import heuristics
 from aljax.scenario import parse_scenario
 from aljax.train import Hyperparameters, TrainConfig, train

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from aljax.env import COMPONENTS
+from aljax.exact.bracket import find_optimal
 from aljax.experiment import Protocol, compare, train_seeds
-from aljax.optimum import find_optimal
 from aljax.report import PUBLISHED, metric_tables
 from aljax.scenario import load_scenario, parse_scenario
 from aljax.train import Hyperparameters, TrainConfig
@@ -53,7 +53,7 @@ def test_the_learned_policy_costs_no_more_and_succeeds_as_often_as_published(sum
 
 
 def test_every_seed_comes_within_one_percent_of_the_optimum_and_the_median_within_half(compared):
-    """On the same 2,000 starts and luck a seed. benchmarks/gap.py measures the same on 200,000."""
+    """On the same 2,000 starts and luck a seed. studies/gap.py measures the same on 200,000."""
     learned, optimum = (np.asarray(compared.evaluations[k].outcome.total, np.float64) for k in ("learned", "optimal"))
     gaps = 100 * (learned.mean(1) / optimum.mean(1) - 1)
     assert gaps.max() < 1 and np.median(gaps) < 0.5

@@ -168,7 +168,7 @@ def test_a_picture_that_fails_costs_itself_only(tmp_path):
     ("before", "environment", "complaint"),
     [
         (
-            "import sys; sys.modules['matplotlib'] = None; import aljax.cli",
+            "import sys; sys.modules['matplotlib'] = None; import aljax.commands.main",
             {},
             "no pictures: plots need matplotlib: pip install 'aljax[plot]'",
         ),

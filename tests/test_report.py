@@ -4,9 +4,10 @@ import dataclasses
 import io
 import math
 
-from aljax import report, terminal
+from aljax import report
 from aljax.env import COMPONENTS
 from aljax.evaluate import Spread, Summary
+from aljax.host import terminal
 from aljax.scenario import load_scenario
 from aljax.statistics import Interval
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from flax import serialization
 
-from aljax import UserError, env, files, runs
+from aljax import UserError, env, runs
 from aljax.experiment import Protocol, compare, train_seeds
-from aljax.numerics import difference, numerics
+from aljax.host import files
+from aljax.host.numerics import difference, numerics
 from aljax.policy import apply_network
 from aljax.scenario import parse_scenario
 from aljax.train import Curve, Hyperparameters, TrainConfig

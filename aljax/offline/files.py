@@ -22,10 +22,10 @@ import orjson
 
 from aljax import env, limits
 from aljax.errors import UserError, listed, plain_path, short
-from aljax.files import whole_file
-from aljax.identity import Identity, identity_from, identity_of
+from aljax.host.files import whole_file
+from aljax.logs.lines import Lines
 from aljax.offline.data import Episodes, Log, Source, joined
-from aljax.offline.lines import Lines
+from aljax.offline.identity import Identity, identity_from, identity_of
 from aljax.offline.unusual import far_off
 from aljax.scenario import Scenario
 

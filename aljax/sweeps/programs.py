@@ -19,10 +19,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from aljax import compiling, env
+from aljax import env
 from aljax.env import EnvParams
-from aljax.optimal_policy import Optimal
-from aljax.plan import Plan
+from aljax.exact.policy import Optimal
+from aljax.exact.structure import Plan
+from aljax.host import compiling
 from aljax.policy import Learned, Policy, Variables
 from aljax.rollout import outcome, rollout
 from aljax.scenario import Scenario

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from aljax import files
 from aljax.env import COMPONENTS
 from aljax.errors import UserError, one_line, plain, plain_path
+from aljax.host import files
 from aljax.statistics import Interval, explained_variance, mean_interval
 from aljax.sweeps.plan import CURVE_POINTS, curve_points
 from aljax.sweeps.space import Spec, Value

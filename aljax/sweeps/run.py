@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from aljax.errors import UserError, plain_path
-from aljax.numerics import numerics, versions
+from aljax.host.numerics import numerics, versions
 from aljax.sweeps import results as results_
 from aljax.sweeps.plan import Compiler, SweepPlan, check_host_memory, fitting, make_sweep_plan, peak_memory
 from aljax.sweeps.programs import Program, Result, make_mesh

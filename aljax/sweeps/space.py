@@ -18,9 +18,10 @@ from typing import Any, NoReturn
 import numpy as np
 import scipy.stats
 
-from aljax import limits, toml
+from aljax import limits
 from aljax.errors import UserError, listed, plain, plain_path, short
 from aljax.experiment import Protocol, check, check_protocol
+from aljax.host import toml
 from aljax.scenario import Scenario, parse_scenario, read_scenario
 from aljax.train import Hyperparameters, TrainConfig
 

@@ -21,10 +21,10 @@ from typing import Any
 import filelock
 import numpy as np
 
-from aljax import files
 from aljax.errors import UserError, one_line, path_errors, plain, plain_path, short
-from aljax.hidden import sweep
-from aljax.numerics import difference, numerics
+from aljax.host import files
+from aljax.host.hidden import sweep
+from aljax.host.numerics import difference, numerics
 from aljax.sweeps.space import Spec
 
 TABLE, CURVES = "table.parquet", "curves.npz"

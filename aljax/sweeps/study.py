@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from aljax.errors import UserError, one_line
-from aljax.numerics import numerics
+from aljax.host.numerics import numerics
 from aljax.sweeps.results import FIGURES
 from aljax.sweeps.space import Axis, Spec, Value
 from aljax.sweeps.store import agreed_lanes, check_numerics

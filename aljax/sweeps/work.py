@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from aljax.env import EnvParams
+from aljax.exact.bracket import find_optimal
 from aljax.experiment import EVALUATION, TRAINING, seed_keys
-from aljax.optimum import find_optimal
 from aljax.scenario import Scenario
 from aljax.sweeps import programs
 from aljax.sweeps.programs import Shape, SolveInput, Solving, TrainInput

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from aljax.files import whole_file
+from aljax.host.files import whole_file
 
 from suite.tables import tables
 

@@ -56,7 +56,7 @@ def measure(options: Options) -> dict[str, Any]:
         rows.append(_row("aljax train, again with the same cache folder", warm, seconds_inside=inside["warm"]))
         for name, command in (
             ("import aljax", [sys.executable, "-c", "import aljax"]),
-            ("import aljax.cli", [sys.executable, "-c", "import aljax.cli"]),
+            ("import aljax.commands.main", [sys.executable, "-c", "import aljax.commands.main"]),
             ("aljax --help", [sys.executable, "-m", "aljax", "--help"]),
             ("python, nothing imported", [sys.executable, "-c", ""]),
         ):

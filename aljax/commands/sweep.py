@@ -1,0 +1,240 @@
+"""The command ``aljax sweep``."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+from rich.console import Console
+from rich.progress import Progress, TaskID
+from tyro.conf import Positional, arg
+
+from aljax import report
+from aljax.errors import UserError, one_line, short
+from aljax.host import compiling, files, process
+from aljax.host.numerics import versions
+from aljax.host.terminal import Overrides, bar, complain, deliver, styled
+from aljax.plots import pyplot
+from aljax.sweeps import plots
+from aljax.sweeps import report as sweep_report
+from aljax.sweeps.plan import SweepPlan
+from aljax.sweeps.results import Results
+from aljax.sweeps.run import Watch, plan_only, sweep
+from aljax.sweeps.space import MOST_RUNS, Spec, parsed_setting, read_spec
+
+_QUIET_SECONDS = 30  # between lines of progress where the output is no terminal
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Train many configurations at once: hyperparameters, cost weights, any number of a scenario, network sizes.
+
+    The file says which axes vary, over what, how points are chosen (grid, random, sobol, tpe, cma-es, nsga-ii) and how
+    many seeds each gets. First comes the plan: runs, compilations, memory, time. Finished chunks are kept: the same
+    command goes on where it was stopped, and shows the results of a sweep that is complete.
+
+    Try:
+      aljax sweep learning_rate.toml --plan
+      aljax sweep learning_rate.toml --seeds 10 --out runs/learning-rate
+      srun aljax sweep big.toml --distributed                         one sweep over all hosts of a job
+      aljax train --from runs/learning-rate --row 17                  train one of its rows again, with its policy
+    """
+
+    file: Annotated[Positional[Path], arg(metavar="FILE.toml")]
+    """What to sweep; docs/sweeps.md describes the file."""
+    plan: bool = False
+    """Stop after the plan."""
+    scenario: str | None = None
+    """In place of the file's scenario."""
+    overrides: Overrides = ()
+    """Fix another value for all runs, e.g. batch=60 or actions.failure.search=0.3; repeat for more."""
+    episodes: int | None = None
+    """Training episodes a run, in place of the file's."""
+    seeds: int | None = None
+    """Seeds a configuration, in place of the file's."""
+    out: Path | None = None
+    """The folder for finished chunks and results; default: runs/sweep-FILE."""
+    json: Path | None = None
+    """Write plan, best configurations and importances to this file."""
+    plots: bool = True
+    """Draw the plots."""
+    lanes: int | None = None
+    """Runs side by side on each device; default: what suits the device and fits in memory."""
+    devices: int | None = None
+    """How many devices to use; default: all. On a CPU, each core is a device."""
+    memory: float | None = None
+    """Memory that may be taken on each device, GiB; default: 80 % of what is there."""
+    study: str | None = None
+    """For tpe, cma-es and nsga-ii: the database of the study, shared by all workers; default: SQLite in the folder."""
+    distributed: bool = False
+    """Join the hosts of a Slurm, Open MPI or Kubernetes job, found by JAX."""
+    coordinator: str | None = None
+    """Join hosts by hand: address of the first, HOST:PORT. Needs --processes and --process."""
+    processes: int | None = None
+    """How many processes there are in all."""
+    process: int | None = None
+    """Which of them this is, from 0."""
+
+    def run(self, console: Console) -> None:
+        """Plans, trains, writes, prints."""
+        begun = time.perf_counter()
+        self._check()
+        changes = self._changes()
+        if self.json is not None:
+            files.check_writable(self.json)
+        self._join()
+        spec = read_spec(self.file, changes)
+        if jax.process_index() > 0:
+            console.quiet = True
+        draws = self.plots and not self.plan and self._can_draw(console)
+        out = self.out or Path("runs") / f"sweep-{self.file.stem}"
+        limit = None if self.memory is None else self.memory * 2**30
+        chosen: dict[str, Any] = {"lanes": self.lanes, "devices": self.devices, "memory_limit": limit}
+        with _watched(console) as watch:
+            if self.plan:
+                plan = plan_only(spec, out, watch=watch, **chosen)
+                deliver([lambda: self._write(spec, plan, None, begun)], lambda: watch.planned(plan, 0))
+                return
+            found = sweep(spec, out, watch=watch, study=self.study, **chosen)
+        if jax.process_index() > 0:
+            return
+
+        def summarise() -> None:
+            with files.whole_file(out / "summary.md") as file:
+                tables = sweep_report.summary_tables(found, plain=True)
+                file.write_text(report.markdown(tables), encoding="utf-8")
+
+        def show() -> None:
+            report.show(console, sweep_report.summary_tables(found))
+            console.print(f"{sweep_report.summary_line(found)} Written to", styled(out, "bold"), soft_wrap=True)
+
+        saves = (summarise, lambda: self._write(spec, watch.plan, found, begun))
+        deliver(saves, show, (lambda: plots.draw(out, found)) if draws else None)
+
+    def _check(self) -> None:
+        """Refuses options that do not go together."""
+        by_hand = (self.coordinator, self.processes, self.process)
+        if any(x is not None for x in by_hand) and any(x is None for x in by_hand):
+            raise UserError("--coordinator, --processes and --process go together")
+        if self.distributed and self.coordinator is not None:
+            raise UserError("--distributed finds the hosts itself: leave out --coordinator, or --distributed")
+        for name in ("lanes", "devices", "memory", "processes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"--{name}: expected a number above 0, got {short(value)}")
+        for name, most in (("lanes", MOST_RUNS), ("processes", 2**31 - 1)):
+            value = getattr(self, name)
+            if value is not None and value > most:
+                raise UserError(f"--{name}: expected at most {most:,}, got {short(value)}")
+        if self.process is not None and self.processes is not None and not 0 <= self.process < self.processes:
+            raise UserError(f"--process: expected a number from 0 to {self.processes - 1}, got {short(self.process)}")
+
+    def _changes(self) -> dict[str, Any]:
+        """What the options put in place of the file's values."""
+        fixed = dict(parsed_setting(override) for override in self.overrides)
+        if self.episodes is not None:
+            fixed["episodes"] = self.episodes
+        named = {"scenario": self.scenario, "seeds": self.seeds, "set": fixed}
+        return {key: value for key, value in named.items() if value is not None}
+
+    def _join(self) -> None:
+        """Makes every core a device, and joins the other hosts: both before JAX looks for devices."""
+        compiling.use_cores(self.devices)
+        try:
+            if self.coordinator is not None:
+                jax.distributed.initialize(self.coordinator, self.processes, self.process)
+            elif self.distributed:
+                jax.distributed.initialize()
+        except (RuntimeError, ValueError) as error:
+            hint = " (no job of Slurm, Open MPI or Kubernetes found?)" if self.distributed else ""
+            raise UserError(f"the hosts cannot be joined: {one_line(error)}{hint}") from None
+        process.check_jax()
+        if self.devices is not None and self.devices > jax.device_count():
+            raise UserError(f"--devices: there are {jax.device_count()}, asked for {short(self.devices)}")
+
+    def _can_draw(self, console: Console) -> bool:
+        """Says before the work that there will be no pictures."""
+        try:
+            pyplot()
+        except UserError as error:
+            console.print(f"No pictures: {error}", soft_wrap=True)
+            return False
+        return True
+
+    def _write(self, spec: Spec, plan: SweepPlan | None, found: Results | None, begun: float) -> None:
+        """The figures as JSON."""
+        if self.json is None or jax.process_index() > 0:
+            return
+        files.write_json(
+            self.json,
+            {
+                "scenario": spec.scenario,
+                "seeds": spec.protocol.seeds,
+                "evaluation_episodes": spec.protocol.evaluation_episodes,
+                "method": spec.method,
+                "plan": None if plan is None else plan.to_json(),
+                "results": None if found is None else found.to_json(),
+                "seconds": {"in_all": round(time.perf_counter() - begun, 3)},
+                "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
+                "versions": versions(),
+            },
+        )
+
+
+class _Watch(Watch):
+    """Shows plan and progress: a bar at a terminal, now and then a line elsewhere."""
+
+    def __init__(self, console: Console, stack: contextlib.ExitStack):
+        self.console = console
+        self.plan: SweepPlan | None = None
+        self._stack, self._doing = stack, ""
+        self._bar: tuple[Progress, TaskID] | None = None
+        self._begun = self._told = self._last = time.perf_counter()
+        self._first = self._there = 0
+
+    def step(self, doing: str) -> None:
+        """See `Watch.step`."""
+        if self.console.is_terminal:
+            self.console.print(f"{doing} ...", style="dim")
+
+    def planned(self, plan: SweepPlan, done: int) -> None:
+        """See `Watch.planned`."""
+        self.plan, self._there, self._last = plan, done, time.perf_counter()
+        report.show(self.console, [sweep_report.plan_table(plan)])
+        if done:
+            self.console.print(f"{done:,} of {plan.runs:,} runs are there already.")
+
+    def warned(self, what: str) -> None:
+        """See `Watch.warned`."""
+        complain(what)
+
+    def advanced(self, doing: str, done: int, total: int) -> None:
+        """See `Watch.advanced`."""
+        now = time.perf_counter()
+        if doing != self._doing:
+            self._first = self._there if doing == "training" else 0
+            self._doing, self._begun = doing, self._last
+            self._stack.close()
+            what = "runs" if doing == "training" else "optima"
+            self._bar = self._stack.enter_context(bar(self.console, doing, total, what))
+        self._last = now
+        rate = (done - self._first) / max(1e-9, now - self._begun)
+        note = ""
+        if self.plan is not None and doing == "training":
+            note = f", {rate * self.plan.episodes / self.plan.runs:,.0f} episodes/s"
+        if self._bar is not None:
+            shown, task = self._bar
+            shown.update(task, completed=done, note=note)
+        if not self.console.is_terminal and (now - self._told > _QUIET_SECONDS or done == total):
+            left = (total - done) / max(1e-9, rate)
+            self.console.print(f"{doing}: {done:,} of {total:,}{note}, {left:,.0f} s left")
+            self._told = now
+
+
+@contextlib.contextmanager
+def _watched(console: Console) -> Iterator[_Watch]:
+    with contextlib.ExitStack() as stack:
+        yield _Watch(console, stack)

@@ -1,0 +1,1 @@
+"""The exact optimum, and bounds where it cannot be computed."""

@@ -1,0 +1,113 @@
+"""The exact optimum as a policy, and as a list of actions from one start."""
+
+import dataclasses
+import functools
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aljax import env
+from aljax.env import EnvParams, EnvState
+from aljax.exact import lattice
+from aljax.exact.recursion import Solution, choices, solve
+from aljax.exact.structure import Plan
+from aljax.policy import Policy, only
+
+
+class Memory(NamedTuple):
+    """Where B episodes stand in their tables, B the product of the batch axes."""
+
+    table: jax.Array
+    """See `aljax.exact.recursion.choices`. ``[M, L, B]``"""
+    tails: jax.Array
+    """How often everything has happened, as in `aljax.exact.lattice`. Integer ``[n, B]``"""
+    last: jax.Array
+    """Which sticky row failed last, as in `Plan.sticky`. Integer ``[B]``"""
+    time: jax.Array
+    """Steps played. Integer scalar"""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Optimal(Policy):
+    """The exact optimum: solves every episode from its start, then follows the choices.
+
+    The start is read from the first observation, which nothing misreads where the solver applies. All episodes of
+    a batch begin together. The environment must be the plan's (`aljax.exact.structure.fits`): elsewhere the choices
+    mean nothing.
+    """
+
+    plan: Plan = dataclasses.field(metadata={"static": True})
+    """The structure of the solution."""
+    name: ClassVar[str] = "optimal"
+
+    def begin(self, params: EnvParams, observation: jax.Array) -> Memory:
+        """Solves all starts of the batch. See `Policy.begin`."""
+        d = env.num_coordinates(params)
+        start = observation[:d].reshape(d, -1) * params.z_scale[:, None]
+        table = choices(params, start, self.plan)
+        none = jnp.zeros(start.shape[1], jnp.int32)
+        return Memory(table, jnp.zeros((self.plan.counts, len(none)), jnp.int32), none, jnp.int32(0))
+
+    def logits(self, params: EnvParams, observation: jax.Array, memory: Memory) -> jax.Array:
+        """See `Policy.logits`."""
+        layers = [s.offset + k * s.size for s in self.plan.segments() for k in range(s.times)]
+        at = jnp.array(layers).at[memory.time].get(mode="clip")
+        at = at + lattice.number(memory.tails, self.plan.horizon)
+        choice = memory.table.at[at, memory.last, jnp.arange(at.size)].get(mode="clip")
+        row = jnp.array(self.plan.rows)[choice.astype(jnp.int32)]
+        return only(row.reshape(observation.shape[1:]), env.num_actions(params))
+
+    def remember(self, params: EnvParams, memory: Memory, action: jax.Array, observation: jax.Array) -> Memory:
+        """Counts what happened, whichever row was played. See `Policy.remember`.
+
+        The counts know nothing of a row that is not allowed, whose failing is no event of the plan: after one was
+        played all the same, what follows need not be optimal.
+        """
+        plan, actions = self.plan, env.num_actions(params)
+        # By row of the table and by whether it failed: the class of that event, and the entry of L that it leaves.
+        kinds, entries = np.full((actions, 2), plan.counts), np.zeros((actions, 2), int)
+        for row, *both in zip(plan.rows, plan.success, plan.failure, strict=True):
+            kinds[row] = [plan.counts if kind is None else kind for kind in both]
+            entries[row, 1] = plan.sticky.index(row) + 1 if row in plan.sticky else 0
+        failed = jnp.any(observation[-actions:] > 0.5, axis=0).astype(jnp.int32).reshape(-1)
+        action = env.played(action, params).reshape(-1)
+        tails = lattice.advance(memory.tails, jnp.array(kinds)[action, failed])
+        last = jnp.array(entries)[action, failed].astype(jnp.int32)
+        return Memory(memory.table, tails, last, memory.time + 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Path:
+    """What the optimal policy does from one start as long as nothing fails."""
+
+    solution: Solution
+    """From that start, B = 1."""
+    actions: tuple[int, ...]
+    """The rows played, T of them, until the episode ends."""
+    z: np.ndarray
+    """The task vector before each step and at the end. ``[T + 1, d]``"""
+
+
+def optimal_path(params: EnvParams, start: Any, plan: Plan) -> Path:
+    """Solves an environment from one start ``[d]``, and lists the optimal actions, each assumed to succeed."""
+    z, zero = jnp.asarray(start, jnp.float32), jnp.float32(0)
+    state = EnvState(z, jnp.zeros_like(z), zero, zero, jnp.int32(0), jnp.int32(-1), jnp.bool_(False))
+    policy = Optimal(plan)
+    memory = policy.begin(params, env.observe(state, params))
+    succeed = jax.jit(functools.partial(_succeed, policy, params))
+    actions, path = [], [np.asarray(z)]
+    while not state.done:
+        action, state, memory = succeed(state, memory)
+        actions.append(int(action))
+        path.append(np.asarray(state.z))
+    return Path(solve(params, z[:, None], plan), tuple(actions), np.stack(path))
+
+
+def _succeed(policy: Optimal, params: EnvParams, state: EnvState, memory: Memory) -> tuple[jax.Array, EnvState, Memory]:
+    """Plays one optimal step with the best of luck: the row, the next state and memory."""
+    action = jnp.argmax(policy.logits(params, env.observe(state, params), memory))
+    state, _ = env.transition(state, action, (jnp.float32(1), jnp.zeros_like(state.z)), params)
+    return action, state, policy.remember(params, memory, action, env.observe(state, params))

@@ -1,0 +1,1 @@
+"""What the host of a program is asked for: files, folders, the terminal, signals, the cache of compiled programs."""

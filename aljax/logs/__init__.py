@@ -1,0 +1,1 @@
+"""Logs of agents: readers that know nothing of a scenario."""
