@@ -18,27 +18,14 @@ from aljax.errors import UserError
 from aljax.evaluate import Evaluation, Summary, check_finite, evaluate, summarise
 from aljax.exact.policy import Optimal
 from aljax.host import compiling
+from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned, Policy, Variables, heuristics
 from aljax.scenario import Scenario
-from aljax.train import Curve, Hyperparameters, Losses, TrainConfig, TrainState, advance, init, network_of
+from aljax.train import Curve, Losses, TrainState, advance, init, network_of
 
 _PIECES = 20  # a run is shown, and could be interrupted, this many times
 TRAINING, EVALUATION, SELECTION, RELAXATION, COLLECTION, LEARNING = range(6)
 """Streams of keys, each independent of the others."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Protocol:
-    """How runs are seeded and evaluated."""
-
-    seeds: int = 5
-    """How many independent runs, and as many evaluations."""
-    seed: int = 0
-    """From which all of them are drawn: the same number gives the same results, bit for bit."""
-    evaluation_episodes: int = 1_000
-    """Episodes of evaluation a seed; every policy meets the same starts and the same luck."""
-    first_seed: int = 0
-    """Leave out so many seeds: seed 3 of a run by itself is --first-seed 3 --seeds 1."""
 
 
 @dataclasses.dataclass(frozen=True)

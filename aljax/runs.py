@@ -19,15 +19,16 @@ from flax import serialization
 from aljax import env
 from aljax.env import COMPONENTS
 from aljax.errors import UserError, listed, one_line, path_errors, plain, plain_path, short
-from aljax.experiment import Compared, Protocol, Trained, abstract_policy, check
+from aljax.experiment import Compared, Trained, abstract_policy, check
 from aljax.host import folders, toml
 from aljax.host.files import check_digests, digests, open_regular, read_json, write_json
 from aljax.host.folders import Place
 from aljax.host.hidden import sweep
 from aljax.host.numerics import numerics, versions
+from aljax.options import Baseline, Hyperparameters, Protocol, Schedule, TrainConfig
 from aljax.policy import Learned
 from aljax.scenario import Scenario, parse_scenario
-from aljax.train import Baseline, Curve, Hyperparameters, Losses, Schedule, TrainConfig
+from aljax.train import Curve, Losses
 
 _MANIFEST = "manifest.json"
 _METRICS = "metrics.json"

@@ -9,9 +9,8 @@
 `TrainConfig` holds what recompiles, `Hyperparameters` what does not.
 """
 
-import dataclasses
 import functools
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,59 +19,11 @@ import optax
 from aljax import env
 from aljax.env import EnvParams
 from aljax.keys import one_key
+from aljax.options import Baseline, Hyperparameters, Schedule, TrainConfig
 from aljax.policy import Learned, Network, Variables, apply_network, init_network, masked
 from aljax.rollout import Outcome, Trajectory, blocks_of, in_blocks, outcome, rollout
 
-Baseline = Literal["none", "running", "batch", "leave_one_out", "critic"]
-Schedule = Literal["constant", "linear", "cosine"]
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainConfig:
-    """The shape of a training run. Static: a new value of any field compiles anew."""
-
-    episodes: int = 12_000
-    """Episodes to train on, in whole batches."""
-    batch: int = 30
-    """Episodes an update."""
-    hidden: tuple[int, ...] = (64,)
-    """Units of the hidden layers of the policy network, and of the critic."""
-    baseline: Baseline = "critic"
-    """What is subtracted from a step's cost to go: none; running: an exponential average over past updates (the
-    paper's); batch: the mean over this batch's episodes at the same step; leave_one_out: that mean over the
-    *other* episodes; critic: a learned value of the observation."""
-    schedule: Schedule = "cosine"
-    """How the learning rate falls from its first value to `learning_rate_end` times that."""
-    normalise: bool = True
-    """Divide each batch's advantages by their standard deviation."""
-
-    @property
-    def updates(self) -> int:
-        """Gradient steps: whole batches that the episodes make, at least one."""
-        return max(1, self.episodes // self.batch)
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Hyperparameters:
-    """The numbers of a training run. Traced: a new value compiles nothing, and each may be an array to vmap over."""
-
-    learning_rate: float = 2e-2
-    """Adam's first step size."""
-    learning_rate_end: float = 0.02
-    """The last step size as a share of the first, where the schedule falls."""
-    entropy: float = 0.4
-    """Weight of the entropy bonus, falling linearly to 0 over the run. Without it, training on scenarios with a way
-    out (escalate, terminate) often ends in taking it at once."""
-    clip_norm: float = 10.0
-    """Gradients longer than this are shortened to it; inf: never."""
-    running_decay: float = 0.9
-    """How much of the running baseline stays at each update."""
-    critic_learning_rate: float = 2e-2
-    """Adam's step size for the critic, on the same schedule."""
-    trace: float = 0.8
-    """The first λ of the λ-returns that stand for costs to go under a critic, rising linearly to 1 over the run. 1
-    from the start: plain costs to go. Less scatters less, but inherits the critic's errors: hence the rise."""
+jax.tree_util.register_dataclass(Hyperparameters)
 
 
 class Curve(NamedTuple):

@@ -27,6 +27,7 @@ from aljax.chance import Chance
 from aljax.env import EnvParams
 from aljax.host import compiling, terminal
 from aljax.host.files import check_writable, write_json
+from aljax.options import Hyperparameters, TrainConfig
 
 from receipts import machine, status_of, versions
 from suite import stepping
@@ -109,10 +110,10 @@ def update_program(
 ) -> tuple[Program, Callable[[Program], Any]]:
     """Training updates, likewise."""
     scenario = load_scenario("paper")
-    config = train.TrainConfig(episodes=batch * updates, batch=batch)
+    config = TrainConfig(episodes=batch * updates, batch=batch)
     static: dict[str, Any] = {"config": config, "steps": scenario.horizon}
     state = jax.jit(functools.partial(train.init, **static))(jax.random.key(0), scenario.params)
-    hyper = jax.tree.map(np.float32, train.Hyperparameters())
+    hyper = jax.tree.map(np.float32, Hyperparameters())
     advance = jax.jit(functools.partial(train.advance, **static), compiler_options=options)
     args = (state, np.int32(0), np.int32(updates), hyper, scenario.params)
     return compiled(advance, *args), lambda program: program.call(*args)

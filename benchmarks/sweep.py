@@ -31,8 +31,9 @@ SWEEPS = Path(__file__).parent.parent / "examples" / "sweeps"
 SINGLE = """
 import json, sys
 from aljax import load_scenario
-from aljax.experiment import Protocol, train_seeds
-from aljax.train import Hyperparameters, TrainConfig
+from aljax.experiment import train_seeds
+from aljax.options import Protocol
+from aljax.options import Hyperparameters, TrainConfig
 batch, episodes = int(sys.argv[1]), int(sys.argv[2])
 trained = train_seeds(
     load_scenario("paper"), TrainConfig(episodes=episodes, batch=batch), Hyperparameters(), Protocol(seeds=1)

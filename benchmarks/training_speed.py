@@ -24,10 +24,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from aljax import Scenario, UserError, env, experiment, load_scenario, train
+from aljax import Scenario, UserError, env, experiment, load_scenario
 from aljax.errors import one_line
 from aljax.host import compiling, terminal
 from aljax.host.files import write_json
+from aljax.options import Hyperparameters, TrainConfig
 
 from receipts import machine, versions
 from rivals.result import Run
@@ -82,7 +83,7 @@ def timed(work: Callable[[], Any], repeats: int) -> tuple[list[float], list[floa
 class Work:
     """What everybody has to do: so many seeds, so many episodes each."""
 
-    def __init__(self, scenario: Scenario, config: train.TrainConfig, hyper: train.Hyperparameters, seeds: int) -> None:
+    def __init__(self, scenario: Scenario, config: TrainConfig, hyper: Hyperparameters, seeds: int) -> None:
         """An algorithm on a scenario."""
         self.scenario, self.config, self.hyper, self.seeds = scenario, config, hyper, seeds
         self.numbers = jax.tree.map(np.array, scenario.params)  # the same environment, for the rivals
@@ -357,7 +358,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--baseline",
         choices=("leave_one_out", "critic"),
-        default=train.TrainConfig().baseline,
+        default=TrainConfig().baseline,
         help="what is subtracted from the costs to go (default: aljax's own, %(default)s)",
     )
     whole("--episodes", default=12_000, help="episodes a seed (default: %(default)s)")
@@ -375,7 +376,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name in ("seeds", "repeats", "rival_repeats"):
         if getattr(chosen, name) < 1:
             parser.error(f"--{name.replace('_', '-')}: expected at least 1, got {getattr(chosen, name)}")
-    batch = train.TrainConfig().batch
+    batch = TrainConfig().batch
     for name in ("episodes", "sequential_episodes"):
         if getattr(chosen, name) < batch:
             parser.error(f"--{name.replace('_', '-')}: expected at least one batch, {batch}")
@@ -399,7 +400,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"training_speed: {error}", file=sys.stderr)
         return 2
-    config, hyper = train.TrainConfig(episodes=chosen.episodes), train.Hyperparameters()
+    config, hyper = TrainConfig(episodes=chosen.episodes), Hyperparameters()
     if chosen.baseline != config.baseline:
         config = dataclasses.replace(config, baseline=chosen.baseline)
     work = Work(scenario, config, hyper, chosen.seeds)

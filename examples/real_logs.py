@@ -32,8 +32,9 @@ from aljax.host.files import write_json
 from aljax.host.terminal import console, visible
 from aljax.offline import estimators
 from aljax.offline.behaviour import cross_fitted, folds_of
-from aljax.offline.estimate import Answer, EstimateSettings, Question, estimate
+from aljax.offline.estimate import Answer, Question, estimate
 from aljax.offline.files import read_episodes
+from aljax.options import EstimateSettings
 from aljax.plots import pyplot
 from aljax.statistics import Interval
 

@@ -51,11 +51,11 @@ from aljax.experiment import (
 from aljax.host import compiling
 from aljax.host.files import write_json
 from aljax.offline.data import Episodes, distributions, play_logged
-from aljax.offline.learn import LearnConfig, LearnHyperparameters, learn
+from aljax.offline.learn import learn
 from aljax.offline.regimes import REFINEMENT, softened
+from aljax.options import Hyperparameters, LearnConfig, LearnHyperparameters, TrainConfig
 from aljax.policy import Learned, Mixture, Network, Policy, heuristics
 from aljax.statistics import paired_gap
-from aljax.train import Hyperparameters, TrainConfig
 
 from receipts import machine, status_of, versions
 

@@ -22,13 +22,13 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # receipts, rivals
 
 from aljax import runs, train
-from aljax.experiment import Protocol, Trained, compare, train_seeds
+from aljax.experiment import Trained, compare, train_seeds
 from aljax.host import files, terminal
+from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.plots import label, pyplot
 from aljax.policy import Learned
 from aljax.rollout import rollout
 from aljax.scenario import Scenario, load_scenario
-from aljax.train import Hyperparameters, TrainConfig
 
 from receipts import status_of
 

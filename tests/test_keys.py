@@ -13,9 +13,9 @@ from aljax.evaluate import evaluate
 from aljax.exact.bounds import lower_bounds
 from aljax.exact.structure import make_plan
 from aljax.offline.data import collect
+from aljax.options import TrainConfig
 from aljax.policy import Random, init_network
 from aljax.rollout import rollout
-from aljax.train import TrainConfig
 
 from tiny import start_of, tiny_scenario
 

@@ -11,9 +11,10 @@ from aljax.evaluate import evaluate
 from aljax.exact.recursion import solve
 from aljax.exact.structure import make_plan
 from aljax.host import toml
+from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import heuristics
 from aljax.scenario import parse_scenario
-from aljax.train import Hyperparameters, TrainConfig, train
+from aljax.train import train
 
 HORIZON = 12
 NAMES = ("a", "b")

@@ -16,7 +16,8 @@ from aljax.exact.bounds import lower_bounds
 from aljax.exact.bracket import find_optimal
 from aljax.exact.recursion import solve
 from aljax.exact.structure import fits, make_plan
-from aljax.experiment import Protocol, compare
+from aljax.experiment import compare
+from aljax.options import Protocol
 from aljax.policy import Random
 from aljax.rollout import outcome, rollout
 from aljax.scenario import parse_scenario

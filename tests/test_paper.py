@@ -5,10 +5,10 @@ import pytest
 
 from aljax.env import COMPONENTS
 from aljax.exact.bracket import find_optimal
-from aljax.experiment import Protocol, compare, train_seeds
+from aljax.experiment import compare, train_seeds
+from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.report import PUBLISHED, metric_tables
 from aljax.scenario import load_scenario, parse_scenario
-from aljax.train import Hyperparameters, TrainConfig
 
 
 @pytest.fixture(scope="module")

@@ -29,17 +29,25 @@ from aljax.evaluate import summarise
 from aljax.exact.bracket import bracket, exact, find_optimal
 from aljax.exact.policy import optimal_path
 from aljax.exact.structure import Plan, make_plan
-from aljax.experiment import Compared, Protocol, Trained, abstract_policy, check, compare, prepare, train_seeds
+from aljax.experiment import Compared, Trained, abstract_policy, check, compare, prepare, train_seeds
 from aljax.host import compiling, files, folders, process, terminal
 from aljax.host.numerics import difference, numerics
 from aljax.host.terminal import Overrides, bar, complain, deliver, styled
 from aljax.offline import regimes
-from aljax.offline.learn import Algorithm, LearnConfig, LearnHyperparameters
-from aljax.offline.regimes import Prepared, Regime, RegimeName, default_algorithm
+from aljax.offline.regimes import Prepared, Regime, default_algorithm
 from aljax.offline.report import log_words
+from aljax.options import (
+    Algorithm,
+    Hyperparameters,
+    LearnConfig,
+    LearnHyperparameters,
+    Protocol,
+    RegimeName,
+    TrainConfig,
+)
 from aljax.policy import Variables
 from aljax.scenario import Scenario, load_scenario, scenario_names
-from aljax.train import Curve, Hyperparameters, Losses, TrainConfig
+from aljax.train import Curve, Losses
 
 Given = Annotated[frozenset[str], tyro.conf.Suppress]
 """Names of the options that the command line has: one that is given its default is given, too."""

@@ -17,13 +17,14 @@ from aljax import env, limits, plots, report, runs
 from aljax.errors import UserError, plain_path, short
 from aljax.evaluate import evaluate
 from aljax.exact.bracket import find_optimal
-from aljax.experiment import COLLECTION, EVALUATION, Protocol, seed_keys
+from aljax.experiment import COLLECTION, EVALUATION, seed_keys
 from aljax.host import files
 from aljax.host.terminal import Overrides, bar, complain, styled
 from aljax.offline.data import Log, collect
-from aljax.offline.estimate import Answer, EstimateSettings, estimate, question_of
+from aljax.offline.estimate import Answer, estimate, question_of
 from aljax.offline.files import TakenError, read_logs, write_log
 from aljax.offline.report import answer_table, answer_words, log_table, log_words
+from aljax.options import EstimateSettings, Protocol
 from aljax.policy import Learned, Mixture, Policy, Random, heuristics
 from aljax.scenario import Scenario, load_scenario
 from aljax.statistics import mean_interval

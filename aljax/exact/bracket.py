@@ -17,7 +17,8 @@ from aljax.exact.bounds import lower_bounds
 from aljax.exact.policy import Optimal
 from aljax.exact.recursion import solve
 from aljax.exact.structure import Plan, make_plan
-from aljax.experiment import EVALUATION, RELAXATION, SELECTION, Protocol, seed_keys
+from aljax.experiment import EVALUATION, RELAXATION, SELECTION, seed_keys
+from aljax.options import Protocol
 from aljax.policy import Learned, Policy, heuristics
 from aljax.rollout import Outcome
 from aljax.scenario import Scenario

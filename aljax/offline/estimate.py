@@ -13,28 +13,9 @@ from aljax.offline import estimators, model
 from aljax.offline.behaviour import Behaviour, cross_fitted, folds_of
 from aljax.offline.data import Log, distributions
 from aljax.offline.estimators import Terms, bootstrap_by_task
+from aljax.options import EstimateSettings
 from aljax.policy import Policy
 from aljax.statistics import Interval
-
-
-@dataclasses.dataclass(frozen=True)
-class EstimateSettings:
-    """How estimates are made and when they are refused."""
-
-    resamples: int = 1_000
-    """Of the bootstrap."""
-    floor: float = 30.0
-    """Fewest tasks that importance weights must be worth, in effect; below, what they say is refused."""
-    folds: int = 2
-    """The model of costs to go is taken from the other folds' tasks, never from the episode's own."""
-    penalty: float | None = None
-    """Where probabilities must be fitted: of the fit's squared coefficients, which draws it to the frequencies of
-    actions, and with several loggers each one to all together. None: by the likelihood of held-out tasks."""
-    experimental: bool = False
-    """Also the direct method, whose intervals contain the truth less often than they say where its model is not exactly
-    right."""
-    seed: int = 0
-    """Of folds, features and resampling."""
 
 
 @dataclasses.dataclass(frozen=True)

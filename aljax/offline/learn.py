@@ -11,9 +11,8 @@ Costs to go are learned in a frame: less their mean at the step, over their stan
 nobody logged is worth about as much as the average, not 0.
 """
 
-import dataclasses
 import functools
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,11 +23,8 @@ from aljax.chance import uniform
 from aljax.env import EnvParams
 from aljax.keys import one_key
 from aljax.offline.data import Episodes, weighted
+from aljax.options import Algorithm, LearnConfig, LearnHyperparameters
 from aljax.policy import Network, Variables, apply_network, init_network, masked
-
-Algorithm = Literal["imitation", "cost_sensitive", "fitted_q", "cql", "gradient"]
-SUPERVISED: tuple[Algorithm, ...] = ("imitation", "cost_sensitive")
-OFFLINE: tuple[Algorithm, ...] = ("fitted_q", "cql", "gradient")
 
 _NETS: dict[Algorithm, tuple[str, ...]] = {
     "imitation": ("policy",),
@@ -48,37 +44,7 @@ _SHARPNESS = 10.0
 """Logits a standard deviation of cost, where costs stand for a policy: for those who draw its actions."""
 
 
-@dataclasses.dataclass(frozen=True)
-class LearnConfig:
-    """The shape of learning from logs. Static: a new value of any field compiles anew."""
-
-    algorithm: Algorithm = "fitted_q"
-    """imitation, cost_sensitive (supervised); fitted_q, cql, gradient (offline)."""
-    updates: int = 3_000
-    """Gradient steps."""
-    minibatch: int = 32
-    """Logged episodes a step, drawn with replacement."""
-    hidden: tuple[int, ...] = (64,)
-    """Units of the hidden layers of every network."""
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class LearnHyperparameters:
-    """The numbers of learning from logs. Traced: a new value compiles nothing; each may be an array to vmap over."""
-
-    step_size: float = 1e-2
-    """Adam's first step size, falling along a cosine to a fiftieth."""
-    pessimism: float = 1.0
-    """0: trust what was learned of actions that the logs hardly have. fitted_q: an action's costs are raised by so many
-    standard deviations over the root of how often it was logged in such a place (Jin et al., 2021); gradient: by three
-    tenths of that in its targets, and by its divergence from the logger; cql: the weight of its regulariser, the less
-    the more was logged; cost_sensitive: three tenths of it are the temperature, in standard deviations of the costs to
-    go, at which cheap episodes' actions weigh more (large: imitation)."""
-    target_rate: float = 0.1
-    """How much of the learned network the network of the targets takes over at each step."""
-    ratio_limit: float = 2.0
-    """gradient: importance ratios are cut there."""
+jax.tree_util.register_dataclass(LearnHyperparameters)
 
 
 class Frame(NamedTuple):

@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,26 +16,25 @@ from jax.sharding import PartitionSpec as P
 
 from aljax import env, limits, runs
 from aljax.errors import UserError
-from aljax.experiment import LEARNING, Protocol, Trained, fetch, mesh_of, places, seed_keys, spread
+from aljax.experiment import LEARNING, Trained, fetch, mesh_of, places, seed_keys, spread
 from aljax.offline.data import Log
 from aljax.offline.files import read_logs
-from aljax.offline.learn import (
+from aljax.offline.learn import LearnState, advance, init, policy_weights
+from aljax.options import (
     OFFLINE,
     SUPERVISED,
     Algorithm,
+    Hyperparameters,
     LearnConfig,
     LearnHyperparameters,
-    LearnState,
-    advance,
-    init,
-    policy_weights,
+    Protocol,
+    RegimeName,
+    TrainConfig,
 )
 from aljax.policy import Learned, Network, Variables, apply_network, masked
 from aljax.rollout import rollout
 from aljax.scenario import Scenario
-from aljax.train import Hyperparameters, Losses, TrainConfig
-
-RegimeName = Literal["online", "supervised", "offline"]
+from aljax.train import Losses
 
 REFINEMENT = Hyperparameters(learning_rate=2e-3, entropy=0.05)
 """For going on online from a policy that there is, which the steps and exploration of a run from scratch would undo."""

@@ -24,10 +24,11 @@ from aljax.env import EnvParams
 from aljax.exact.policy import Optimal
 from aljax.exact.structure import Plan
 from aljax.host import compiling
+from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import Learned, Policy, Variables
 from aljax.rollout import outcome, rollout
 from aljax.scenario import Scenario
-from aljax.train import Curve, Hyperparameters, TrainConfig, advance, init, network_of
+from aljax.train import Curve, advance, init, network_of
 
 AXIS = "runs"
 """Name of the mesh's only axis."""

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from aljax.errors import UserError, one_line, plain, plain_path
-from aljax.experiment import Protocol, Trained
+from aljax.experiment import Trained
+from aljax.options import Protocol
 from aljax.policy import Learned
 from aljax.sweeps import results as results_
 from aljax.sweeps.programs import Shape, make_mesh, numpy_row, training_program

@@ -20,10 +20,10 @@ import scipy.stats
 
 from aljax import limits
 from aljax.errors import UserError, listed, plain, plain_path, short
-from aljax.experiment import Protocol, check, check_protocol
+from aljax.experiment import check, check_protocol
 from aljax.host import toml
+from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.scenario import Scenario, parse_scenario, read_scenario
-from aljax.train import Hyperparameters, TrainConfig
 
 SAMPLED = ("random", "sobol")
 ADAPTIVE = ("tpe", "cma-es", "nsga-ii")

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from aljax.env import EnvParams
-from aljax.train import Hyperparameters, TrainConfig
+from aljax.options import Hyperparameters, TrainConfig
 
 
 def check(config: TrainConfig) -> None:

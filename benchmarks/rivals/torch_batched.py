@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from aljax.env import EnvParams
-from aljax.train import Hyperparameters, TrainConfig
+from aljax.options import Hyperparameters, TrainConfig
 
 from rivals.bounds import limit
 from rivals.common import (

@@ -16,7 +16,7 @@ import torch
 
 from aljax.env import EnvParams
 from aljax.offline.data import Episodes
-from aljax.offline.learn import LearnConfig, LearnHyperparameters
+from aljax.options import LearnConfig, LearnHyperparameters
 
 from rivals.common import make_network, observation_size
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.distributions import Categorical
 
 from aljax.env import EnvParams
-from aljax.train import Hyperparameters, TrainConfig
+from aljax.options import Hyperparameters, TrainConfig
 
 from rivals.bounds import limit
 from rivals.common import (

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from aljax import chance, env, load_scenario
-from aljax.train import TrainConfig
+from aljax.options import TrainConfig
 
 from suite import apart, devices
 from suite.measure import measured

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from aljax import env, rollout, train
+from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import Learned, init_network
 
 from suite import apart
@@ -62,7 +63,7 @@ def program(kind: str, point: dict[str, int]) -> tuple[Program, Any]:
         args: Any = (key, params)
         return compiled(functools.partial(play, **sizes), *args), args
     if kind == "rollout":
-        network, variables = init_network(key, params, train.TrainConfig().hidden, env.num_actions(params))
+        network, variables = init_network(key, params, TrainConfig().hidden, env.num_actions(params))
 
         def episodes(key: jax.Array, variables: Any, params: env.EnvParams) -> Any:
             played = rollout.rollout(key, Learned(variables, network, greedy=False), params, **sizes)
@@ -70,11 +71,11 @@ def program(kind: str, point: dict[str, int]) -> tuple[Program, Any]:
 
         args = (key, variables, params)
         return compiled(episodes, *args), args
-    config = train.TrainConfig(episodes=point["episodes"] * 100, batch=point["episodes"])
+    config = TrainConfig(episodes=point["episodes"] * 100, batch=point["episodes"])
     static: dict[str, Any] = {"config": config, "steps": point["horizon"]}
     start = jax.jit(jax.vmap(functools.partial(train.init, **static), in_axes=(0, None)))
     state = start(jax.random.split(key, point["seeds"]), params)
-    hyper = jax.tree.map(jnp.float32, train.Hyperparameters())
+    hyper = jax.tree.map(jnp.float32, Hyperparameters())
 
     def update(state: Any, hyper: Any, params: env.EnvParams) -> Any:
         each = functools.partial(train.advance, **static)

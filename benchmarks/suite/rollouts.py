@@ -8,8 +8,8 @@ import numpy as np
 
 from aljax import env, load_scenario, rollout
 from aljax.env import EnvParams
+from aljax.options import TrainConfig
 from aljax.policy import Learned, init_network
-from aljax.train import TrainConfig
 
 from rivals import rollouts as rivals
 from suite import apart, devices

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax import Scenario, experiment, load_scenario, rollout, train
+from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import Learned, Policy
 
 import training_speed
@@ -35,8 +36,8 @@ def sides(options: Options) -> tuple[int, ...]:
 
 def work(options: Options) -> training_speed.Work:
     """The paper's experiment."""
-    config = train.TrainConfig(episodes=600 if options.quick else 12_000)
-    return training_speed.Work(load_scenario("paper"), config, train.Hyperparameters(), SEEDS)
+    config = TrainConfig(episodes=600 if options.quick else 12_000)
+    return training_speed.Work(load_scenario("paper"), config, Hyperparameters(), SEEDS)
 
 
 def reached(policies: Policy, scenario: Scenario, episodes: int = 20_000) -> dict[str, float]:
@@ -138,7 +139,7 @@ def advancing(batch: int, runs: int, several: int, updates: int = 400) -> tuple[
       The program, its start state, and the hyperparameters; call ``program.call(state, stop, hyper, params)``.
     """
     scenario = load_scenario("paper")
-    config = train.TrainConfig(episodes=batch * updates, batch=batch)
+    config = TrainConfig(episodes=batch * updates, batch=batch)
     static: dict[str, Any] = {"config": config, "steps": scenario.horizon}
     start = jax.jit(jax.vmap(functools.partial(train.init, **static), in_axes=(0, None)))
 
@@ -147,7 +148,7 @@ def advancing(batch: int, runs: int, several: int, updates: int = 400) -> tuple[
         return jax.vmap(each, in_axes=(0, None, None, None, None))(state, 0, stop, hyper, params)
 
     state = start(jax.random.split(jax.random.key(0), runs), scenario.params)
-    hyper = jax.tree.map(jnp.float32, train.Hyperparameters())
+    hyper = jax.tree.map(jnp.float32, Hyperparameters())
     function, state = devices.rows(advance, several, state, 3)
     program = compiled(function, state, jnp.int32(1), hyper, scenario.params)
     return program, state, hyper

@@ -19,13 +19,14 @@ from aljax.commands.main import main
 from aljax.errors import UserError
 from aljax.experiment import check as check_options
 from aljax.offline.files import read_logs
+from aljax.options import Hyperparameters
 from aljax.scenario import Scenario, load_scenario
 from aljax.sweeps import repeat
 from aljax.sweeps import results as sweep_results
 from aljax.sweeps import run as sweep_run
 from aljax.sweeps.space import MOST_RUNS, Resolver, Spec, parsed_setting, read_spec
 from aljax.sweeps.store import Store
-from aljax.train import Curve, Hyperparameters
+from aljax.train import Curve
 
 from fuzzing import check, material, mutate
 from fuzzing.cases import Case, Kind

@@ -12,10 +12,11 @@ import jax
 import numpy as np
 
 from aljax import runs
-from aljax.experiment import Protocol, Trained, abstract_policy
+from aljax.experiment import Trained, abstract_policy
 from aljax.host import files
 from aljax.offline.data import Log, collect
 from aljax.offline.files import write_log
+from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned, Mixture, heuristics
 from aljax.scenario import parse_scenario, read_scenario, scenario_names
 from aljax.sweeps import results as sweep_results
@@ -23,7 +24,7 @@ from aljax.sweeps.results import Gathered
 from aljax.sweeps.run import prepared
 from aljax.sweeps.space import make_spec
 from aljax.sweeps.store import opened
-from aljax.train import Curve, Hyperparameters, Losses, TrainConfig
+from aljax.train import Curve, Losses
 
 SMALL = """\
 title = "Two tools, a question and a way out"

@@ -19,11 +19,12 @@ import pytest
 from aljax import UserError, runs
 from aljax.commands import main as cli
 from aljax.commands.main import Baseline, Bench, Collect, Evaluate, Ope, Optimum, Scenarios, Sweep, Train, main
-from aljax.experiment import Protocol, Trained
+from aljax.experiment import Trained
 from aljax.host import terminal
 from aljax.host.numerics import numerics
+from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
-from aljax.train import Curve, Hyperparameters, TrainConfig
+from aljax.train import Curve
 
 from tiny import TINY
 

@@ -16,9 +16,10 @@ from aljax.exact import bounds
 from aljax.exact.bounds import lower_bounds
 from aljax.exact.recursion import solve
 from aljax.exact.structure import make_plan
+from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import CostAware, Learned, Random
 from aljax.rollout import outcome, rollout
-from aljax.train import Hyperparameters, TrainConfig, network_of, train
+from aljax.train import network_of, train
 
 import oracle
 from enumeration import D, best, family, starts

@@ -17,9 +17,10 @@ from aljax.exact import lattice
 from aljax.exact.policy import Optimal, optimal_path
 from aljax.exact.recursion import choices, solve
 from aljax.exact.structure import Plan, fits, make_plan
+from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import CostAware, Learned, Random, init_network
 from aljax.rollout import outcome, rollout
-from aljax.train import Hyperparameters, TrainConfig, train
+from aljax.train import train
 
 import oracle
 from enumeration import FAMILIES, MEMBERS, A, D, H, best, ended, family, outcomes, stacked, starts

@@ -10,11 +10,10 @@ import pytest
 from test_hot_path import compilations
 
 from aljax import UserError
-from aljax.experiment import Protocol
 from aljax.offline import learn
 from aljax.offline.data import collect
-from aljax.offline.learn import LearnConfig, LearnHyperparameters
 from aljax.offline.regimes import check, learn_seeds, softened
+from aljax.options import LearnConfig, LearnHyperparameters, Protocol
 from aljax.policy import Learned, Mixture, Network, apply_network, heuristics, masked
 from aljax.rollout import outcome, rollout
 

@@ -24,8 +24,9 @@ from aljax import UserError, sweep
 from aljax.commands.main import main
 from aljax.evaluate import evaluate
 from aljax.exact.bracket import find_optimal
-from aljax.experiment import EVALUATION, TRAINING, Protocol, seed_keys
+from aljax.experiment import EVALUATION, TRAINING, seed_keys
 from aljax.host import files
+from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.scenario import load_scenario
 from aljax.sweeps import plan, repeat, run
@@ -33,7 +34,7 @@ from aljax.sweeps.results import Gathered
 from aljax.sweeps.run import Watch, plan_only, prepared
 from aljax.sweeps.space import make_spec
 from aljax.sweeps.store import Store, recorded_lanes
-from aljax.train import Hyperparameters, TrainConfig, network_of, train
+from aljax.train import network_of, train
 
 from tiny import TINY
 

@@ -1,0 +1,128 @@
+"""What users set, as data: the options of training, of its protocol, of learning and estimating from logs.
+
+Nothing here needs JAX, so that the command line can show its help without loading it. The numbers that are traced
+become pytrees where they are used (`aljax.train`, `aljax.offline.learn`).
+"""
+
+import dataclasses
+from typing import Literal
+
+Baseline = Literal["none", "running", "batch", "leave_one_out", "critic"]
+Schedule = Literal["constant", "linear", "cosine"]
+Algorithm = Literal["imitation", "cost_sensitive", "fitted_q", "cql", "gradient"]
+SUPERVISED: tuple[Algorithm, ...] = ("imitation", "cost_sensitive")
+OFFLINE: tuple[Algorithm, ...] = ("fitted_q", "cql", "gradient")
+RegimeName = Literal["online", "supervised", "offline"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The shape of a training run. Static: a new value of any field compiles anew."""
+
+    episodes: int = 12_000
+    """Episodes to train on, in whole batches."""
+    batch: int = 30
+    """Episodes an update."""
+    hidden: tuple[int, ...] = (64,)
+    """Units of the hidden layers of the policy network, and of the critic."""
+    baseline: Baseline = "critic"
+    """What is subtracted from a step's cost to go: none; running: an exponential average over past updates (the
+    paper's); batch: the mean over this batch's episodes at the same step; leave_one_out: that mean over the
+    *other* episodes; critic: a learned value of the observation."""
+    schedule: Schedule = "cosine"
+    """How the learning rate falls from its first value to `learning_rate_end` times that."""
+    normalise: bool = True
+    """Divide each batch's advantages by their standard deviation."""
+
+    @property
+    def updates(self) -> int:
+        """Gradient steps: whole batches that the episodes make, at least one."""
+        return max(1, self.episodes // self.batch)
+
+
+@dataclasses.dataclass(frozen=True)
+class Hyperparameters:
+    """The numbers of a training run. Traced: a new value compiles nothing, and each may be an array to vmap over."""
+
+    learning_rate: float = 2e-2
+    """Adam's first step size."""
+    learning_rate_end: float = 0.02
+    """The last step size as a share of the first, where the schedule falls."""
+    entropy: float = 0.4
+    """Weight of the entropy bonus, falling linearly to 0 over the run. Without it, training on scenarios with a way
+    out (escalate, terminate) often ends in taking it at once."""
+    clip_norm: float = 10.0
+    """Gradients longer than this are shortened to it; inf: never."""
+    running_decay: float = 0.9
+    """How much of the running baseline stays at each update."""
+    critic_learning_rate: float = 2e-2
+    """Adam's step size for the critic, on the same schedule."""
+    trace: float = 0.8
+    """The first λ of the λ-returns that stand for costs to go under a critic, rising linearly to 1 over the run. 1
+    from the start: plain costs to go. Less scatters less, but inherits the critic's errors: hence the rise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How runs are seeded and evaluated."""
+
+    seeds: int = 5
+    """How many independent runs, and as many evaluations."""
+    seed: int = 0
+    """From which all of them are drawn: the same number gives the same results, bit for bit."""
+    evaluation_episodes: int = 1_000
+    """Episodes of evaluation a seed; every policy meets the same starts and the same luck."""
+    first_seed: int = 0
+    """Leave out so many seeds: seed 3 of a run by itself is --first-seed 3 --seeds 1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnConfig:
+    """The shape of learning from logs. Static: a new value of any field compiles anew."""
+
+    algorithm: Algorithm = "fitted_q"
+    """imitation, cost_sensitive (supervised); fitted_q, cql, gradient (offline)."""
+    updates: int = 3_000
+    """Gradient steps."""
+    minibatch: int = 32
+    """Logged episodes a step, drawn with replacement."""
+    hidden: tuple[int, ...] = (64,)
+    """Units of the hidden layers of every network."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnHyperparameters:
+    """The numbers of learning from logs. Traced: a new value compiles nothing; each may be an array to vmap over."""
+
+    step_size: float = 1e-2
+    """Adam's first step size, falling along a cosine to a fiftieth."""
+    pessimism: float = 1.0
+    """0: trust what was learned of actions that the logs hardly have. fitted_q: an action's costs are raised by so many
+    standard deviations over the root of how often it was logged in such a place (Jin et al., 2021); gradient: by three
+    tenths of that in its targets, and by its divergence from the logger; cql: the weight of its regulariser, the less
+    the more was logged; cost_sensitive: three tenths of it are the temperature, in standard deviations of the costs to
+    go, at which cheap episodes' actions weigh more (large: imitation)."""
+    target_rate: float = 0.1
+    """How much of the learned network the network of the targets takes over at each step."""
+    ratio_limit: float = 2.0
+    """gradient: importance ratios are cut there."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EstimateSettings:
+    """How estimates are made and when they are refused."""
+
+    resamples: int = 1_000
+    """Of the bootstrap."""
+    floor: float = 30.0
+    """Fewest tasks that importance weights must be worth, in effect; below, what they say is refused."""
+    folds: int = 2
+    """The model of costs to go is taken from the other folds' tasks, never from the episode's own."""
+    penalty: float | None = None
+    """Where probabilities must be fitted: of the fit's squared coefficients, which draws it to the frequencies of
+    actions, and with several loggers each one to all together. None: by the likelihood of held-out tasks."""
+    experimental: bool = False
+    """Also the direct method, whose intervals contain the truth less often than they say where its model is not exactly
+    right."""
+    seed: int = 0
+    """Of folds, features and resampling."""
