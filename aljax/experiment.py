@@ -9,8 +9,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
-from jax.sharding import PartitionSpec as P
 
 from aljax import env, limits
 from aljax.env import EnvParams
@@ -21,11 +19,10 @@ from aljax.host import compiling
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned, Policy, Variables, heuristics
 from aljax.scenario import Scenario
+from aljax.seeds import EVALUATION, TRAINING, fetch, mesh_of, places, run_in_pieces, seed_keys, spread
 from aljax.train import Curve, Losses, TrainState, advance, init, network_of
 
 _PIECES = 20  # a run is shown, and could be interrupted, this many times
-TRAINING, EVALUATION, SELECTION, RELAXATION, COLLECTION, LEARNING = range(6)
-"""Streams of keys, each independent of the others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,31 +80,25 @@ def train_seeds(
       UserError: an option out of range.
     """
     check(config, hyperparameters, protocol, scenario)
-    keys = seed_keys(protocol, TRAINING)
     numbers = jax.tree.map(np.float32, hyperparameters)
-    begun = time.perf_counter()
     devices = min(protocol.seeds, len(jax.local_devices()))
-    start, pieces = training_programs(config, scenario.horizon, devices)
-    given = jax.tree.map(lambda leaf: leaf[places(protocol.seeds, devices)], (keys, begin))
-    state: TrainState = start(given, scenario.params)
-    state = pieces(state, np.int32(0), np.int32(0), numbers, scenario.params)  # no update: compiles
-    compiled_in = time.perf_counter() - begun
+    init_seeds, advance_seeds = training_programs(config, scenario.horizon, devices)
 
-    begun = time.perf_counter()
-    stops = np.unique(np.linspace(0, config.updates, min(_PIECES, config.updates) + 1).astype(np.int32))
-    for low, high in itertools.pairwise(stops):
-        state = pieces(state, np.int32(low), np.int32(high), numbers, scenario.params)
+    def start() -> TrainState:
+        keys = seed_keys(protocol, TRAINING)
+        given = jax.tree.map(lambda leaf: leaf[places(protocol.seeds, devices)], (keys, begin))
+        return init_seeds(given, scenario.params)
+
+    def piece(state: TrainState, low: np.int32, high: np.int32) -> TrainState:
+        return advance_seeds(state, low, high, numbers, scenario.params)
+
+    def told(done: int, state: TrainState) -> None:
         if on_progress is not None:
-            on_progress(int(high), fetch(state.curve, protocol.seeds))
-    state = jax.block_until_ready(state)
-    seconds = {"compile": compiled_in, "train": time.perf_counter() - begun}
+            on_progress(done, fetch(state.curve, protocol.seeds))
+
+    state, seconds = run_in_pieces(start, piece, config.updates, _PIECES, told)
     variables = jax.device_put(fetch(state.variables, protocol.seeds))
     return Trained(Learned(variables, network_of(config, scenario.params)), fetch(state.curve, protocol.seeds), seconds)
-
-
-def places(seeds: int, devices: int) -> np.ndarray:
-    """Which seed each place on the devices takes, as many on each: the last again where places are left."""
-    return np.minimum(np.arange(-(-seeds // devices) * devices), seeds - 1)
 
 
 @functools.lru_cache(16)
@@ -131,35 +122,6 @@ def training_programs(config: TrainConfig, steps: int, devices: int) -> tuple[An
         return init(key, params, variables, **static)
 
     return spread(start, mesh, 1), spread(functools.partial(advance, **static), mesh, 4, donate_argnums=0)
-
-
-def mesh_of(devices: int) -> Mesh:
-    """So many of this process's devices, in a row."""
-    found = jax.local_devices()[:devices]
-    return jax.make_mesh((devices,), ("seeds",), devices=found, axis_types=(jax.sharding.AxisType.Auto,))
-
-
-def spread(function: Callable[..., Any], mesh: Mesh, shared: int, **options: Any) -> Any:
-    """`function` of one seed and `shared` further arguments, for all seeds of a leading axis, spread over devices.
-
-    On a CPU a device takes its seeds one after the other: as fast as vmapped, and then a seed's last bits do not
-    depend on how many seeds and devices there are. Accelerators take them side by side.
-    """
-
-    def local(seeds: Any, *given: Any) -> Any:
-        if jax.default_backend() == "cpu":
-            return jax.lax.map(lambda seed: function(seed, *given), seeds)
-        return jax.vmap(lambda seed: function(seed, *given))(seeds)
-
-    specs = (P("seeds"), *(P() for _ in range(shared)))
-    # Seeds have nothing to say to each other, so there is nothing to check about what varies over the mesh.
-    spread = jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=P("seeds"), check_vma=False)
-    return jax.jit(spread, compiler_options=compiling.options(), **options)
-
-
-def fetch(tree: Any, seeds: int) -> Any:
-    """The first so many seeds as NumPy arrays."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[:seeds], tree)
 
 
 def prepare(
@@ -230,17 +192,6 @@ def abstract_policy(scenario: Scenario, config: TrainConfig, protocol: Protocol)
 
     variables = jax.eval_shape(lambda: shapes(jax.random.split(jax.random.key(0), protocol.seeds)))
     return Learned(variables, network_of(config, scenario.params))
-
-
-def seed_keys(protocol: Protocol, stream: int) -> jax.Array:
-    """A key a seed, ``[S]``, of one stream; a seed's key does not depend on how many there are."""
-    return _fold(protocol.seed, stream, np.arange(protocol.first_seed, protocol.first_seed + protocol.seeds))
-
-
-@jax.jit  # one small program instead of seven
-def _fold(seed: jax.Array, stream: jax.Array, seeds: jax.Array) -> jax.Array:
-    root = jax.random.fold_in(jax.random.key(seed), stream)
-    return jax.vmap(functools.partial(jax.random.fold_in, root))(seeds)
 
 
 def check(

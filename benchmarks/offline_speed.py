@@ -28,7 +28,6 @@ from rich.table import Table
 from aljax import Scenario, UserError, env, load_scenario
 from aljax.chance import uniform
 from aljax.errors import one_line
-from aljax.experiment import COLLECTION, EVALUATION, LEARNING, seed_keys
 from aljax.host import compiling, terminal
 from aljax.host.files import check_writable, write_json
 from aljax.offline.data import Episodes, Log, collect, distributions, weighted
@@ -45,6 +44,7 @@ from aljax.offline.regimes import learn_seeds
 from aljax.options import LearnConfig, LearnHyperparameters, Protocol
 from aljax.policy import Learned, Mixture, Network, heuristics
 from aljax.rollout import rollout
+from aljax.seeds import COLLECTION, EVALUATION, LEARNING, seed_keys
 
 from receipts import machine, status_of, versions
 

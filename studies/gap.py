@@ -30,7 +30,7 @@ from aljax.env import EnvParams, exceeds
 from aljax.errors import UserError
 from aljax.exact.policy import Optimal
 from aljax.exact.structure import Plan, make_plan
-from aljax.experiment import EVALUATION, TRAINING, check, seed_keys
+from aljax.experiment import check
 from aljax.host import terminal
 from aljax.host.files import check_writable, write_json
 from aljax.options import Hyperparameters, Protocol, TrainConfig
@@ -38,6 +38,7 @@ from aljax.policy import Learned, Policy
 from aljax.rollout import outcome, rollout
 from aljax.runs import versions
 from aljax.scenario import Scenario, load_scenario
+from aljax.seeds import EVALUATION, TRAINING, seed_keys
 from aljax.statistics import interquartile_mean
 
 from receipts import machine, status_of

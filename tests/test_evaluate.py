@@ -10,9 +10,10 @@ import pytest
 from aljax import UserError
 from aljax.env import COMPONENTS
 from aljax.evaluate import Spread, check_finite, summarise
-from aljax.experiment import check, compare, seed_keys, train_seeds
+from aljax.experiment import check, compare, train_seeds
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.scenario import load_scenario
+from aljax.seeds import seed_keys
 
 from tiny import tiny_scenario
 

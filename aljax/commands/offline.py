@@ -17,7 +17,6 @@ from aljax import env, limits, plots, report, runs
 from aljax.errors import UserError, plain_path, short
 from aljax.evaluate import evaluate
 from aljax.exact.bracket import find_optimal
-from aljax.experiment import COLLECTION, EVALUATION, seed_keys
 from aljax.host import files
 from aljax.host.terminal import Overrides, bar, complain, styled
 from aljax.offline.data import Log, collect
@@ -27,6 +26,7 @@ from aljax.offline.report import answer_table, answer_words, log_table, log_word
 from aljax.options import EstimateSettings, Protocol
 from aljax.policy import Learned, Mixture, Policy, Random, heuristics
 from aljax.scenario import Scenario, load_scenario
+from aljax.seeds import COLLECTION, EVALUATION, seed_keys
 from aljax.statistics import mean_interval
 
 Policies = Annotated[UseAppendAction[tuple[str, ...]], arg(name="policy", metavar="POLICY")]

@@ -17,11 +17,11 @@ from aljax.exact.bounds import lower_bounds
 from aljax.exact.policy import Optimal
 from aljax.exact.recursion import solve
 from aljax.exact.structure import Plan, make_plan
-from aljax.experiment import EVALUATION, RELAXATION, SELECTION, seed_keys
 from aljax.options import Protocol
 from aljax.policy import Learned, Policy, heuristics
 from aljax.rollout import Outcome
 from aljax.scenario import Scenario
+from aljax.seeds import EVALUATION, RELAXATION, SELECTION, seed_keys
 from aljax.statistics import Interval, mean_interval, paired_gap
 
 _MOST_WORK = 5e9  # rows times states times episodes: about a quarter of a minute on a CPU

@@ -2,8 +2,6 @@
 
 import dataclasses
 import functools
-import itertools
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from aljax import env, limits, runs
 from aljax.errors import UserError
-from aljax.experiment import LEARNING, Trained, fetch, mesh_of, places, seed_keys, spread
+from aljax.experiment import Trained
 from aljax.offline.data import Log
 from aljax.offline.files import read_logs
 from aljax.offline.learn import LearnState, advance, init, policy_weights
@@ -34,6 +32,7 @@ from aljax.options import (
 from aljax.policy import Learned, Network, Variables, apply_network, masked
 from aljax.rollout import rollout
 from aljax.scenario import Scenario
+from aljax.seeds import LEARNING, fetch, mesh_of, places, run_in_pieces, seed_keys, spread
 from aljax.train import Losses
 
 REFINEMENT = Hyperparameters(learning_rate=2e-3, entropy=0.05)
@@ -174,25 +173,25 @@ def learn_seeds(
       UserError: an option out of range, or arrays that are not this scenario's.
     """
     check(scenario, log, config, hyperparameters)
-    keys = seed_keys(protocol, LEARNING)
     numbers = jax.tree.map(np.float32, hyperparameters)
-    begun = time.perf_counter()
     devices = min(protocol.seeds, len(jax.local_devices()))
     # Once to every device: each piece would copy it there.
     episodes = jax.device_put(log.episodes, NamedSharding(mesh_of(devices), P()))
-    start, pieces, finish = _programs(config, devices)
-    state: LearnState = start(keys[places(protocol.seeds, devices)], scenario.params, episodes)
-    state = pieces(state, np.int32(0), np.int32(0), numbers, scenario.params, episodes)  # no step: compiles
-    compiled_in = time.perf_counter() - begun
+    init_seeds, advance_seeds, finish = _programs(config, devices)
 
-    begun = time.perf_counter()
-    stops = np.unique(np.linspace(0, config.updates, min(_PIECES, config.updates) + 1).astype(np.int32))
-    for low, high in itertools.pairwise(stops):
-        state = pieces(state, np.int32(low), np.int32(high), numbers, scenario.params, episodes)
+    def start() -> LearnState:
+        keys = seed_keys(protocol, LEARNING)[places(protocol.seeds, devices)]
+        return init_seeds(keys, scenario.params, episodes)
+
+    def piece(state: LearnState, low: np.int32, high: np.int32) -> LearnState:
+        return advance_seeds(state, low, high, numbers, scenario.params, episodes)
+
+    def told(done: int, state: LearnState) -> None:
         if on_progress is not None:
-            on_progress(int(high), fetch(state.losses, protocol.seeds))
+            on_progress(done, fetch(state.losses, protocol.seeds))
+
+    state, seconds = run_in_pieces(start, piece, config.updates, _PIECES, told)
     variables = jax.device_put(fetch(finish(state), protocol.seeds))
-    seconds = {"compile": compiled_in, "train": time.perf_counter() - begun}
     network = Network(config.hidden, env.num_actions(scenario.params))
     return Trained(Learned(variables, network), Losses(fetch(state.losses, protocol.seeds)), seconds)
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from aljax.env import EnvParams
 from aljax.exact.bracket import find_optimal
-from aljax.experiment import EVALUATION, TRAINING, seed_keys
 from aljax.options import TrainConfig
 from aljax.scenario import Scenario
+from aljax.seeds import EVALUATION, TRAINING, seed_keys
 from aljax.sweeps import programs
 from aljax.sweeps.programs import Shape, SolveInput, Solving, TrainInput
 from aljax.sweeps.space import Job, Resolver, Spec, Value

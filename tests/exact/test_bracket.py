@@ -9,10 +9,11 @@ import pytest
 from aljax.evaluate import evaluate
 from aljax.exact.bracket import bracket, exact, find_optimal, starts
 from aljax.exact.structure import make_plan
-from aljax.experiment import EVALUATION, SELECTION, compare, seed_keys, train_seeds
+from aljax.experiment import compare, train_seeds
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import heuristics
 from aljax.rollout import rollout
+from aljax.seeds import EVALUATION, SELECTION, seed_keys
 
 from tiny import tiny_scenario
 

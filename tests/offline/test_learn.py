@@ -13,7 +13,7 @@ from aljax import UserError
 from aljax.offline import learn
 from aljax.offline.data import collect
 from aljax.offline.regimes import check, learn_seeds, softened
-from aljax.options import LearnConfig, LearnHyperparameters, Protocol
+from aljax.options import OFFLINE, SUPERVISED, LearnConfig, LearnHyperparameters, Protocol
 from aljax.policy import Learned, Mixture, Network, apply_network, heuristics, masked
 from aljax.rollout import outcome, rollout
 
@@ -21,7 +21,7 @@ from tiny import tiny_scenario
 
 SCENARIO = tiny_scenario()
 PARAMS = SCENARIO.params
-ALGORITHMS = learn.SUPERVISED + learn.OFFLINE
+ALGORITHMS = SUPERVISED + OFFLINE
 CONFIG = LearnConfig(updates=400, minibatch=16, hidden=(16,))
 NETWORK = Network((16,), 3)
 

@@ -24,11 +24,11 @@ from aljax import UserError, sweep
 from aljax.commands.main import main
 from aljax.evaluate import evaluate
 from aljax.exact.bracket import find_optimal
-from aljax.experiment import EVALUATION, TRAINING, seed_keys
 from aljax.host import files
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.scenario import load_scenario
+from aljax.seeds import EVALUATION, TRAINING, seed_keys
 from aljax.sweeps import plan, repeat, run
 from aljax.sweeps.results import Gathered
 from aljax.sweeps.run import Watch, plan_only, prepared

@@ -1,0 +1,98 @@
+"""Seeds: a key for each, and the one engine that runs them all side by side, in pieces, on all devices."""
+
+import functools
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from aljax.host import compiling
+from aljax.options import Protocol
+
+TRAINING, EVALUATION, SELECTION, RELAXATION, COLLECTION, LEARNING = range(6)
+"""Streams of keys, each independent of the others."""
+
+State = TypeVar("State")
+
+
+def seed_keys(protocol: Protocol, stream: int) -> jax.Array:
+    """A key a seed, ``[S]``, of one stream; a seed's key does not depend on how many there are."""
+    return _fold(protocol.seed, stream, np.arange(protocol.first_seed, protocol.first_seed + protocol.seeds))
+
+
+@jax.jit  # one small program instead of seven
+def _fold(seed: jax.Array, stream: jax.Array, seeds: jax.Array) -> jax.Array:
+    root = jax.random.fold_in(jax.random.key(seed), stream)
+    return jax.vmap(functools.partial(jax.random.fold_in, root))(seeds)
+
+
+def run_in_pieces(
+    start: Callable[[], State],
+    piece: Callable[[State, np.int32, np.int32], State],
+    updates: int,
+    pieces: int,
+    on_progress: Callable[[int, State], None] | None = None,
+) -> tuple[State, Mapping[str, float]]:
+    """Runs compiled updates a piece at a time, so that the host can show how far they are, and stop between them.
+
+    Nothing calls back from inside the compiled programs.
+
+    Args:
+      start: gives the state before the first update.
+      piece: runs the updates from one number up to another, and may take the state's memory for its result.
+      updates: how many in all.
+      pieces: into how many they are cut, at most.
+      on_progress: told the updates done and the state after each piece.
+
+    Returns:
+      The state after the last update, complete, and seconds: ``compile`` (both programs, and the start), ``train``.
+    """
+    begun = time.perf_counter()
+    state = piece(start(), np.int32(0), np.int32(0))  # no update: compiles
+    compiled_in = time.perf_counter() - begun
+    begun = time.perf_counter()
+    for low, high in itertools.pairwise(np.unique(np.linspace(0, updates, min(pieces, updates) + 1).astype(np.int32))):
+        state = piece(state, low, high)
+        if on_progress is not None:
+            on_progress(int(high), state)
+    state = jax.block_until_ready(state)
+    return state, {"compile": compiled_in, "train": time.perf_counter() - begun}
+
+
+def places(seeds: int, devices: int) -> np.ndarray:
+    """Which seed each place on the devices takes, as many on each: the last again where places are left."""
+    return np.minimum(np.arange(-(-seeds // devices) * devices), seeds - 1)
+
+
+def mesh_of(devices: int) -> Mesh:
+    """So many of this process's devices, in a row."""
+    found = jax.local_devices()[:devices]
+    return jax.make_mesh((devices,), ("seeds",), devices=found, axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def spread(function: Callable[..., Any], mesh: Mesh, shared: int, **options: Any) -> Any:
+    """`function` of one seed and `shared` further arguments, for all seeds of a leading axis, spread over devices.
+
+    On a CPU a device takes its seeds one after the other: as fast as vmapped, and then a seed's last bits do not
+    depend on how many seeds and devices there are. Accelerators take them side by side.
+    """
+
+    def local(seeds: Any, *given: Any) -> Any:
+        if jax.default_backend() == "cpu":
+            return jax.lax.map(lambda seed: function(seed, *given), seeds)
+        return jax.vmap(lambda seed: function(seed, *given))(seeds)
+
+    specs = (P("seeds"), *(P() for _ in range(shared)))
+    # Seeds have nothing to say to each other, so there is nothing to check about what varies over the mesh.
+    spread = jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=P("seeds"), check_vma=False)
+    return jax.jit(spread, compiler_options=compiling.options(), **options)
+
+
+def fetch(tree: Any, seeds: int) -> Any:
+    """The first so many seeds as NumPy arrays."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[:seeds], tree)
