@@ -21,9 +21,10 @@ from aljax.plots import pyplot
 from aljax.sweeps import plots
 from aljax.sweeps import report as sweep_report
 from aljax.sweeps.plan import SweepPlan
+from aljax.sweeps.reader import parsed_setting, read_spec
 from aljax.sweeps.results import Results
 from aljax.sweeps.run import Watch, plan_only, sweep
-from aljax.sweeps.space import MOST_RUNS, Spec, parsed_setting, read_spec
+from aljax.sweeps.space import MOST_RUNS, Spec
 
 _QUIET_SECONDS = 30  # between lines of progress where the output is no terminal
 

@@ -14,8 +14,10 @@ from aljax.options import Protocol
 from aljax.policy import Learned
 from aljax.sweeps import results as results_
 from aljax.sweeps.programs import Shape, make_mesh, numpy_row, training_program
+from aljax.sweeps.reader import restored_spec
+from aljax.sweeps.resolve import Job, Resolver
 from aljax.sweeps.results import FIGURES, column, played_arrays
-from aljax.sweeps.space import Job, Resolver, Spec, Value
+from aljax.sweeps.space import Spec, Value
 from aljax.sweeps.store import Store, about, recorded_lanes
 from aljax.sweeps.work import Work
 from aljax.train import Curve, network_of
@@ -48,7 +50,7 @@ def read_row(folder: str | Path, number: int) -> Row:
     folder = Path(folder)
     held = about(folder)["sweep"]
     try:
-        spec = Spec.from_fingerprint(held, str(folder))
+        spec = restored_spec(held, str(folder))
         if not isinstance(held["scenarios"], dict) or not all(isinstance(x, str) for x in held["scenarios"].values()):
             raise TypeError("scenarios: expected the text of each")
         resolver = Resolver(spec, held["scenarios"])

@@ -17,8 +17,9 @@ from aljax.host.numerics import numerics, versions
 from aljax.sweeps import results as results_
 from aljax.sweeps.plan import Compiler, SweepPlan, check_host_memory, fitting, make_sweep_plan, peak_memory
 from aljax.sweeps.programs import Program, Result, make_mesh
+from aljax.sweeps.reader import make_spec, read_spec
 from aljax.sweeps.results import Gathered, Results, played_arrays, training_arrays
-from aljax.sweeps.space import Spec, make_spec, read_spec
+from aljax.sweeps.space import Spec
 from aljax.sweeps.store import Store, agreed_lanes, opened, recorded_lanes
 from aljax.sweeps.work import Work, batches
 

@@ -18,9 +18,10 @@ from aljax.errors import UserError, plain_path
 from aljax.sweeps import results as results_
 from aljax.sweeps.plan import Compiler, SweepPlan, check_host_memory, fitting, make_sweep_plan
 from aljax.sweeps.programs import Shape, make_mesh
+from aljax.sweeps.resolve import Resolver
 from aljax.sweeps.results import Gathered, Results
 from aljax.sweeps.run import Watch, carry_out, receipt
-from aljax.sweeps.space import Resolver, Spec
+from aljax.sweeps.space import Spec
 from aljax.sweeps.store import SharedStore, Store, agreed_lanes, recorded_lanes, shared
 from aljax.sweeps.study import Claim, Point, Study, check_method, joined_study, sqlite_url
 from aljax.sweeps.work import Work

@@ -14,7 +14,8 @@ from aljax.scenario import Scenario
 from aljax.seeds import EVALUATION, TRAINING, seed_keys
 from aljax.sweeps import programs
 from aljax.sweeps.programs import Shape, SolveInput, Solving, TrainInput
-from aljax.sweeps.space import Job, Resolver, Spec, Value
+from aljax.sweeps.resolve import Job, Resolver
+from aljax.sweeps.space import Spec, Value
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,9 @@ from aljax.scenario import Scenario, load_scenario
 from aljax.sweeps import repeat
 from aljax.sweeps import results as sweep_results
 from aljax.sweeps import run as sweep_run
-from aljax.sweeps.space import MOST_RUNS, Resolver, Spec, parsed_setting, read_spec
+from aljax.sweeps.reader import parsed_setting, read_spec, restored_spec
+from aljax.sweeps.resolve import Resolver
+from aljax.sweeps.space import MOST_RUNS, Spec
 from aljax.sweeps.store import Store
 from aljax.train import Curve
 
@@ -410,7 +412,7 @@ class SweepFolders(Folders):
 
     def __init__(self, home: Path):
         self.bases = (material.read(home / "sweep"), material.read(home / "sweep"), material.read(home / "partial"))
-        self.spec = Spec.from_fingerprint(json.loads(self.bases[0]["sweep.json"])["sweep"], "sweep")
+        self.spec = restored_spec(json.loads(self.bases[0]["sweep.json"])["sweep"], "sweep")
         self.work = sweep_run.prepared(self.spec)
 
     def read(self, case: Case, place: Path) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned, Mixture, heuristics
 from aljax.scenario import parse_scenario, read_scenario, scenario_names
 from aljax.sweeps import results as sweep_results
+from aljax.sweeps.reader import make_spec
 from aljax.sweeps.results import Gathered
 from aljax.sweeps.run import prepared
-from aljax.sweeps.space import make_spec
 from aljax.sweeps.store import opened
 from aljax.train import Curve, Losses
 

@@ -12,8 +12,8 @@ import pytest
 
 from aljax.errors import UserError
 from aljax.sweeps import search as search_
-from aljax.sweeps import space
 from aljax.sweeps import study as study_
+from aljax.sweeps.reader import make_spec
 from aljax.sweeps.run import Watch, plan_only, sweep
 from aljax.sweeps.search import batch_size, first_points, search
 
@@ -32,7 +32,7 @@ WORKER = """
 import sys, time
 from pathlib import Path
 import jax
-from aljax.sweeps import search as search_, space, study as study_
+from aljax.sweeps import reader, search as search_, study as study_
 
 raw, out, url, ready, go, cache = sys.argv[1:]
 jax.config.update("jax_compilation_cache_dir", cache)
@@ -50,7 +50,7 @@ def paused(work, *rest):
     train(work, *rest)
 
 search_.carry_out = paused
-search_.search(space.read_spec(raw), out, lanes=4, devices=1, study=url or None)
+search_.search(reader.read_spec(raw), out, lanes=4, devices=1, study=url or None)
 """
 
 
@@ -95,7 +95,7 @@ def make(scenario):
             "set": {"episodes": 60, "batch": 10, "hidden": [4], "baseline": "none"},
             "axes": axes or {"learning_rate": RATE, "weights.latency": LATENCY},
         }
-        return space.make_spec(raw | changes)
+        return make_spec(raw | changes)
 
     return make
 
@@ -403,7 +403,7 @@ def studied(tmp_path_factory):
     """A study of which three trials are done, as bytes, and what it came to."""
     folder = tmp_path_factory.mktemp("studied")
     raw = {"method": "tpe", "configurations": 4, "seeds": SEEDS, "axes": {"learning_rate": RATE}}
-    spec = space.make_spec(raw)
+    spec = make_spec(raw)
     with study_.joined_study(spec, f"sqlite:///{folder}/study.db") as joined:
         joined.agree(LANES)
         joined.tell(joined.ask(3), [figures(1.25), figures(2.25), figures(3.25)])

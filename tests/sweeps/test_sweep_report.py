@@ -15,8 +15,8 @@ from aljax.host import terminal
 from aljax.report import markdown, show
 from aljax.sweeps import plots, report
 from aljax.sweeps.plan import SweepPlan
+from aljax.sweeps.reader import make_spec
 from aljax.sweeps.results import FIGURES, Results, column
-from aljax.sweeps.space import make_spec
 
 from tiny import TINY
 

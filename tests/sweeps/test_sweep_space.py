@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aljax import UserError
-from aljax.sweeps.space import Axis, Resolver, Spec, make_spec, read_spec
+from aljax.sweeps.reader import make_spec, read_spec, restored_spec
+from aljax.sweeps.resolve import Resolver
+from aljax.sweeps.space import Axis
 
 from spoil import spoiled
 from tiny import TINY
@@ -110,7 +112,7 @@ def test_a_fingerprint_gives_the_sweep_back_without_the_scenario_s_file(tiny):
         {"scenario": tiny, "axes": {"hidden": [[4], [8]], "weights.latency": {"low": 0, "high": 1, "steps": 2}}}
     )
     found = spec.fingerprint()
-    again = Spec.from_fingerprint(found, "there")
+    again = restored_spec(found, "there")
     assert again.points() == spec.points() and again.fingerprint(found["scenarios"]) == found
 
 
@@ -124,9 +126,9 @@ def test_a_fingerprint_gives_the_sweep_back_without_the_scenario_s_file(tiny):
 )  # fmt: skip
 def test_what_is_no_sweeps_fingerprint_is_refused(changed):
     found = make_spec({"axes": {"entropy": [0.1, 0.2]}}).fingerprint()
-    assert Spec.from_fingerprint(found, "there").axes == (Axis("entropy", (0.1, 0.2)),)
+    assert restored_spec(found, "there").axes == (Axis("entropy", (0.1, 0.2)),)
     with pytest.raises((KeyError, TypeError, ValueError)):
-        Spec.from_fingerprint(found | changed, "there")
+        restored_spec(found | changed, "there")
 
 
 AXIS = {"axes": {"entropy": [0.1]}}

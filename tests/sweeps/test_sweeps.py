@@ -30,9 +30,9 @@ from aljax.policy import Learned
 from aljax.scenario import load_scenario
 from aljax.seeds import EVALUATION, TRAINING, seed_keys
 from aljax.sweeps import plan, repeat, run
+from aljax.sweeps.reader import make_spec
 from aljax.sweeps.results import Gathered
 from aljax.sweeps.run import Watch, plan_only, prepared
-from aljax.sweeps.space import make_spec
 from aljax.sweeps.store import Store, recorded_lanes
 from aljax.train import network_of, train
 
@@ -702,7 +702,7 @@ from pathlib import Path
 from aljax import UserError
 from aljax.commands import main as cli
 from aljax.sweeps import search, store
-from aljax.sweeps.space import make_spec
+from aljax.sweeps.reader import make_spec
 
 spec = make_spec({"axes": {"entropy": [0.1]}})
 with store.opened(Path("out"), spec) as one:
