@@ -19,8 +19,8 @@ from aljax.host import compiling
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned, Policy, Variables, heuristics
 from aljax.scenario import Scenario
-from aljax.seeds import EVALUATION, TRAINING, fetch, mesh_of, places, run_in_pieces, seed_keys, spread
-from aljax.train import Curve, Losses, TrainState, advance, init, network_of
+from aljax.seeds import EVALUATION, TRAINING, fetch, mesh_of, not_finite, places, run_in_pieces, seed_keys, spread
+from aljax.train import Curve, TrainState, advance, init, network_of
 
 _PIECES = 20  # a run is shown, and could be interrupted, this many times
 
@@ -31,17 +31,20 @@ class Trained:
 
     policy: Learned
     """Greedy; every array has a leading seed axis."""
-    curve: Curve | Losses
-    """Learning curves, leading seed axis, as NumPy arrays; of learning from logs, what it minimised."""
+    curve: Curve
+    """Learning curves, leading seed axis, as NumPy arrays."""
     seconds: Mapping[str, float]
     """``compile`` and ``train``."""
 
     @property
     def diverged(self) -> list[int]:
         """Seeds whose weights are not finite."""
-        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(self.policy.variables)]
-        finite = np.all([np.isfinite(leaf).reshape(leaf.shape[0], -1).all(1) for leaf in leaves], axis=0)
-        return [int(seed) for seed in np.flatnonzero(~finite)]
+        return not_finite(self.policy.variables)
+
+    @property
+    def curves(self) -> Mapping[str, np.ndarray]:
+        """The curves by name, as a run folder keeps them. ``[S, updates]`` each, of components ``[S, updates, 5]``"""
+        return self.curve._asdict()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,7 @@ from aljax.offline.estimate import Answer
 from aljax.policy import Policy
 from aljax.scenario import Scenario
 from aljax.statistics import Interval
-from aljax.train import Curve, Losses
+from aljax.train import Curve
 
 _GRID = 61  # points along each side of the picture of choices
 _MOST_NAMED = 12  # actions with a colour of their own; the eye tells no more apart
@@ -144,16 +144,16 @@ def learning_curves(path: Path, curve: Curve, batch: int, summaries: Mapping[str
     save(figure, path, plt)
 
 
-def losses(path: Path, found: Losses, title: str) -> None:
+def losses(path: Path, found: np.ndarray, title: str) -> None:
     """What learning from a log minimised against its steps, smoothed, spread over seeds.
 
     Args:
       path: the PNG file.
-      found: leading seed axis, ``[S, updates]``.
+      found: the losses. ``[S, updates]``
       title: of the figure.
     """
     plt = pyplot()
-    values = np.asarray(found.loss, np.float64)
+    values = np.asarray(found, np.float64)
     width = max(1, values.shape[1] // 100)
     values = values[:, : values.shape[1] // width * width].reshape(len(values), -1, width).mean(2)
     updates = width * (1 + np.arange(values.shape[1]))

@@ -19,7 +19,7 @@ from flax import serialization
 from aljax import env
 from aljax.env import COMPONENTS
 from aljax.errors import UserError, listed, one_line, path_errors, plain, plain_path, short
-from aljax.experiment import Compared, Trained, abstract_policy, check
+from aljax.experiment import Compared, abstract_policy, check
 from aljax.host import folders, toml
 from aljax.host.files import check_digests, digests, open_regular, read_json, write_json
 from aljax.host.folders import Place
@@ -28,7 +28,7 @@ from aljax.host.numerics import numerics, versions
 from aljax.options import Baseline, Hyperparameters, Protocol, Schedule, TrainConfig
 from aljax.policy import Learned
 from aljax.scenario import Scenario, parse_scenario
-from aljax.train import Curve, Losses
+from aljax.train import Curve
 
 _MANIFEST = "manifest.json"
 _METRICS = "metrics.json"
@@ -36,6 +36,8 @@ _WEIGHTS = "checkpoint/policy.msgpack"
 _NEEDED = ("config.json", "scenario.toml", "curves.npz", _METRICS, _WEIGHTS)
 """What is read of a run folder."""
 _FORMAT = 2
+LOSS = "loss"
+"""The one curve of a run that learned from logs alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +50,10 @@ class Run:
     protocol: Protocol
     policy: Learned
     """Greedy, leading seed axis."""
-    curve: Curve | Losses
-    """Losses where it was learned from logs."""
+    curve: Curve | None
+    """Learning curves, leading seed axis; None where it was learned from logs alone."""
+    losses: np.ndarray | None
+    """What learning from logs minimised, where there is no curve. ``[S, updates]``"""
     metrics: Mapping[str, Any]
     numerics: Mapping[str, Any]
     """What its numbers depend on beside all that (`aljax.host.numerics`); empty where it was not recorded."""
@@ -212,7 +216,7 @@ def is_run_folder(path: Path) -> bool:
 
 def save(
     folder: Path, scenario: Scenario, config: TrainConfig, hyperparameters: Hyperparameters, protocol: Protocol,
-    trained: Trained, regime: Mapping[str, Any] | None = None,
+    policy: Learned, curves: Mapping[str, np.ndarray], regime: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """Writes what reproduces a run, and what it learned, into a folder from `new_folder`.
 
@@ -222,7 +226,8 @@ def save(
       config: shape of the training, at least of its network.
       hyperparameters: its numbers.
       protocol: its seeds.
-      trained: the result.
+      policy: what was learned, a leading seed axis.
+      curves: what there is to show of how, by name; a leading seed axis.
       regime: how it was learned, if not online from scratch: its ``name`` and everything that reproduces it.
     """
     (folder / "scenario.toml").write_text(scenario.text, encoding="utf-8")
@@ -234,9 +239,9 @@ def save(
         **numerics(),
     } | ({} if regime is None else {"regime": dict(regime)})
     write_json(folder / "config.json", configuration)
-    np.savez(folder / "curves.npz", **trained.curve._asdict())
+    np.savez(folder / "curves.npz", allow_pickle=False, **curves)
     (folder / "checkpoint").mkdir()
-    weights = jax.tree.map(np.asarray, trained.policy.variables)
+    weights = jax.tree.map(np.asarray, policy.variables)
     (folder / _WEIGHTS).write_bytes(serialization.msgpack_serialize(weights))
 
 
@@ -260,7 +265,8 @@ def load(path: str | Path) -> Run:
         check(said.config, said.hyperparameters, said.protocol, scenario)
     except UserError as error:
         raise UserError(f"{plain_path(file)}: {error}") from None
-    curve = _curve(path / "curves.npz", said.curve, said.protocol.seeds)
+    curves = _curves(path / "curves.npz", said.curves, said.protocol.seeds)
+    curve = Curve(**curves) if said.curves == Curve._fields else None
     recorded = read_json(path / _METRICS)
     if type(recorded.get("episodes")) is not int or recorded["episodes"] < 0:
         what = f"expected a whole number of at least 0, got {short(recorded.get('episodes'))}"
@@ -268,7 +274,17 @@ def load(path: str | Path) -> Run:
     if not isinstance(recorded.get("policies"), dict):
         raise UserError(f"{plain_path(path / _METRICS)}: policies: expected a table of figures")
     policy = _restore(path, scenario, said.config, said.protocol)
-    return Run(scenario, said.config, said.hyperparameters, said.protocol, policy, curve, recorded, said.numerics)
+    return Run(
+        scenario,
+        said.config,
+        said.hyperparameters,
+        said.protocol,
+        policy,
+        curve,
+        curves.get(LOSS),
+        recorded,
+        said.numerics,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -280,8 +296,8 @@ class _Configuration:
     config: TrainConfig
     hyperparameters: Hyperparameters
     protocol: Protocol
-    curve: type[Curve] | type[Losses]
-    """Which of them such a run leaves."""
+    curves: tuple[str, ...]
+    """Names of those that such a run leaves."""
     numerics: Mapping[str, Any]
     """Empty where they were not recorded."""
 
@@ -309,10 +325,10 @@ def _configuration(file: Path) -> _Configuration:
         regime = raw.get("regime", {"name": "online"})["name"]
         if regime not in ("online", "supervised", "offline"):
             raise ValueError(f"regime: unknown name {short(regime)}")
-        curve = Curve if regime == "online" else Losses
+        curves = Curve._fields if regime == "online" else (LOSS,)
         protocol = Protocol(**raw["protocol"])
         made_with = {key: raw.get(key) for key in numerics()} if "settings" in raw else {}
-        return _Configuration(name, tuple(overrides), config, Hyperparameters(**numbers), protocol, curve, made_with)
+        return _Configuration(name, tuple(overrides), config, Hyperparameters(**numbers), protocol, curves, made_with)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)
         raise UserError(f"{plain_path(file)}: damaged, or of another version: {plain(reason, 160)}") from None
@@ -325,16 +341,16 @@ def _text(value: Any) -> str:
     return value
 
 
-def _curve(file: Path, kind: type[Curve] | type[Losses], seeds: int) -> Curve | Losses:
+def _curves(file: Path, names: Sequence[str], seeds: int) -> dict[str, Any]:
     """Learning curves, an array a figure, each with an entry a seed and update."""
     try:
         with open_regular(file) as opened, np.load(opened, allow_pickle=False) as arrays:
             if any(item.compress_type != zipfile.ZIP_STORED for item in arrays.zip.infolist()):
                 raise ValueError("compressed, so it is none of ours, and may unpack to any size")
-            found: dict[str, Any] = {name: np.asarray(arrays[name]) for name in kind._fields}
+            found: dict[str, Any] = {name: np.asarray(arrays[name]) for name in names}
     except Exception as error:  # zipfile, zlib, tokenize and numpy raise a wide variety
         raise UserError(f"{plain_path(file)}: cannot be read: {plain(one_line(error), 160)}") from None
-    first = found[kind._fields[0]]
+    first = found[names[0]]
     for name, values in found.items():
         shape = (seeds, *first.shape[1:2], *([len(COMPONENTS)] if name == "components" else []))
         if values.dtype.kind != "f" or values.shape != shape or first.ndim != 2:
@@ -344,7 +360,7 @@ def _curve(file: Path, kind: type[Curve] | type[Losses], seeds: int) -> Curve | 
             )
         if not np.isfinite(values).all():
             raise UserError(f"{plain_path(file)}: {name}: not finite")
-    return kind(**found)
+    return found
 
 
 def _restore(path: Path, scenario: Scenario, config: TrainConfig, protocol: Protocol) -> Learned:

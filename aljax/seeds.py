@@ -93,6 +93,13 @@ def spread(function: Callable[..., Any], mesh: Mesh, shared: int, **options: Any
     return jax.jit(spread, compiler_options=compiling.options(), **options)
 
 
+def not_finite(tree: Any) -> list[int]:
+    """Which seeds of a tree's leading axis have a number in it that is infinite or none: their training diverged."""
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+    finite = np.all([np.isfinite(leaf).reshape(leaf.shape[0], -1).all(1) for leaf in leaves], axis=0)
+    return [int(seed) for seed in np.flatnonzero(~finite)]
+
+
 def fetch(tree: Any, seeds: int) -> Any:
     """The first so many seeds as NumPy arrays."""
     return jax.tree.map(lambda leaf: np.asarray(leaf)[:seeds], tree)

@@ -41,13 +41,6 @@ class Curve(NamedTuple):
     """Length of the gradient before clipping. ``[updates]``"""
 
 
-class Losses(NamedTuple):
-    """What learning from logs leaves in the place of a `Curve`."""
-
-    loss: jax.Array
-    """The sum of all networks' losses on each step's episodes. ``[updates]``"""
-
-
 class Running(NamedTuple):
     """Exponential averages over past updates of the cost to go at each step, and of its spread."""
 

@@ -212,7 +212,7 @@ def time_learning(
     def ours_all() -> list[np.ndarray]:
         found = learn_seeds(scenario, work.log, config, work.hyper, protocol)
         inside.append(found.seconds["train"])
-        return [*layers_of(found.policy.variables), found.curve.loss]
+        return [*layers_of(found.policy.variables), found.losses]
 
     def theirs(seeds: Sequence[int], config: LearnConfig) -> list[np.ndarray]:
         found = work.rival(config, seeds)

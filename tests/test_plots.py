@@ -81,7 +81,7 @@ def test_names_are_shown_as_they_are_written(picture, figures, tmp_path):
         "learning_curves": lambda path: plots.learning_curves(path, curve, 10, summaries, scenario.name),
         "components": lambda path: plots.components(path, scenario, summaries),
         "choices": lambda path: plots.choices(path, scenario, dict.fromkeys(names, playing([0.1] * len(NAMES)))),
-        "losses": lambda path: plots.losses(path, plots.Losses(np.ones((2, 3))), scenario.name),
+        "losses": lambda path: plots.losses(path, np.ones((2, 3)), scenario.name),
     }
     place = tmp_path / "run [v1]" / "it.png"
     place.parent.mkdir()

@@ -52,7 +52,7 @@ def figures(trained):
 @pytest.fixture
 def folder(trained, figures, tmp_path):
     with runs.new_folder(tmp_path / "run") as place:
-        runs.save(place.folder, SCENARIO, CONFIG, HYPER, PROTOCOL, trained)
+        runs.save(place.folder, SCENARIO, CONFIG, HYPER, PROTOCOL, trained.policy, trained.curves)
         files.write_json(place.folder / "metrics.json", figures)
     assert place.path == tmp_path / "run"
     return place.path
@@ -303,7 +303,7 @@ def two(tmp_path_factory):
     found = train_seeds(scenario, config, HYPER, PROTOCOL)
     compared = compare(scenario, PROTOCOL, found.policy)
     with runs.new_folder(tmp_path_factory.mktemp("runs") / "two") as place:
-        runs.save(place.folder, scenario, config, HYPER, PROTOCOL, found)
+        runs.save(place.folder, scenario, config, HYPER, PROTOCOL, found.policy, found.curves)
         files.write_json(place.folder / "metrics.json", runs.metrics(scenario, 200, PROTOCOL, compared, {}))
     return place.path
 

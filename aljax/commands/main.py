@@ -34,7 +34,7 @@ from aljax.host import compiling, files, folders, process, terminal
 from aljax.host.numerics import difference, numerics
 from aljax.host.terminal import Overrides, bar, complain, deliver, styled
 from aljax.offline import regimes
-from aljax.offline.regimes import Prepared, Regime, default_algorithm
+from aljax.offline.regimes import Learnt, Prepared, Regime, default_algorithm
 from aljax.offline.report import log_words
 from aljax.options import (
     Algorithm,
@@ -47,7 +47,7 @@ from aljax.options import (
 )
 from aljax.policy import Variables
 from aljax.scenario import Scenario, load_scenario, scenario_names
-from aljax.train import Curve, Losses
+from aljax.train import Curve
 
 Given = Annotated[frozenset[str], tyro.conf.Suppress]
 """Names of the options that the command line has: one that is given its default is given, too."""
@@ -244,7 +244,11 @@ class Train:
             console.print(f"Row {row.number} of {row.folder}: cost {before['cost']:.6g}, {verdict}.")
 
     def _run(
-        self, console: Console, scenario: Scenario, train: Callable[[], Trained], regime: Prepared | None = None
+        self,
+        console: Console,
+        scenario: Scenario,
+        train: Callable[[], Trained | Learnt],
+        regime: Prepared | None = None,
     ) -> None:
         """See `run`."""
         begun = time.perf_counter()
@@ -272,7 +276,8 @@ class Train:
             def save() -> None:
                 with reserved:
                     folder, config = place.folder, self.config
-                    runs.save(folder, scenario, config, self.hyperparameters, self.protocol, trained, described)
+                    policy, curves = trained.policy, trained.curves
+                    runs.save(folder, scenario, config, self.hyperparameters, self.protocol, policy, curves, described)
                     _write_results(folder, scenario, compared, figures)
 
             def show() -> None:
@@ -282,7 +287,7 @@ class Train:
                 console.print(took, *_written(place), soft_wrap=True)
 
             def draw() -> list[str]:
-                return _draw(place, scenario, compared, trained.policy, trained.curve, self.config.batch)
+                return _draw(place, scenario, compared, trained.policy, trained, self.config.batch)
 
             deliver((save, *_json(self.json, figures)), show, draw if self.plots else None)
 
@@ -676,7 +681,7 @@ def _train(
     return trained
 
 
-def _learn(console: Console, scenario: Scenario, regime: Prepared) -> Trained:
+def _learn(console: Console, scenario: Scenario, regime: Prepared) -> Trained | Learnt:
     """Learns from a log, and goes on online where the regime says so."""
     learned = None
     if regime.log is not None:
@@ -698,12 +703,12 @@ def _learn(console: Console, scenario: Scenario, regime: Prepared) -> Trained:
     return trained if learned is None else regimes.both(learned, trained)
 
 
-def _check_finite(trained: Trained, option: str = "--learning-rate") -> None:
+def _check_finite(trained: Trained | Learnt, option: str = "--learning-rate") -> None:
     """Refuses to go on with policies that are none."""
     if not trained.diverged:
         return
     seeds = ", ".join(map(str, trained.diverged))
-    if isinstance(trained.curve, Curve) and not np.isfinite(trained.curve.cost).all():
+    if isinstance(trained, Trained) and not np.isfinite(trained.curve.cost).all():
         update = int(np.argmin(np.isfinite(trained.curve.cost).all(0)))
         raise UserError(
             f"training failed on seeds {seeds}: costs of episodes are not finite from update {update} on, so the "
@@ -749,7 +754,7 @@ def _draw(
     scenario: Scenario,
     compared: Compared,
     policy: Any,
-    curve: Curve | Losses | None = None,
+    trained: Trained | Learnt | None = None,
     batch: int = 1,
 ) -> list[str]:
     """Draws the run's pictures into its folder, and returns complaints; the map of choices is the first seed's."""
@@ -762,10 +767,10 @@ def _draw(
         "components.png": lambda file: plots.components(file, scenario, compared.summaries),
         "choices.png": lambda file: plots.choices(file, scenario, compared.evaluations, first),
     }
-    if isinstance(curve, Losses):
-        drawings["learning_curves.png"] = lambda file: plots.losses(file, curve, name)
-    elif curve is not None:
+    if isinstance(trained, Learnt):
+        drawings["learning_curves.png"] = lambda file: plots.losses(file, trained.losses, name)
+    elif trained is not None:
         drawings["learning_curves.png"] = lambda file: plots.learning_curves(
-            file, curve, batch, compared.summaries, name
+            file, trained.curve, batch, compared.summaries, name
         )
     return plots.draw_all({place.path / name: drawing for name, drawing in drawings.items()})

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,7 @@ from aljax.options import (
 from aljax.policy import Learned, Network, Variables, apply_network, masked
 from aljax.rollout import rollout
 from aljax.scenario import Scenario
-from aljax.seeds import LEARNING, fetch, mesh_of, places, run_in_pieces, seed_keys, spread
-from aljax.train import Losses
+from aljax.seeds import LEARNING, fetch, mesh_of, not_finite, places, run_in_pieces, seed_keys, spread
 
 REFINEMENT = Hyperparameters(learning_rate=2e-3, entropy=0.05)
 """For going on online from a policy that there is, which the steps and exploration of a run from scratch would undo."""
@@ -57,6 +56,28 @@ class Regime:
 
 
 @dataclasses.dataclass(frozen=True)
+class Learnt:
+    """What learning S seeds from a log gave."""
+
+    policy: Learned
+    """Greedy; every array has a leading seed axis."""
+    losses: np.ndarray
+    """What was minimised: the sum of all networks' losses on each step's episodes. ``[S, updates]``"""
+    seconds: Mapping[str, float]
+    """``compile`` and ``train``."""
+
+    @property
+    def diverged(self) -> list[int]:
+        """Seeds whose weights are not finite."""
+        return not_finite(self.policy.variables)
+
+    @property
+    def curves(self) -> Mapping[str, np.ndarray]:
+        """The losses by name, as a run folder keeps them. ``[S, updates]``"""
+        return {runs.LOSS: self.losses}
+
+
+@dataclasses.dataclass(frozen=True)
 class Prepared:
     """A regime with everything read and checked."""
 
@@ -76,7 +97,7 @@ class Prepared:
         """Played in the simulator by each seed."""
         return self.config.updates * self.config.batch if self.regime.name == "online" else 0
 
-    def learn(self, on_progress: Callable[[int, np.ndarray], None] | None = None) -> Trained:
+    def learn(self, on_progress: Callable[[int, np.ndarray], None] | None = None) -> Learnt:
         """Learns from the log."""
         assert self.log is not None
         return learn_seeds(self.scenario, self.log, self.regime.learn, self.regime.learning, self.protocol, on_progress)
@@ -142,7 +163,7 @@ def prepare(
     return Prepared(regime, scenario, log, begin, config, hyperparameters, protocol)
 
 
-def both(learned: Trained, trained: Trained) -> Trained:
+def both(learned: Learnt, trained: Trained) -> Trained:
     """What learning from a log and refining online came to: the second's policies, the time of both."""
     seconds = {name: learned.seconds[name] + value for name, value in trained.seconds.items()}
     return dataclasses.replace(trained, seconds=seconds)
@@ -155,7 +176,7 @@ def learn_seeds(
     hyperparameters: LearnHyperparameters,
     protocol: Protocol,
     on_progress: Callable[[int, np.ndarray], None] | None = None,
-) -> Trained:
+) -> Learnt:
     """Learns `protocol.seeds` policies from one log, each with weights and draws of its own.
 
     Args:
@@ -193,7 +214,7 @@ def learn_seeds(
     state, seconds = run_in_pieces(start, piece, config.updates, _PIECES, told)
     variables = jax.device_put(fetch(finish(state), protocol.seeds))
     network = Network(config.hidden, env.num_actions(scenario.params))
-    return Trained(Learned(variables, network), Losses(fetch(state.losses, protocol.seeds)), seconds)
+    return Learnt(Learned(variables, network), fetch(state.losses, protocol.seeds), seconds)
 
 
 @functools.lru_cache(16)

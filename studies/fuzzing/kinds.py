@@ -28,7 +28,6 @@ from aljax.sweeps.reader import parsed_setting, read_spec, restored_spec
 from aljax.sweeps.resolve import Resolver
 from aljax.sweeps.space import MOST_RUNS, Spec
 from aljax.sweeps.store import Store
-from aljax.train import Curve
 
 from fuzzing import check, material, mutate
 from fuzzing.cases import Case, Kind
@@ -372,9 +371,9 @@ class Runs(Folders):
         wrong = _against_text(found.scenario, case.files["scenario.toml"], settings)
         wrong += check.weights(found.policy.variables, case.files["checkpoint/policy.msgpack"])
         seeds, length = found.protocol.seeds, -1
-        kind = type(found.curve)
-        shapes = {name: (seeds, length, 5) if name == "components" else (seeds, length) for name in kind._fields}
-        wrong += check.arrays(found.curve._asdict(), shapes)
+        curves = {runs.LOSS: found.losses} if found.curve is None else found.curve._asdict()
+        shapes = {name: (seeds, length, 5) if name == "components" else (seeds, length) for name in curves}
+        wrong += check.arrays(curves, shapes)
         wrong += check.finite_json(found.metrics) + _hyperparameters(found.hyperparameters)
         for name in ("train", "protocol"):
             given = {key: list(v) if isinstance(v, tuple) else v for key, v in
@@ -386,7 +385,7 @@ class Runs(Folders):
             check_options(found.config, found.hyperparameters, found.protocol)
         except (UserError, TypeError, ValueError, AttributeError) as error:
             wrong.append(f"options that training refuses: {str(error)[:100]}")
-        if kind is Curve and "regime" in said and said["regime"].get("name") not in (None, "online"):
+        if found.curve is not None and "regime" in said and said["regime"].get("name") not in (None, "online"):
             wrong.append("a curve where losses should be")
         if type(found.metrics) is not dict or type(found.metrics.get("episodes")) is not int:
             wrong.append("metrics without a number of episodes")

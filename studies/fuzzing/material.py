@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from aljax import runs
-from aljax.experiment import Trained, abstract_policy
+from aljax.experiment import abstract_policy
 from aljax.host import files
 from aljax.offline.data import Log, collect
 from aljax.offline.files import write_log
@@ -24,7 +24,7 @@ from aljax.sweeps.reader import make_spec
 from aljax.sweeps.results import Gathered
 from aljax.sweeps.run import prepared
 from aljax.sweeps.store import opened
-from aljax.train import Curve, Losses
+from aljax.train import Curve
 
 SMALL = """\
 title = "Two tools, a question and a way out"
@@ -172,16 +172,15 @@ def _run(folder: Path, rng: np.random.Generator, regime: Mapping[str, Any] | Non
     abstract = abstract_policy(scenario, config, protocol)
     weights = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), abstract.variables)
     length = 2
-    curve = Losses(rng.random((2, length), np.float32))
-    if regime is None:
-        shapes = {name: (2, length, 5) if name == "components" else (2, length) for name in Curve._fields}
-        curve = Curve(**{name: rng.random(shape, np.float32) for name, shape in shapes.items()})
+    names = Curve._fields if regime is None else (runs.LOSS,)
+    shapes = {name: (2, length, 5) if name == "components" else (2, length) for name in names}
+    curves = {name: rng.random(shape, np.float32) for name, shape in shapes.items()}
     figure = {"mean": 1.5, "std": 0.25}
     components = dict.fromkeys(("latency", "money", "violation", "failure", "divergence"), figure)
     row = {"cost": figure, "success": figure, "components": components}
     with runs.new_folder(folder) as place:
-        trained = Trained(Learned(weights, abstract.network), curve, {})
-        runs.save(place.folder, scenario, config, Hyperparameters(), protocol, trained, regime)
+        policy = Learned(weights, abstract.network)
+        runs.save(place.folder, scenario, config, Hyperparameters(), protocol, policy, curves, regime)
         figures = runs.header(scenario, 40, protocol) | {
             "policies": dict.fromkeys(("learned", "latency", "cost_aware", "random"), row),
             "seconds": {"compile": 1.0, "train": 1.0, "evaluate": 1.0},

@@ -203,7 +203,7 @@ def test_seeds_learn_together_as_alone_and_report_what_they_minimise():
         lambda many, one: np.testing.assert_array_equal(many[1], one[0]),
         trained.policy.variables, second.policy.variables,
     )  # fmt: skip
-    loss = np.asarray(trained.curve.loss)
+    loss = trained.losses
     assert loss[:, -10:].mean() < loss[:, :10].mean()
 
 

@@ -46,7 +46,7 @@ def trained(name, *options):
 def test_each_regime_leaves_a_run_that_says_how_it_was_learned(place):
     short = ("--updates", "300", "--data", "log.jsonl.gz")
     imitated = trained("imitated", "--regime", "supervised", "--algorithm", "imitation", *short)
-    assert imitated.curve.loss.shape == (2, 300) and imitated.metrics["episodes"] == 0
+    assert imitated.curve is None and imitated.losses.shape == (2, 300) and imitated.metrics["episodes"] == 0
     offline = trained("offline", "--regime", "offline", *short, "--plots")
     described = json.loads((place / "offline" / "config.json").read_text())["regime"]
     assert described["name"] == "offline" and described["learn"]["algorithm"] == "fitted_q"
