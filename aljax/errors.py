@@ -19,18 +19,41 @@ class UserError(ValueError):
 
 
 def one_line(text: object) -> str:
-    """Folds a message of several lines, such as another library's, into one."""
+    """Folds a message of several lines, such as another library's, into one.
+
+    Args:
+      text: anything that becomes text.
+
+    Returns:
+      Its words with single blanks between them.
+    """
     return " ".join(str(text).split())
 
 
 def short(value: Any, most: int = 60) -> str:
-    """A value as a message quotes it: as Python writes it, in one line of about `most` characters at most."""
+    """A value as a message quotes it: as Python writes it, in one line of about `most` characters at most.
+
+    Args:
+      value: any value, of any size and depth.
+      most: characters.
+
+    Returns:
+      Text of one line.
+    """
     shown = _Short(most).repr(value)
     return shown if len(shown) <= most else _cut(shown, most)
 
 
 def plain(text: Any, most: int = 60) -> str:
-    """A name or a key as a message says it: like `short`, but without quotation marks."""
+    """A name or a key as a message says it: like `short`, but without quotation marks.
+
+    Args:
+      text: anything that becomes text.
+      most: characters.
+
+    Returns:
+      Text of one line.
+    """
     text = str(text)
     if len(text) > most:
         text = _cut(text, most)
@@ -41,12 +64,27 @@ def plain(text: Any, most: int = 60) -> str:
 
 
 def plain_path(path: "str | PathLike[str]") -> str:
-    """A path as a message says it."""
+    """A path as a message says it.
+
+    Args:
+      path: of any length.
+
+    Returns:
+      Text of one line, long enough to find the file by.
+    """
     return plain(path, _PATH)
 
 
 def listed(names: Iterable[Any], most: int = 400) -> str:
-    """Names with commas; of many, the first, and how many more there are."""
+    """Names with commas; of many, the first, and how many more there are.
+
+    Args:
+      names: any number of them.
+      most: characters.
+
+    Returns:
+      Text of one line.
+    """
     names, shown, length = [plain(name) for name in names], [], 0
     for name in names:
         length += len(name) + 2

@@ -9,6 +9,12 @@ from aljax.errors import UserError
 def one_key(key: jax.Array) -> jax.Array:
     """A key as it is: a typed one, or the raw words of one.
 
+    Args:
+      key: a PRNG key, or what was given for one.
+
+    Returns:
+      The key.
+
     Raises:
       UserError: it is an array of keys, or none at all.
     """
@@ -20,6 +26,12 @@ def one_key(key: jax.Array) -> jax.Array:
 
 def key_a_seed(keys: jax.Array) -> jax.Array:
     """Keys ``[S]`` as they are, typed or raw.
+
+    Args:
+      keys: PRNG keys ``[S]``, or what was given for them.
+
+    Returns:
+      The keys.
 
     Raises:
       UserError: they are not keys along one axis.

@@ -55,7 +55,16 @@ _SIGMAS = 6.0  # no normal number in single precision lies farther out
 
 
 def too_large(actions: int, coordinates: int, horizon: int) -> tuple[str, str] | None:
-    """What about a scenario's size is too large for arrays, as key and reason; None: nothing."""
+    """What about a scenario's size is too large for arrays, as key and reason; None: nothing.
+
+    Args:
+      actions: A, rows of the table.
+      coordinates: d, of the task.
+      horizon: H, steps.
+
+    Returns:
+      The key to blame and the reason.
+    """
     seen = horizon * (2 * coordinates + actions + 3)
     for key, count, what, most in (
         ("actions", actions, "actions", MOST_ACTIONS),
@@ -124,6 +133,10 @@ def too_far(
 def check_whole(name: str, value: Any) -> None:
     """Refuses an option that is no whole number, or one out of its range.
 
+    Args:
+      name: of the option, which says its range.
+      value: given for it.
+
     Raises:
       UserError: one line naming the option.
     """
@@ -136,7 +149,11 @@ def check_whole(name: str, value: Any) -> None:
 
 
 def check_hidden(units: Any) -> None:
-    """Refuses hidden layers that make no network. See `check_whole`."""
+    """Refuses hidden layers that make no network. See `check_whole`.
+
+    Args:
+      units: of each layer.
+    """
     if len(units) > MOST_LAYERS:
         raise UserError(f"hidden: at most {MOST_LAYERS} layers, got {len(units):,}")
     for count in units:
@@ -147,7 +164,12 @@ def check_hidden(units: Any) -> None:
 
 
 def check_number(name: str, value: Any) -> None:
-    """Refuses a hyperparameter out of range. See `check_whole`."""
+    """Refuses a hyperparameter out of range. See `check_whole`.
+
+    Args:
+      name: of the hyperparameter, which says its range.
+      value: given for it.
+    """
     if name == "clip_norm" and value == math.inf:
         return
     if not value >= 0:  # also where it is none

@@ -21,7 +21,15 @@ State = TypeVar("State")
 
 
 def seed_keys(protocol: Protocol, stream: int) -> jax.Array:
-    """A key a seed, ``[S]``, of one stream; a seed's key does not depend on how many there are."""
+    """A key a seed, ``[S]``, of one stream; a seed's key does not depend on how many there are.
+
+    Args:
+      protocol: how many seeds, from which number.
+      stream: what the keys draw: `TRAINING`, `EVALUATION`, ...
+
+    Returns:
+      PRNG keys ``[S]``.
+    """
     return _fold(protocol.seed, stream, np.arange(protocol.first_seed, protocol.first_seed + protocol.seeds))
 
 
@@ -65,12 +73,27 @@ def run_in_pieces(
 
 
 def places(seeds: int, devices: int) -> np.ndarray:
-    """Which seed each place on the devices takes, as many on each: the last again where places are left."""
+    """Which seed each place on the devices takes, as many on each: the last again where places are left.
+
+    Args:
+      seeds: S, how many.
+      devices: over how many they are spread.
+
+    Returns:
+      Numbers of seeds; as many as the next multiple of `devices`. Integer ``[P]``
+    """
     return np.minimum(np.arange(-(-seeds // devices) * devices), seeds - 1)
 
 
 def mesh_of(devices: int) -> Mesh:
-    """So many of this process's devices, in a row."""
+    """So many of this process's devices, in a row.
+
+    Args:
+      devices: how many, at most as many as there are.
+
+    Returns:
+      A mesh of one axis, ``seeds``.
+    """
     found = jax.local_devices()[:devices]
     return jax.make_mesh((devices,), ("seeds",), devices=found, axis_types=(jax.sharding.AxisType.Auto,))
 
@@ -80,6 +103,16 @@ def spread(function: Callable[..., Any], mesh: Mesh, shared: int, **options: Any
 
     On a CPU a device takes its seeds one after the other: as fast as vmapped, and then a seed's last bits do not
     depend on how many seeds and devices there are. Accelerators take them side by side.
+
+    Args:
+      function: of one seed and what is shared.
+      mesh: the devices.
+      shared: how many arguments all seeds share.
+      **options: for `jax.jit`.
+
+    Returns:
+      The jitted function: its first argument and its results have a leading axis of seeds, a multiple of the
+      devices.
     """
 
     def local(seeds: Any, *given: Any) -> Any:
@@ -101,5 +134,13 @@ def not_finite(tree: Any) -> list[int]:
 
 
 def fetch(tree: Any, seeds: int) -> Any:
-    """The first so many seeds as NumPy arrays."""
+    """The first so many seeds as NumPy arrays.
+
+    Args:
+      tree: of arrays with a leading axis of at least so many seeds.
+      seeds: S, how many to keep.
+
+    Returns:
+      The same tree, arrays ``[S, ...]`` on the host.
+    """
     return jax.tree.map(lambda leaf: np.asarray(leaf)[:seeds], tree)

@@ -37,6 +37,13 @@ def interquartile_mean(values: Any, axis: int = -1) -> np.ndarray:
     """The mean of the middle half: a quarter of the values, rounded down, is cut off at either end.
 
     Robust to seeds that fail, and less noisy than the median (Agarwal et al., 2021).
+
+    Args:
+      values: of any shape.
+      axis: along which.
+
+    Returns:
+      Means, without that axis.
     """
     return _stats().trim_mean(values, 0.25, axis=axis)
 
@@ -90,7 +97,16 @@ def mean_interval(values: Any, by_seed: bool = False) -> Interval:
 
 
 def paired_difference(values: Any, reference: Any, by_seed: bool = False) -> Interval:
-    """Mean difference between two policies that met the same luck, ``[S, B]`` each. See `mean_interval`."""
+    """Mean difference between two policies that met the same luck, ``[S, B]`` each. See `mean_interval`.
+
+    Args:
+      values: of each episode under one policy. ``[S, B]``
+      reference: of the same episodes under the other. ``[S, B]``
+      by_seed: as for `mean_interval`.
+
+    Returns:
+      The interval of values less reference.
+    """
     return mean_interval(np.asarray(values, np.float64) - np.asarray(reference, np.float64), by_seed)
 
 

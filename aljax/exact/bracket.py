@@ -28,7 +28,15 @@ _MOST_WORK = 5e9  # rows times states times episodes: about a quarter of a minut
 
 
 def find_optimal(scenario: Scenario, protocol: Protocol) -> tuple[Optimal | None, str]:
-    """The exact optimum as a policy, where finding it takes seconds; else None, and the reason in a line."""
+    """The exact optimum as a policy, where finding it takes seconds; else None, and the reason in a line.
+
+    Args:
+      scenario: where.
+      protocol: how many episodes it is to play.
+
+    Returns:
+      The policy and no text, or None and why there is none.
+    """
     try:
         plan = make_plan(scenario.params, scenario=scenario)
     except UserError as refusal:
@@ -42,7 +50,15 @@ def find_optimal(scenario: Scenario, protocol: Protocol) -> tuple[Optimal | None
 
 
 def starts(scenario: Scenario, protocol: Protocol) -> jax.Array:
-    """The task vectors from which the episodes of an evaluation start. ``[S, d, B]``"""
+    """The task vectors from which the episodes of an evaluation start. ``[S, d, B]``
+
+    Args:
+      scenario: where.
+      protocol: seeds and episodes.
+
+    Returns:
+      ``[S, d, B]``
+    """
 
     def begin(key: jax.Array) -> jax.Array:
         chance = draw_chance(key, scenario.params, episodes=protocol.evaluation_episodes, steps=scenario.horizon)

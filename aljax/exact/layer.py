@@ -29,7 +29,18 @@ class Reached(NamedTuple):
 
 
 def reach(params: EnvParams, plan: Plan, tails: jax.Array, start: jax.Array, time: jax.Array) -> Reached:
-    """Start, plus how often each class happened times what it adds, plus time times drift."""
+    """Start, plus how often each class happened times what it adds, plus time times drift.
+
+    Args:
+      params: the environment, which may be traced.
+      plan: the solution's structure.
+      tails: the layer's points. Integer ``[n, N]``
+      start: task vectors to start from. ``[d, W]``
+      time: t, steps played.
+
+    Returns:
+      Where the states of the layer stand.
+    """
     often = lattice.happened(tails, time).astype(start.dtype)
     each = jnp.stack([adds(params, plan, event) for event in plan.classes], 1)
     total = jnp.tensordot(each, often, 1, precision="highest")
@@ -42,7 +53,15 @@ def reach(params: EnvParams, plan: Plan, tails: jax.Array, start: jax.Array, tim
 
 
 def violation(params: EnvParams, reached: Reached) -> jax.Array:
-    """The constraint g of a layer's states, as `aljax.env.violation`. ``[N, 1, W]``"""
+    """The constraint g of a layer's states, as `aljax.env.violation`. ``[N, 1, W]``
+
+    Args:
+      params: the environment, which may be traced.
+      reached: where they stand.
+
+    Returns:
+      In the units of `aljax.env.violation`. ``[N, 1, W]``
+    """
     over_latency = over(reached.latency, params.latency_budget) / params.latency_budget
     over_money = over(reached.money, params.money_budget) / params.money_budget
     beyond = [over(jnp.abs(z), params.tolerance[i]) for i, z in enumerate(reached.z)]
@@ -50,7 +69,17 @@ def violation(params: EnvParams, reached: Reached) -> jax.Array:
 
 
 def closing(params: EnvParams, plan: Plan, i: int, reached: Reached) -> jax.Array:
-    """The violation with which the i-th row, if it succeeds, ends the episode. ``[N, 1, W]``"""
+    """The violation with which the i-th row, if it succeeds, ends the episode. ``[N, 1, W]``
+
+    Args:
+      params: the environment, which may be traced.
+      plan: the solution's structure.
+      i: the row's position in `Plan.rows`.
+      reached: where the states stand.
+
+    Returns:
+      As `violation`. ``[N, 1, W]``
+    """
     row = plan.rows[i]
     z = tuple(map(jnp.zeros_like, reached.z)) if plan.resolves[i] else reached.z
     latency, money = params.actions.latency[row], params.actions.money[row]
@@ -58,7 +87,15 @@ def closing(params: EnvParams, plan: Plan, i: int, reached: Reached) -> jax.Arra
 
 
 def failures(params: EnvParams, plan: Plan) -> list[jax.Array]:
-    """Each row's probability of failing, by what failed last. R times ``[L, 1]``"""
+    """Each row's probability of failing, by what failed last. R times ``[L, 1]``
+
+    Args:
+      params: the environment, which may be traced.
+      plan: the solution's structure.
+
+    Returns:
+      Probabilities, one array a row: R times ``[L, 1]``.
+    """
     table = params.actions
     return [
         jnp.stack(
@@ -69,7 +106,18 @@ def failures(params: EnvParams, plan: Plan) -> list[jax.Array]:
 
 
 def divergence(params: EnvParams, plan: Plan, i: int, p: jax.Array, reached: Reached) -> jax.Array:
-    """Expected ‖ẑ' − z'‖ of the i-th row, which fails with probability p. ``[L, 1]`` or ``[N, L, W]``"""
+    """Expected ‖ẑ' − z'‖ of the i-th row, which fails with probability p. ``[L, 1]`` or ``[N, L, W]``
+
+    Args:
+      params: the environment, which may be traced.
+      plan: the solution's structure.
+      i: the row's position in `Plan.rows`.
+      p: its probability of failing. ``[L, 1]``
+      reached: where the states stand.
+
+    Returns:
+      ``[L, 1]`` where it is the same in all states, else ``[N, L, W]``.
+    """
     drift = jnp.linalg.norm(params.drift)
     if plan.resolves[i]:
         return p * jnp.sqrt(sum((z + params.drift[k]) ** 2 for k, z in enumerate(reached.z)))[:, None]
@@ -79,5 +127,13 @@ def divergence(params: EnvParams, plan: Plan, i: int, p: jax.Array, reached: Rea
 
 
 def entry(plan: Plan, i: int) -> int:
-    """Where a failure of the i-th row leads on the axis L. (After a success no row has failed last: 0.)"""
+    """Where a failure of the i-th row leads on the axis L. (After a success no row has failed last: 0.)
+
+    Args:
+      plan: the solution's structure.
+      i: the row's position in `Plan.rows`.
+
+    Returns:
+      A place on the axis L.
+    """
     return plan.sticky.index(plan.rows[i]) + 1 if plan.rows[i] in plan.sticky else 0

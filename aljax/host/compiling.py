@@ -21,7 +21,11 @@ VARIABLE = "ALJAX_CACHE_DIR"
 
 
 def options() -> dict[str, Any] | None:
-    """Compiler options of large programs: on CPUs, less optimisation compiles faster and runs as fast."""
+    """Compiler options of large programs: on CPUs, less optimisation compiles faster and runs as fast.
+
+    Returns:
+      For `jax.jit`'s ``compiler_options``; None: as JAX has them.
+    """
     return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
 
 
@@ -60,7 +64,11 @@ def use_cache() -> None:
 
 
 def cache_folder() -> Path | None:
-    """Where compiled programs are kept: what `VARIABLE` says, or the system's place for caches; None: nowhere."""
+    """Where compiled programs are kept: what `VARIABLE` says, or the system's place for caches; None: nowhere.
+
+    Returns:
+      The folder, which need not be there yet; None: nothing is kept.
+    """
     named = os.environ.get(VARIABLE)
     if named is not None:
         return Path(named) if named else None

@@ -33,6 +33,9 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     gets what the umask says. What cannot be replaced is written into at the end: a device, a pipe, an open file of this
     process such as ``/dev/stdout``, or a file in whose folder nothing can be moved.
 
+    Args:
+      path: where it will stand.
+
     Yields:
       Where to write it: elsewhere, under the same name.
 
@@ -51,6 +54,10 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Writes a JSON file whole or not at all.
+
+    Args:
+      path: the file.
+      value: what JSON can say: tables, lists, text, numbers, truths, nothing.
 
     Raises:
       UserError: the place cannot be written, or a number is not finite, which JSON cannot say.
@@ -76,6 +83,9 @@ def check_writable(path: str | Path) -> None:
     """Refuses a file's place before the work that would fill it is done, and clears what killed processes left there.
 
     Nothing is written into what stands there, and a pipe is not opened.
+
+    Args:
+      path: the file that will be written.
 
     Raises:
       UserError: the folder is missing, full or cannot be written, or the path is a folder.
@@ -203,7 +213,14 @@ _LIMIT = 64 * 2**20
 
 
 def digests(folder: str | Path) -> dict[str, dict[str, Any]]:
-    """Size and hash of every file in a folder and below, by its path from there, for a manifest."""
+    """Size and hash of every file in a folder and below, by its path from there, for a manifest.
+
+    Args:
+      folder: which.
+
+    Returns:
+      For each file ``size`` in bytes and ``sha256``.
+    """
     folder = Path(folder)
     found = sorted(item for item in folder.rglob("*") if item.is_file())
     return {item.relative_to(folder).as_posix(): fingerprint(item) for item in found}
@@ -211,6 +228,12 @@ def digests(folder: str | Path) -> dict[str, dict[str, Any]]:
 
 def fingerprint(file: str | Path) -> dict[str, Any]:
     """Size and hash of a file, for manifests.
+
+    Args:
+      file: its path.
+
+    Returns:
+      ``size`` in bytes and ``sha256``.
 
     Raises:
       UserError: it is no file.
@@ -262,6 +285,12 @@ def check_digests(folder: str | Path, listed: Any, needed: Iterable[str] = ()) -
 def open_regular(file: str | Path) -> io.BufferedReader:
     """Opens a file to read; a device or a pipe, which may never end, is refused.
 
+    Args:
+      file: its path.
+
+    Returns:
+      The open file, of bytes.
+
     Raises:
       UserError: it is no regular file.
       OSError: it cannot be read.
@@ -279,6 +308,13 @@ def open_regular(file: str | Path) -> io.BufferedReader:
 
 def read_bytes(file: str | Path, limit: int = _LIMIT) -> bytes:
     """What a regular file holds.
+
+    Args:
+      file: its path.
+      limit: bytes that it may have.
+
+    Returns:
+      Its bytes.
 
     Raises:
       UserError: it is no regular file, is larger than `limit` bytes, or cannot be read.
@@ -303,6 +339,13 @@ def _finite(text: str) -> float:
 
 def read_json(file: str | Path, limit: int = _LIMIT) -> dict[str, Any]:
     """The object that a JSON file holds.
+
+    Args:
+      file: its path.
+      limit: bytes that it may have.
+
+    Returns:
+      The object, as Python has it.
 
     Raises:
       UserError: see `read_bytes`, or it is no JSON object.

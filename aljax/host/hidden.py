@@ -28,7 +28,11 @@ _TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR, 
 
 
 def sweep(folder: str | Path) -> None:
-    """Removes what killed processes left half-written in a folder, and puts back what they had moved aside."""
+    """Removes what killed processes left half-written in a folder, and puts back what they had moved aside.
+
+    Args:
+      folder: in which something was written.
+    """
     with contextlib.suppress(OSError):
         for hidden in Path(folder).glob(hidden_name("*")):
             _clear(hidden)
@@ -45,7 +49,14 @@ def _clear(hidden: Path) -> None:
 
 
 def hidden_name(name: str) -> str:
-    """The name of the hidden folder of what will be called so."""
+    """The name of the hidden folder of what will be called so.
+
+    Args:
+      name: of what is written.
+
+    Returns:
+      ``.NAME.partial``; of a long name, its beginning and a hash.
+    """
     if len(os.fsencode(name)) > 120:
         name = f"{name[:20]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
     return f".{name}.partial"
@@ -54,6 +65,13 @@ def hidden_name(name: str) -> str:
 @contextlib.contextmanager
 def hidden_folder(parent: Path, name: str) -> Iterator[Path]:
     """The hidden folder of what will be called so, for this process alone; removed in the end.
+
+    Args:
+      parent: where it will stand.
+      name: what it will be called there.
+
+    Yields:
+      The hidden folder, with an empty folder `NEW` in it.
 
     Raises:
       filelock.Timeout: a living process has it.
@@ -122,7 +140,15 @@ def _empty(folder: Path) -> None:
 
 
 def names_beside(path: Path, numbered: bool) -> Iterator[Path]:
-    """Names for a folder, the first choice first."""
+    """Names for a folder, the first choice first.
+
+    Args:
+      path: where it was asked for.
+      numbered: ``path-1`` comes first, and `path` itself is none of them.
+
+    Yields:
+      Paths in the same folder, without end: `path`, ``path-2``, ``path-3``, ...
+    """
     if not numbered:
         yield path
     for number in itertools.count(1 if numbered else 2):
@@ -133,6 +159,13 @@ def put(folder: Path, place: Path) -> bool:
     """Moves a folder to where nothing stands; False: something does.
 
     Where a rename replaces an empty folder, it replaces one that was made for it just before: only one process can.
+
+    Args:
+      folder: what is moved.
+      place: where to.
+
+    Returns:
+      Whether it stands there now.
     """
     with _unless_taken():
         if os.name == "nt":  # where a rename replaces nothing
@@ -150,7 +183,12 @@ def put(folder: Path, place: Path) -> bool:
 
 
 def put_beside(folder: Path, place: Path) -> None:
-    """Moves a folder to a place, or to the first beside it that is free."""
+    """Moves a folder to a place, or to the first beside it that is free.
+
+    Args:
+      folder: what is moved.
+      place: where to, if that is free.
+    """
     for name in names_beside(place, numbered=False):
         if put(folder, name):
             return
@@ -167,7 +205,11 @@ def _unless_taken() -> Iterator[None]:
 
 
 def probe(folder: Path) -> None:
-    """Fails where there is no room to write."""
+    """Fails where there is no room to write.
+
+    Args:
+      folder: in which something will be written.
+    """
     file = folder / "probe"
     with file.open("wb") as opened:
         opened.write(bytes(_PROBE))
@@ -178,7 +220,11 @@ def probe(folder: Path) -> None:
 
 @contextlib.contextmanager
 def in_one_line(path: Path) -> Iterator[None]:
-    """Says in one line that a place cannot be written."""
+    """Says in one line that a place cannot be written.
+
+    Args:
+      path: the place that the block writes to.
+    """
     try:
         yield
     except BrokenPipeError:
@@ -189,6 +235,12 @@ def in_one_line(path: Path) -> Iterator[None]:
 
 def checked(path: str | Path) -> Path:
     """A path that can be one.
+
+    Args:
+      path: as the user gave it.
+
+    Returns:
+      The same as a `Path`.
 
     Raises:
       UserError: it holds what no name can hold, such as a NUL.

@@ -30,12 +30,20 @@ _ABILITIES = ("avx", "avx2", "fma", "avx512f", "amx_tile", "asimd", "sve", "sve2
 
 
 def versions() -> dict[str, str]:
-    """Versions of what figures depend on."""
+    """Versions of what figures depend on.
+
+    Returns:
+      A version a package, by its name.
+    """
     return {"aljax": aljax.__version__} | {name: metadata.version(name) for name in _PACKAGES}
 
 
 def numerics() -> dict[str, Any]:
-    """All that must be equal for equal inputs to give equal bits, for files."""
+    """All that must be equal for equal inputs to give equal bits, for files.
+
+    Returns:
+      What JSON can say: versions, JAX's settings, device and processor.
+    """
     settings = {name: str(getattr(jax.config, name)) for name in _OPTIONS if hasattr(jax.config, name)}
     given = {name: _effective(os.environ.get(name, "")) for name in _VARIABLES}
     device = jax.devices()[0]
@@ -53,6 +61,9 @@ def difference(before: Any, now: Mapping[str, Any]) -> str:
     Args:
       before: what a file says.
       now: of this process.
+
+    Returns:
+      A few words such as ``begun with jax 0.10.1, this is 0.10.2``.
     """
     recorded, found = dict(_flat(before)), dict(_flat(now))
     for name in found | recorded:

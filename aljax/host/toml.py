@@ -30,6 +30,12 @@ Value = Any
 def read(path: str | Path) -> str:
     """The text of a file, its lines ended by a line feed alone and without a byte order mark.
 
+    Args:
+      path: the file.
+
+    Returns:
+      Its text.
+
     Raises:
       UserError: no regular file (which could be without end, or could be read once only), one too large, or one that
         cannot be read.
@@ -54,6 +60,9 @@ def parse(text: str, where: str) -> dict[str, Value]:
       text: a file's.
       where: stands for the file in messages.
 
+    Returns:
+      The tables, as Python has them.
+
     Raises:
       UserError: no TOML, or a value that nothing here takes; one line naming the place.
     """
@@ -67,6 +76,13 @@ def parse(text: str, where: str) -> dict[str, Value]:
 
 def parse_value(text: str, where: str) -> Value:
     """The value that stands behind a key, in one line.
+
+    Args:
+      text: the value as TOML writes it.
+      where: stands for the place in messages.
+
+    Returns:
+      The value.
 
     Raises:
       UserError: it is none; naming `where`.
@@ -85,7 +101,14 @@ def parse_value(text: str, where: str) -> Value:
 
 
 def dump(value: Value) -> str:
-    """A value as TOML writes it, in one line."""
+    """A value as TOML writes it, in one line.
+
+    Args:
+      value: what `parse_value` gives.
+
+    Returns:
+      Text that `parse_value` reads back.
+    """
     if isinstance(value, float) and not math.isfinite(value):
         return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
     if isinstance(value, dict):
