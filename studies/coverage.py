@@ -31,12 +31,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # receipts, rivals
 
 from aljax import load_scenario
-from aljax.commands.offline import true_values
 from aljax.env import EnvParams, num_actions
 from aljax.experiment import train_seeds
 from aljax.host.files import write_json
 from aljax.offline.data import Log, collect
 from aljax.offline.estimate import estimate, question_of
+from aljax.offline.policies import true_values
 from aljax.options import EstimateSettings, Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Mixture, Policy, Random, heuristics, masked
 from aljax.scenario import Scenario

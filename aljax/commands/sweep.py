@@ -1,22 +1,21 @@
 """The command ``aljax sweep``."""
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import jax
 from rich.console import Console
 from rich.progress import Progress, TaskID
-from tyro.conf import Positional, arg
 
 from aljax import report
+from aljax.commands.options.sweep import Sweep
 from aljax.errors import UserError, one_line, short
 from aljax.host import compiling, files, process
 from aljax.host.numerics import versions
-from aljax.host.terminal import Overrides, bar, complain, deliver, styled
+from aljax.host.terminal import bar, complain, deliver, styled
 from aljax.plots import pyplot
 from aljax.sweeps import plots
 from aljax.sweeps import report as sweep_report
@@ -29,160 +28,116 @@ from aljax.sweeps.space import MOST_RUNS, Spec
 _QUIET_SECONDS = 30  # between lines of progress where the output is no terminal
 
 
-@dataclasses.dataclass(frozen=True)
-class Sweep:
-    """Train many configurations at once: hyperparameters, cost weights, any number of a scenario, network sizes.
-
-    The file says which axes vary, over what, how points are chosen (grid, random, sobol, tpe, cma-es, nsga-ii) and how
-    many seeds each gets. First comes the plan: runs, compilations, memory, time. Finished chunks are kept: the same
-    command goes on where it was stopped, and shows the results of a sweep that is complete.
-
-    Try:
-      aljax sweep learning_rate.toml --plan
-      aljax sweep learning_rate.toml --seeds 10 --out runs/learning-rate
-      srun aljax sweep big.toml --distributed                         one sweep over all hosts of a job
-      aljax train --from runs/learning-rate --row 17                  train one of its rows again, with its policy
-    """
-
-    file: Annotated[Positional[Path], arg(metavar="FILE.toml")]
-    """What to sweep; docs/sweeps.md describes the file."""
-    plan: bool = False
-    """Stop after the plan."""
-    scenario: str | None = None
-    """In place of the file's scenario."""
-    overrides: Overrides = ()
-    """Fix another value for all runs, e.g. batch=60 or actions.failure.search=0.3; repeat for more."""
-    episodes: int | None = None
-    """Training episodes a run, in place of the file's."""
-    seeds: int | None = None
-    """Seeds a configuration, in place of the file's."""
-    out: Path | None = None
-    """The folder for finished chunks and results; default: runs/sweep-FILE."""
-    json: Path | None = None
-    """Write plan, best configurations and importances to this file."""
-    plots: bool = True
-    """Draw the plots."""
-    lanes: int | None = None
-    """Runs side by side on each device; default: what suits the device and fits in memory."""
-    devices: int | None = None
-    """How many devices to use; default: all. On a CPU, each core is a device."""
-    memory: float | None = None
-    """Memory that may be taken on each device, GiB; default: 80 % of what is there."""
-    study: str | None = None
-    """For tpe, cma-es and nsga-ii: the database of the study, shared by all workers; default: SQLite in the folder."""
-    distributed: bool = False
-    """Join the hosts of a Slurm, Open MPI or Kubernetes job, found by JAX."""
-    coordinator: str | None = None
-    """Join hosts by hand: address of the first, HOST:PORT. Needs --processes and --process."""
-    processes: int | None = None
-    """How many processes there are in all."""
-    process: int | None = None
-    """Which of them this is, from 0."""
-
-    def run(self, console: Console) -> None:
-        """Plans, trains, writes, prints."""
-        begun = time.perf_counter()
-        self._check()
-        changes = self._changes()
-        if self.json is not None:
-            files.check_writable(self.json)
-        self._join()
-        spec = read_spec(self.file, changes)
-        if jax.process_index() > 0:
-            console.quiet = True
-        draws = self.plots and not self.plan and self._can_draw(console)
-        out = self.out or Path("runs") / f"sweep-{self.file.stem}"
-        limit = None if self.memory is None else self.memory * 2**30
-        chosen: dict[str, Any] = {"lanes": self.lanes, "devices": self.devices, "memory_limit": limit}
-        with _watched(console) as watch:
-            if self.plan:
-                plan = plan_only(spec, out, watch=watch, **chosen)
-                deliver([lambda: self._write(spec, plan, None, begun)], lambda: watch.planned(plan, 0))
-                return
-            found = sweep(spec, out, watch=watch, study=self.study, **chosen)
-        if jax.process_index() > 0:
+def run(options: Sweep, console: Console) -> None:
+    """Plans, trains, writes, prints."""
+    begun = time.perf_counter()
+    _check(options)
+    changes = _changes(options)
+    if options.json is not None:
+        files.check_writable(options.json)
+    _join(options)
+    spec = read_spec(options.file, changes)
+    if jax.process_index() > 0:
+        console.quiet = True
+    draws = options.plots and not options.plan and _can_draw(console)
+    out = options.out or Path("runs") / f"sweep-{options.file.stem}"
+    limit = None if options.memory is None else options.memory * 2**30
+    chosen: dict[str, Any] = {"lanes": options.lanes, "devices": options.devices, "memory_limit": limit}
+    with _watched(console) as watch:
+        if options.plan:
+            plan = plan_only(spec, out, watch=watch, **chosen)
+            deliver([lambda: _write(options, spec, plan, None, begun)], lambda: watch.planned(plan, 0))
             return
+        found = sweep(spec, out, watch=watch, study=options.study, **chosen)
+    if jax.process_index() > 0:
+        return
 
-        def summarise() -> None:
-            with files.whole_file(out / "summary.md") as file:
-                tables = sweep_report.summary_tables(found, plain=True)
-                file.write_text(report.markdown(tables), encoding="utf-8")
+    def summarise() -> None:
+        with files.whole_file(out / "summary.md") as file:
+            tables = sweep_report.summary_tables(found, plain=True)
+            file.write_text(report.markdown(tables), encoding="utf-8")
 
-        def show() -> None:
-            report.show(console, sweep_report.summary_tables(found))
-            console.print(f"{sweep_report.summary_line(found)} Written to", styled(out, "bold"), soft_wrap=True)
+    def show() -> None:
+        report.show(console, sweep_report.summary_tables(found))
+        console.print(f"{sweep_report.summary_line(found)} Written to", styled(out, "bold"), soft_wrap=True)
 
-        saves = (summarise, lambda: self._write(spec, watch.plan, found, begun))
-        deliver(saves, show, (lambda: plots.draw(out, found)) if draws else None)
+    saves = (summarise, lambda: _write(options, spec, watch.plan, found, begun))
+    deliver(saves, show, (lambda: plots.draw(out, found)) if draws else None)
 
-    def _check(self) -> None:
-        """Refuses options that do not go together."""
-        by_hand = (self.coordinator, self.processes, self.process)
-        if any(x is not None for x in by_hand) and any(x is None for x in by_hand):
-            raise UserError("--coordinator, --processes and --process go together")
-        if self.distributed and self.coordinator is not None:
-            raise UserError("--distributed finds the hosts itself: leave out --coordinator, or --distributed")
-        for name in ("lanes", "devices", "memory", "processes"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UserError(f"--{name}: expected a number above 0, got {short(value)}")
-        for name, most in (("lanes", MOST_RUNS), ("processes", 2**31 - 1)):
-            value = getattr(self, name)
-            if value is not None and value > most:
-                raise UserError(f"--{name}: expected at most {most:,}, got {short(value)}")
-        if self.process is not None and self.processes is not None and not 0 <= self.process < self.processes:
-            raise UserError(f"--process: expected a number from 0 to {self.processes - 1}, got {short(self.process)}")
 
-    def _changes(self) -> dict[str, Any]:
-        """What the options put in place of the file's values."""
-        fixed = dict(parsed_setting(override) for override in self.overrides)
-        if self.episodes is not None:
-            fixed["episodes"] = self.episodes
-        named = {"scenario": self.scenario, "seeds": self.seeds, "set": fixed}
-        return {key: value for key, value in named.items() if value is not None}
+def _check(options: Sweep) -> None:
+    """Refuses options that do not go together."""
+    by_hand = (options.coordinator, options.processes, options.process)
+    if any(x is not None for x in by_hand) and any(x is None for x in by_hand):
+        raise UserError("--coordinator, --processes and --process go together")
+    if options.distributed and options.coordinator is not None:
+        raise UserError("--distributed finds the hosts itself: leave out --coordinator, or --distributed")
+    for name in ("lanes", "devices", "memory", "processes"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise UserError(f"--{name}: expected a number above 0, got {short(value)}")
+    for name, most in (("lanes", MOST_RUNS), ("processes", 2**31 - 1)):
+        value = getattr(options, name)
+        if value is not None and value > most:
+            raise UserError(f"--{name}: expected at most {most:,}, got {short(value)}")
+    if options.process is not None and options.processes is not None and not 0 <= options.process < options.processes:
+        raise UserError(f"--process: expected a number from 0 to {options.processes - 1}, got {short(options.process)}")
 
-    def _join(self) -> None:
-        """Makes every core a device, and joins the other hosts: both before JAX looks for devices."""
-        compiling.use_cores(self.devices)
-        try:
-            if self.coordinator is not None:
-                jax.distributed.initialize(self.coordinator, self.processes, self.process)
-            elif self.distributed:
-                jax.distributed.initialize()
-        except (RuntimeError, ValueError) as error:
-            hint = " (no job of Slurm, Open MPI or Kubernetes found?)" if self.distributed else ""
-            raise UserError(f"the hosts cannot be joined: {one_line(error)}{hint}") from None
-        process.check_jax()
-        if self.devices is not None and self.devices > jax.device_count():
-            raise UserError(f"--devices: there are {jax.device_count()}, asked for {short(self.devices)}")
 
-    def _can_draw(self, console: Console) -> bool:
-        """Says before the work that there will be no pictures."""
-        try:
-            pyplot()
-        except UserError as error:
-            console.print(f"No pictures: {error}", soft_wrap=True)
-            return False
-        return True
+def _changes(options: Sweep) -> dict[str, Any]:
+    """What the options put in place of the file's values."""
+    fixed = dict(parsed_setting(override) for override in options.overrides)
+    if options.episodes is not None:
+        fixed["episodes"] = options.episodes
+    named = {"scenario": options.scenario, "seeds": options.seeds, "set": fixed}
+    return {key: value for key, value in named.items() if value is not None}
 
-    def _write(self, spec: Spec, plan: SweepPlan | None, found: Results | None, begun: float) -> None:
-        """The figures as JSON."""
-        if self.json is None or jax.process_index() > 0:
-            return
-        files.write_json(
-            self.json,
-            {
-                "scenario": spec.scenario,
-                "seeds": spec.protocol.seeds,
-                "evaluation_episodes": spec.protocol.evaluation_episodes,
-                "method": spec.method,
-                "plan": None if plan is None else plan.to_json(),
-                "results": None if found is None else found.to_json(),
-                "seconds": {"in_all": round(time.perf_counter() - begun, 3)},
-                "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
-                "versions": versions(),
-            },
-        )
+
+def _join(options: Sweep) -> None:
+    """Makes every core a device, and joins the other hosts: both before JAX looks for devices."""
+    compiling.use_cache()
+    compiling.use_cores(options.devices)
+    try:
+        if options.coordinator is not None:
+            jax.distributed.initialize(options.coordinator, options.processes, options.process)
+        elif options.distributed:
+            jax.distributed.initialize()
+    except (RuntimeError, ValueError) as error:
+        hint = " (no job of Slurm, Open MPI or Kubernetes found?)" if options.distributed else ""
+        raise UserError(f"the hosts cannot be joined: {one_line(error)}{hint}") from None
+    process.check_jax()
+    if options.devices is not None and options.devices > jax.device_count():
+        raise UserError(f"--devices: there are {jax.device_count()}, asked for {short(options.devices)}")
+
+
+def _can_draw(console: Console) -> bool:
+    """Says before the work that there will be no pictures."""
+    try:
+        pyplot()
+    except UserError as error:
+        console.print(f"No pictures: {error}", soft_wrap=True)
+        return False
+    return True
+
+
+def _write(options: Sweep, spec: Spec, plan: SweepPlan | None, found: Results | None, begun: float) -> None:
+    """The figures as JSON."""
+    if options.json is None or jax.process_index() > 0:
+        return
+    files.write_json(
+        options.json,
+        {
+            "scenario": spec.scenario,
+            "seeds": spec.protocol.seeds,
+            "evaluation_episodes": spec.protocol.evaluation_episodes,
+            "method": spec.method,
+            "plan": None if plan is None else plan.to_json(),
+            "results": None if found is None else found.to_json(),
+            "seconds": {"in_all": round(time.perf_counter() - begun, 3)},
+            "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
+            "versions": versions(),
+        },
+    )
 
 
 class _Watch(Watch):

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Annotated, Any
+from typing import IO, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -22,12 +22,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )  # fmt: skip
 from rich.text import Text
-from tyro.conf import UseAppendAction, arg
 
 from aljax.errors import UserError, one_line
-
-Overrides = Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="KEY=VALUE")]
-"""An option that changes a number of a scenario, and may be repeated."""
 
 _WIDTH = 160  # where the output is no terminal
 _MOST = 2_000  # characters of a complaint

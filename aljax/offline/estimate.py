@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from aljax import limits
 from aljax.env import EnvParams
 from aljax.errors import UserError
 from aljax.offline import estimators, model
@@ -360,3 +361,17 @@ def _terms(
         found[f"{before}self_normalised"] = estimators.self_normalised(w, outcome)
         found[f"{before}weighted_doubly_robust"] = estimators.weighted_doubly_robust(w, outcome, q, v)
     return found, estimators.per_decision(np.ones_like(outcome), outcome)
+
+
+def check_settings(settings: EstimateSettings) -> None:
+    """Refuses settings out of range.
+
+    Raises:
+      UserError: one line naming the option.
+    """
+    for name in ("resamples", "folds", "seed"):
+        limits.check_whole(name, getattr(settings, name))
+    if not settings.floor >= 0:
+        raise UserError(f"floor: expected a number not below 0, got {settings.floor}")
+    if settings.penalty is not None and not 0 <= settings.penalty < np.inf:
+        raise UserError(f"penalty: expected a finite number not below 0, got {settings.penalty}")

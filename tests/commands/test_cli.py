@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from aljax import UserError, runs
+from aljax.commands import bench, evaluate, training
 from aljax.commands import main as cli
-from aljax.commands.main import Baseline, Bench, Collect, Evaluate, Ope, Optimum, Scenarios, Sweep, Train, main
+from aljax.commands.main import COMMANDS, main
 from aljax.experiment import Trained
 from aljax.host import terminal
 from aljax.host.numerics import numerics
@@ -79,7 +80,7 @@ def test_train_then_evaluate_in_processes_of_their_own(tmp_path, monkeypatch, ca
 
     note = "Not the run's own figures to the last bit: it was begun with platform cpu, this is abacus."
     assert "own figures" not in again.stdout + shifted.stdout
-    monkeypatch.setattr(cli, "numerics", lambda: numerics() | {"platform": "abacus"})
+    monkeypatch.setattr(evaluate, "numerics", lambda: numerics() | {"platform": "abacus"})
     assert main(["evaluate", str(run)]) == 0 and note in capsys.readouterr().out
     assert "cannot be written: File name too long" in refused(capsys, "evaluate", str(run), "--out", "9" * 300)
 
@@ -209,14 +210,13 @@ def test_options_that_are_given_are_known_whatever_their_value():
     assert cli._parse(["train", "--out=--seeds"]).given == {"out"}
 
 
-COMMANDS = (Scenarios, Baseline, Train, Evaluate, Optimum, Sweep, Collect, Ope, Bench)
 CALL = re.compile(r"^(?:\S+=\S+ |srun |mpirun -n \d+ )*(aljax (?:(?!  |&| #).)+)")  # up to two blanks or a remark
 SCHEME = re.compile(r"\b[A-Z]+\b|…|\.\.\.|\||--help|--from$")  # told of, not to be typed
 
 
 def examples():
     """Every line that shows how to call the program: in the commands' help, the README and the pages."""
-    for command in COMMANDS:
+    for command in COMMANDS.values():
         for line in inspect.cleandoc(command.__doc__).partition("Try:")[2].splitlines():
             if found := CALL.match(line.strip()):
                 yield command.__name__, found[1]
@@ -238,7 +238,8 @@ def test_every_example_is_one_that_the_parser_takes(where, line):
 
 def test_there_are_examples_of_every_command_and_of_the_pages():
     found = {where for where, _ in examples()}
-    assert found >= {command.__name__ for command in COMMANDS} | {"README.md", "offline.md", "optimal.md", "sweeps.md"}
+    commands = {options.__name__ for options in COMMANDS.values()}
+    assert found >= commands | {"README.md", "offline.md", "optimal.md", "sweeps.md"}
     assert len(set(examples())) > 40
 
 
@@ -401,11 +402,11 @@ def test_killed_at_any_moment_train_leaves_no_folder_that_reads_as_whole(scenari
 def test_episodes_that_are_no_whole_batches_are_said(monkeypatch):
     done = Trained(policy=None, curve=None, seconds={})  # pyright: ignore
     monkeypatch.setattr(Trained, "diverged", [])
-    monkeypatch.setattr(cli, "train_seeds", lambda *_: done)
+    monkeypatch.setattr(training, "train_seeds", lambda *_: done)
     for episodes, said in ((100, "Trains on 90 episodes a seed, not 100: whole batches of 30.\n"), (90, "")):
         stream = io.StringIO()
         config = TrainConfig(episodes=episodes)
-        assert cli._train(terminal.console(stream), None, config, Hyperparameters(), Protocol()) is done  # pyright: ignore
+        assert training.train(terminal.console(stream), None, config, Hyperparameters(), Protocol()) is done  # pyright: ignore
         assert stream.getvalue() == said
 
 
@@ -413,10 +414,10 @@ def test_training_that_failed_blames_the_learning_rate_only_where_costs_are_fini
     policy = Learned({"w": np.array([[1.0], [np.nan]])}, network=None)  # pyright: ignore
     curve = Curve(*(np.ones((2, 4)) for _ in Curve._fields))
     with pytest.raises(UserError, match=r"diverged .* on seeds 1: try a smaller --learning-rate$"):
-        cli._check_finite(Trained(policy, curve, {}))
+        training.check_finite(Trained(policy, curve, {}))
     cost = np.array([[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, np.inf, np.nan]])
     with pytest.raises(UserError, match=r"on seeds 1: costs of episodes are not finite from update 2 on, so the "):
-        cli._check_finite(Trained(policy, curve._replace(cost=cost), {}))
+        training.check_finite(Trained(policy, curve._replace(cost=cost), {}))
 
 
 def test_bench_hands_its_options_to_the_suite_and_returns_its_status(capfd):
@@ -427,7 +428,7 @@ def test_bench_hands_its_options_to_the_suite_and_returns_its_status(capfd):
 
 
 def test_bench_says_that_it_needs_the_source_tree(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(cli, "__file__", str(tmp_path / "site-packages" / "aljax" / "cli.py"))
+    monkeypatch.setattr(bench, "__file__", str(tmp_path / "site-packages" / "aljax" / "commands" / "bench.py"))
     assert main(["bench"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "in the source tree" in line

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from aljax import runs
-from aljax.commands import offline as command
+from aljax.commands import collect as command
 from aljax.commands.main import main
 from aljax.offline.files import read_log, read_logs
 from aljax.offline.regimes import REFINEMENT

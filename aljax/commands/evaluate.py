@@ -1,0 +1,63 @@
+"""The command ``aljax evaluate``."""
+
+import contextlib
+import dataclasses
+import os
+
+from rich.console import Console
+
+from aljax import runs
+from aljax.commands import shared
+from aljax.commands.options.evaluate import Evaluate
+from aljax.errors import UserError, plain_path
+from aljax.exact.bracket import find_optimal
+from aljax.experiment import compare
+from aljax.host import files
+from aljax.host.numerics import difference, numerics
+from aljax.host.terminal import deliver
+from aljax.scenario import load_scenario
+
+
+def run(options: Evaluate, console: Console) -> None:
+    """Loads, evaluates, prints, writes what was asked for."""
+    shared.start_jax()
+    if options.json is not None:
+        files.check_writable(options.json)
+    run = runs.load(options.folder)
+    # Path.exists raises where no file could have this name.
+    if options.out is not None and os.path.exists(options.out) and options.out.samefile(options.folder):  # noqa: PTH110
+        raise UserError(f"--out: {plain_path(options.out)} is the run itself, whose policy would be lost")
+    scenario = run.scenario
+    if options.scenario is not None:
+        scenario = load_scenario(options.scenario, options.overrides)
+    elif options.overrides:
+        scenario = run.changed(options.overrides)
+    scenario = run.as_seen(options.folder, scenario)
+    changes = {"seed": options.seed, "evaluation_episodes": options.evaluation_episodes}
+    protocol = dataclasses.replace(run.protocol, **{k: v for k, v in changes.items() if v is not None})
+    with contextlib.ExitStack() as reserved:
+        place = None
+        if options.out is not None:
+            place = reserved.enter_context(runs.new_folder(options.out, overwrite=options.overwrite))
+            shared.tell(console, place)
+        optimal, reason = find_optimal(scenario, protocol)
+        compared = compare(scenario, protocol, run.policy, optimal)
+        figures = runs.metrics(scenario, run.metrics["episodes"], protocol, compared, compared.seconds)
+
+        def save() -> None:
+            if place is not None:
+                with reserved:
+                    shared.write_results(place.folder, scenario, compared, figures)
+
+        def show() -> None:
+            shared.show(console, scenario, compared, reason)
+            differs = difference(run.numerics, numerics()) if run.numerics else ""
+            if differs and options.scenario is None and not options.overrides and protocol == run.protocol:
+                console.print(f"Not the run's own figures to the last bit: it was {differs}.", soft_wrap=True)
+            if place is not None:
+                console.print(*shared.written(place), soft_wrap=True)
+
+        def draw() -> list[str]:
+            return [] if place is None else shared.draw(place, scenario, compared, run.policy)
+
+        deliver((save, *shared.json(options.json, figures)), show, draw if options.plots else None)
