@@ -25,7 +25,7 @@ calibrate: $(VENV)/.installed
 	$(BIN)/python calibration/paper.py
 
 bench: $(VENV)/.benched
-	$(BIN)/python benchmarks/bench.py --json benchmarks/results/bench.json --page docs/benchmarks.md \
+	$(BIN)/python benchmarks/bench.py --json benchmarks/results/bench.json --page docs/reference/benchmarks.md \
 	  --figures docs/figures $(ARGS)
 
 clean:

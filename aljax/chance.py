@@ -2,7 +2,7 @@
 
 The generator is Threefry-2x32-20 (Salmon et al., 2011, "Parallel random numbers: as easy as 1, 2, 3"), which
 `jax.random` uses too. It stands here written out because JAX's own form is a loop on CPUs, and takes one number from
-each block instead of two; drawn that way, stepping takes twice as long (docs/performance.md).
+each block instead of two; drawn that way, stepping takes twice as long (docs/explanation/performance.md).
 """
 
 import math

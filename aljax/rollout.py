@@ -90,7 +90,7 @@ def play(chance: Chance, policy: Policy, params: EnvParams) -> Trajectory:
 def in_blocks(play: Callable[[jax.Array], Any], key: jax.Array, blocks: int) -> Any:
     """Plays a large batch a block after the other, so that what a block works on stays in the caches.
 
-    Out of them a training episode takes twice as long on a CPU (docs/performance.md).
+    Out of them a training episode takes twice as long on a CPU (docs/explanation/performance.md).
 
     Args:
       play: of a PRNG key, to a tree of arrays: one block's episodes.

@@ -1,7 +1,8 @@
 """Scenarios: TOML files that name an environment's actions, give its numbers, and say where each comes from.
 
 The keys of a file are the fields of `EnvParams`; each action is a table of its own, ``[actions.NAME]``. A vector
-may be one number (for every coordinate), a list, or a table by coordinate name. See ``docs/scenarios.md``.
+may be one number (for every coordinate), a list, or a table by coordinate name. See
+``docs/reference/scenario_files.md``.
 """
 
 import dataclasses

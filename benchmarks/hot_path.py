@@ -1,7 +1,7 @@
 """What each choice on the hot path is worth: the library as it is beside itself with one choice undone, in one process.
 
 Stepping is `suite.stepping.play`, training `train.advance`. Rows take turns, so that a machine that slows down slows
-down all of them. See ``docs/performance.md``.
+down all of them. See ``docs/explanation/performance.md``.
 """
 
 import argparse

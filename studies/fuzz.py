@@ -1,7 +1,7 @@
 """A long fuzz: good files spoiled, and whatever the library makes of them.
 
 Every input must be read, and then be what the file says, or be refused in one line: no other exception, no hang, no
-memory without bound, no nonsense accepted. ``tests/test_fuzz.py`` runs the same for seconds.
+memory without bound, no nonsense accepted. ``tests/studies/test_fuzz.py`` runs the same for seconds.
 
     python studies/fuzz.py --inputs 100000 --json studies/results/fuzz.json
     python studies/fuzz.py --kinds logs "run folders" --findings /tmp/findings

@@ -1,4 +1,4 @@
-"""What can be learned from logs: cost and gap to the optimum of every algorithm against the number of logged episodes.
+r"""What can be learned from logs: cost and gap to the optimum of every algorithm against the number of logged episodes.
 
 Three loggers on each scenario: the latency baseline, a mixed one (half cost-aware, half any row), and a half-trained
 policy (online training stopped after 20 of its 400 updates, drawing its actions). Every seed has a log of its own, of
@@ -7,7 +7,8 @@ are evaluated on the same starts and luck, beside the exact optimum or, where th
 
 Then online refinement of what came out, against training from scratch, at several budgets of played episodes.
 
-    python studies/regimes.py --json studies/results/regimes.json --page docs/regimes.md --figures docs/figures
+    python studies/regimes.py --json studies/results/regimes.json \
+      --page docs/reference/regimes.md --figures docs/figures
 
 An hour on 2 cores. Finished cells are kept in the JSON file; the same command goes on from there.
 """

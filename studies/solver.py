@@ -2,7 +2,7 @@
 
 Both give value, components and success of the optimum for each start. NumPy works in float64 on one start at a time,
 vectorised over the states of a layer, which it enumerates by itself; building that table is timed apart, as
-compilation is for aljax. See ``benchmarks/README.md``.
+compilation is for aljax. See ``studies/README.md``.
 """
 
 import argparse

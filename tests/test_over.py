@@ -159,7 +159,7 @@ def test_a_budget_that_all_steps_together_only_meet_need_not_be_counted(cases):
 
 @pytest.mark.parametrize("steps", [20, 100, 160])
 def test_sums_of_up_to_160_equal_numbers_stay_inside_the_slack(steps):
-    """As docs/scenarios.md says; for more, rounding may add up to more than the slack."""
+    """As docs/reference/scenario_files.md says; for more, rounding may add up to more than the slack."""
     c = np.arange(1, 1000, dtype=np.float64) / 100
     total = np.zeros(len(c), np.float32)
     for _ in range(steps):

@@ -4,7 +4,7 @@ A step has ``episode``, ``task``, ``logger``, ``t``, ``kind``, ``name`` (the act
 ``latency_s``, ``cost_usd`` and the ``probability`` with which the logger chose it. A log to learn from also has what
 the policy is to see, ``observation``, and the plan's ``divergence``; its ``end`` has ``success`` and ``violation``,
 and says by ``scenario`` and ``digest`` which scenario all of that belongs to, the first one in full (``environment``).
-Where several loggers' probabilities are known, ``probabilities`` has them by name. See docs/offline.md.
+Where several loggers' probabilities are known, ``probabilities`` has them by name. See docs/reference/log_files.md.
 """
 
 import dataclasses

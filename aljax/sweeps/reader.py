@@ -32,7 +32,7 @@ def read_spec(path: str | Path, changes: Mapping[str, Any] | None = None) -> Spe
     """Reads a sweep file.
 
     Args:
-      path: a TOML file; see docs/sweeps.md.
+      path: a TOML file; see docs/reference/sweep_files.md.
       changes: top-level keys, or ``set``, to put in place of the file's.
 
     Raises:

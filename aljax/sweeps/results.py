@@ -28,7 +28,7 @@ class Results:
 
     spec: Spec
     table: Mapping[str, np.ndarray]
-    """Columns of equal length, a row a run; see docs/sweeps.md. NaN: not known, or the run diverged."""
+    """Columns of equal length, a row a run; see docs/reference/sweep_files.md. NaN: not known, or the run diverged."""
     curves: Mapping[str, np.ndarray]
     """Learning curves, ``[R, P, ...]``; ``episodes``: how many had been played. NaN where a run has fewer points."""
 

@@ -51,7 +51,7 @@ def show(receipt: dict[str, Any], console: Any) -> None:
 
 def write(receipt: dict[str, Any], file: Path, figures: Path | None = None) -> None:
     """Writes the page; plots that stand in the folder `figures` are shown in it."""
-    command = "python benchmarks/bench.py --json benchmarks/results/bench.json --page docs/benchmarks.md"
+    command = "python benchmarks/bench.py --json benchmarks/results/bench.json --page docs/reference/benchmarks.md"
     lines = ["# Benchmarks", "", f"Written by `{command} --figures docs/figures` from its receipt.", ""]
     for line in head(receipt):
         lines += [line, ""]

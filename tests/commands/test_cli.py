@@ -220,7 +220,7 @@ def examples():
         for line in inspect.cleandoc(command.__doc__).partition("Try:")[2].splitlines():
             if found := CALL.match(line.strip()):
                 yield command.__name__, found[1]
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         text, fenced = page.read_text(encoding="utf-8").replace("\\\n", " "), False
         for line in text.splitlines():
             fenced ^= line.startswith("```")
@@ -239,7 +239,7 @@ def test_every_example_is_one_that_the_parser_takes(where, line):
 def test_there_are_examples_of_every_command_and_of_the_pages():
     found = {where for where, _ in examples()}
     commands = {options.__name__ for options in COMMANDS.values()}
-    assert found >= commands | {"README.md", "offline.md", "optimal.md", "sweeps.md"}
+    assert found >= commands | {"README.md", "learn_from_logs.md", "optimal.md", "sweep.md"}
     assert len(set(examples())) > 40
 
 

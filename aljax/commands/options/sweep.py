@@ -25,7 +25,7 @@ class Sweep:
     """
 
     file: Annotated[Positional[Path], arg(metavar="FILE.toml")]
-    """What to sweep; docs/sweeps.md describes the file."""
+    """What to sweep; docs/reference/sweep_files.md describes the file."""
     plan: bool = False
     """Stop after the plan."""
     scenario: str | None = None
