@@ -27,8 +27,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from aljax.errors import UserError, short
-from aljax.offline.files import read_episodes
+from aljax.errors import UserError
+from aljax.logs.fields import known
+from aljax.logs.readers import read_episodes
 
 SHIPPED = Path(__file__).resolve().parents[1] / "aljax" / "scenarios" / "service_desk.toml"
 FILES = ("agentdojo", "tau2", "taubench")
@@ -83,12 +84,8 @@ def read_runs(path: Path) -> list[Run]:
     """The runs in one log file, the row of kind `end` last in each; what is null is left out. Raises `UserError`."""
     runs: list[Run] = []
     for episode in read_episodes(path):
-        rows = [*episode.steps, episode.end]
-        for number, row in zip(episode.rows, rows, strict=True):
-            if row["kind"] in ("tool", "escalate") and row.get("ok") is None:
-                raise UserError(f"{path}, row {number}: ok: expected true or false: did {short(row['name'])} work?")
-        about = {"task": episode.task}
-        runs.append([about | {key: value for key, value in row.items() if value is not None} for row in rows])
+        episode.require_outcomes("tool", "escalate")
+        runs.append([{"task": episode.task} | known(row) for row in (*episode.steps, episode.end)])
     return runs
 
 

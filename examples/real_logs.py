@@ -30,10 +30,11 @@ from scipy.stats import spearmanr
 from aljax.errors import UserError, one_line
 from aljax.host.files import write_json
 from aljax.host.terminal import console, visible
+from aljax.logs.fields import known
+from aljax.logs.readers import read_episodes
 from aljax.offline import estimators
 from aljax.offline.behaviour import cross_fitted, folds_of
 from aljax.offline.estimate import Answer, Question, estimate
-from aljax.offline.files import read_episodes
 from aljax.options import EstimateSettings
 from aljax.plots import pyplot
 from aljax.statistics import Interval
@@ -97,22 +98,15 @@ def choices(steps: Sequence[Mapping[str, Any]], end: Mapping[str, Any]) -> tuple
     return tuple(found)
 
 
-def known(row: Mapping[str, Any], field: str) -> float:
-    """A number of a row, NaN where it has none."""
-    return np.nan if row.get(field) is None else row[field]
-
-
 def runs_of(path: Path) -> list[Run]:
     """The runs in a file but those without any choice (AgentDojo has one, a failure)."""
     found = []
     for episode in read_episodes(path):
-        steps, end = episode.steps, episode.end
-        for row, step in zip(episode.rows, steps, strict=False):
-            if step["kind"] == "tool" and step.get("ok") is None:
-                raise UserError(f"{path}, row {row}: ok: expected true or false: did the tool work?")
+        episode.require_outcomes("tool")
+        steps, end = [known(step) for step in episode.steps], known(episode.end)
         greets = len(steps) > 1 and steps[1]["kind"] == "clarify"  # a canned greeting, which costs nothing
-        prices = [known(step, "cost_usd") for step in steps[greets:] if step["kind"] == "llm"]
-        seconds = known(end, "duration_s")
+        prices = [step.get("cost_usd", np.nan) for step in steps[greets:] if step["kind"] == "llm"]
+        seconds = end.get("duration_s", np.nan)
         dollars = sum(prices) if prices else np.nan
         found.append(Run(episode.task, episode.logger, choices(steps, end), end["success"], seconds, dollars))
     return [run for run in found if run.choices]

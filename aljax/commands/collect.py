@@ -11,9 +11,9 @@ from aljax.errors import UserError, plain_path
 from aljax.host import files
 from aljax.host.terminal import styled
 from aljax.offline.data import Log, collect
-from aljax.offline.files import TakenError, write_log
 from aljax.offline.policies import policies_of
 from aljax.offline.report import log_table
+from aljax.offline.writing import TakenError, write_log
 from aljax.options import Protocol
 from aljax.scenario import Scenario, load_scenario
 from aljax.seeds import COLLECTION, seed_keys

@@ -14,8 +14,8 @@ from aljax.host import files
 from aljax.host.terminal import bar, complain
 from aljax.offline.data import Log
 from aljax.offline.estimate import Answer, check_settings, estimate, question_of
-from aljax.offline.files import read_logs
 from aljax.offline.policies import policies_of, true_values
+from aljax.offline.reading import read_logs
 from aljax.offline.report import answer_table, answer_words, log_table, log_words
 from aljax.options import Protocol
 from aljax.scenario import Scenario, load_scenario

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import itertools
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,13 +25,34 @@ class Lines:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self._hash = hashlib.sha256()
+        self._rows = self._read()
 
     @property
     def sha256(self) -> str:
         """Of the bytes that were read."""
         return self._hash.hexdigest()
 
+    def first(self) -> dict[str, Any] | None:
+        """The row to come, which stays to be iterated; None: there is none.
+
+        Raises:
+          UserError: as iterating does.
+        """
+        found = next(self._rows, None)
+        if found is None:
+            return None
+        self._rows = itertools.chain([found], self._rows)
+        return found[1]
+
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Gives rows with their numbers, from 1; blank ones count and are left out.
+
+        Raises:
+          UserError: one line with file and row: no such file, damaged, no JSON object, longer than `LONGEST`.
+        """
+        return self._rows
+
+    def _read(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yields rows with their numbers, from 1; blank ones count and are left out.
 
         Raises:

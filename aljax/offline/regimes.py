@@ -16,8 +16,8 @@ from aljax import env, limits, runs
 from aljax.errors import UserError
 from aljax.experiment import Trained
 from aljax.offline.data import Log
-from aljax.offline.files import read_logs
 from aljax.offline.learn import LearnState, advance, init, policy_weights
+from aljax.offline.reading import read_logs
 from aljax.options import (
     OFFLINE,
     SUPERVISED,

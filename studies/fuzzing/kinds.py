@@ -18,7 +18,7 @@ from aljax import runs
 from aljax.commands.main import main
 from aljax.errors import UserError
 from aljax.experiment import check as check_options
-from aljax.offline.files import read_logs
+from aljax.offline.reading import read_logs
 from aljax.options import Hyperparameters
 from aljax.scenario import Scenario, load_scenario
 from aljax.sweeps import repeat

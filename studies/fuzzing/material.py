@@ -15,7 +15,7 @@ from aljax import runs
 from aljax.experiment import abstract_policy
 from aljax.host import files
 from aljax.offline.data import Log, collect
-from aljax.offline.files import write_log
+from aljax.offline.writing import write_log
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned, Mixture, heuristics
 from aljax.scenario import parse_scenario, read_scenario, scenario_names

@@ -14,7 +14,7 @@ import pytest
 from aljax import runs
 from aljax.commands import collect as command
 from aljax.commands.main import main
-from aljax.offline.files import read_log, read_logs
+from aljax.offline.reading import read_log, read_logs
 from aljax.offline.regimes import REFINEMENT
 
 from tiny import TINY, tiny_scenario

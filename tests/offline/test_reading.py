@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import gzip
 import json
 import re
 
@@ -15,8 +14,10 @@ from hypothesis import strategies as st
 from aljax import UserError
 from aljax.commands.main import main
 from aljax.host.files import whole_file
+from aljax.logs.readers import read_episodes
 from aljax.offline.data import collect, distributions, joined
-from aljax.offline.files import read_episodes, read_log, read_logs, write_log
+from aljax.offline.reading import read_log, read_logs
+from aljax.offline.writing import write_log
 from aljax.policy import Mixture, heuristics
 
 from tiny import TINY, tiny_scenario
@@ -475,18 +476,6 @@ def test_damaged_files_are_refused(log, tmp_path):
             read_log(path, SCENARIO)
     with pytest.raises(UserError, match=r"missing\.jsonl: cannot be read: No such file"):
         read_log(tmp_path / "missing.jsonl", SCENARIO)
-
-
-def test_logs_of_real_agents_may_repeat_names_lie_between_each_other_and_be_empty(tmp_path):
-    step = {"episode": "a", "logger": "x", "kind": "llm", "name": "reason", "t": 0}
-    other, end = step | {"episode": "b"}, {"episode": "a", "logger": "x", "kind": "end", "success": True}
-    lines = [step, other, end, step, other | {"t": 1}, end | {"episode": "b"}, end, end]
-    path = tmp_path / "log.jsonl.gz"
-    with gzip.open(path, "wt") as file:
-        file.writelines(json.dumps(line) + "\n" for line in lines)
-    found = list(read_episodes(path))
-    assert [(episode.name, len(episode.steps)) for episode in found] == [("a", 1), ("b", 2), ("a", 1), ("a", 0)]
-    assert found[1].rows == [2, 5, 6] and found[0].task == "a"
 
 
 def test_a_log_is_written_whole_or_not_at_all(log, tmp_path, monkeypatch):
