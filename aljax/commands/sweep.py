@@ -17,12 +17,13 @@ from aljax.host import compiling, files, process
 from aljax.host.numerics import versions
 from aljax.host.terminal import bar, complain, deliver, styled
 from aljax.plots import pyplot
-from aljax.sweeps import plots
 from aljax.sweeps import report as sweep_report
+from aljax.sweeps.execute import Watch
 from aljax.sweeps.plan import SweepPlan
+from aljax.sweeps.plots.draw import draw
 from aljax.sweeps.reader import parsed_setting, read_spec
 from aljax.sweeps.results import Results
-from aljax.sweeps.run import Watch, plan_only, sweep
+from aljax.sweeps.run import plan_only, sweep
 from aljax.sweeps.space import MOST_RUNS, Spec
 
 _QUIET_SECONDS = 30  # between lines of progress where the output is no terminal
@@ -62,7 +63,7 @@ def run(options: Sweep, console: Console) -> None:
         console.print(f"{sweep_report.summary_line(found)} Written to", styled(out, "bold"), soft_wrap=True)
 
     saves = (summarise, lambda: _write(options, spec, watch.plan, found, begun))
-    deliver(saves, show, (lambda: plots.draw(out, found)) if draws else None)
+    deliver(saves, show, (lambda: draw(out, found)) if draws else None)
 
 
 def _check(options: Sweep) -> None:

@@ -8,19 +8,16 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
-from aljax import limits
-from aljax.errors import UserError, short
-from aljax.sweeps import programs
-from aljax.sweeps.programs import Program, Shape, Solving, numpy_row
-from aljax.sweeps.space import MOST_RUNS, Spec
+from aljax.errors import UserError
+from aljax.host.memory import available_memory, peak_memory, resident_memory
+from aljax.sweeps.compiler import Compiler
+from aljax.sweeps.programs import Shape
+from aljax.sweeps.space import Spec
 from aljax.sweeps.work import Work
 
 _SAMPLED = 4
 """Shapes that are compiled and timed for the plan; others are estimated from these."""
-SOLVED_AT_ONCE = 4
-"""Environments and seeds whose optimum one call finds on each device, one after the other."""
 _TIMED_UPDATES = 20
 CURVE_POINTS = 100
 _CURVE_NUMBERS = 1e8
@@ -72,77 +69,6 @@ class SweepPlan:
     def to_json(self) -> dict[str, Any]:
         """For files."""
         return dataclasses.asdict(self) | {"runs": self.runs}
-
-
-class Compiler:
-    """Compiles programs when they are first asked for, and counts them."""
-
-    def __init__(self, work: Work, mesh: Mesh, lanes: int):
-        self.work, self.mesh, self.lanes = work, mesh, lanes
-        self.compiled = 0
-        self.keep = False
-        """Programs are wanted again and again: none is dropped."""
-        self.begun = time.perf_counter()
-        self._programs: dict[Shape | Solving, Program] = {}
-
-    def training(self, shape: Shape) -> Program:
-        """The program of a shape."""
-        if shape not in self._programs:
-            first = self.work.rows_of(self.work.shapes.index(shape))[:1]
-            example = numpy_row(self.work.training(first), 0)
-            episodes = self.work.spec.protocol.evaluation_episodes
-            self._programs[shape] = programs.training_program(shape, self.mesh, self.lanes, episodes, example)
-            self.compiled += 1
-        return self._programs[shape]
-
-    def solving(self, solving: Solving) -> Program:
-        """The program of a structure."""
-        if solving not in self._programs:
-            example = numpy_row(self.work.solving(self.work.pairs_of(solving)[:1]), 0)
-            episodes = self.work.spec.protocol.evaluation_episodes
-            self._programs[solving] = programs.solving_program(solving, self.mesh, SOLVED_AT_ONCE, episodes, example)
-            self.compiled += 1
-        return self._programs[solving]
-
-    def drop(self, key: Shape | Solving) -> None:
-        """Gives a program's memory back."""
-        if not self.keep:
-            self._programs.pop(key, None)
-
-
-def fitting(work: Work, mesh: Mesh, lanes: int | None, limit: float | None) -> Compiler:
-    """A compiler with as many lanes as fit in memory, the largest program compiled.
-
-    Args:
-      work: all of it.
-      mesh: devices.
-      lanes: as recorded or asked for; None: as many as are good for the platform.
-      limit: bytes on each device; None: 80 % of an accelerator's, or of this host's available memory.
-
-    Raises:
-      UserError: not even one run fits, or not the lanes that were recorded or asked for.
-    """
-    largest = max(work.shapes, key=lambda shape: shape.memory)
-    if limit is not None and not limit > 0:
-        raise UserError(f"memory: expected a number of bytes above 0, got {limit}")
-    if lanes is not None and not 1 <= lanes <= MOST_RUNS:
-        raise UserError(f"lanes: expected a whole number from 1 to {MOST_RUNS:,}, got {short(lanes)}")
-    limit = limit or _memory_limit(mesh)
-    tried = lanes or programs.default_lanes()
-    each = (largest.config.batch, "episodes"), (largest.steps, "steps"), (largest.seen, "numbers seen")
-    while lanes is None and tried > 1 and tried * math.prod(size for size, _ in each) > limits.MOST_NUMBERS:
-        tried //= 2
-    limits.check_size("lanes", "a program", (tried, "runs side by side"), *each)
-    while True:
-        compiler = Compiler(work, mesh, tried)
-        needed = compiler.training(largest).memory.total
-        if needed <= limit:
-            return compiler
-        said = f"{tried} runs side by side need {needed / 2**20:,.0f} MiB on each device, limit {limit / 2**20:,.0f}"
-        if lanes is not None or tried == 1:
-            raise UserError(f"{work.spec.where}: does not fit in memory: {said}")
-        # Almost all of it grows with the lanes.
-        tried = max(1, min(tried // 2, 2 ** int(np.log2(max(1.0, tried * limit / needed)))))
 
 
 def make_sweep_plan(work: Work, compiler: Compiler, on_step: Callable[[str], object] = lambda _: None) -> SweepPlan:
@@ -217,7 +143,7 @@ def check_host_memory(spec: Spec) -> None:
     Raises:
       UserError: one line with what it would take.
     """
-    available = _linux("/proc/meminfo", "MemAvailable")
+    available = available_memory()
     varied = [axis for axis in spec.axes if axis.of_scenario]
     environments = min(spec.count, math.prod(len(axis.choices) or spec.count for axis in varied))
     curves = 2 * 4 * spec.runs * (10 * min(CURVE_POINTS, int(_CURVE_NUMBERS / (9 * spec.runs)) + 1) + 20)
@@ -260,34 +186,9 @@ def _seconds_a_call(work: Work, compiler: Compiler, shape: Shape) -> float:
     return timed[0] + max(0.0, timed[1] - timed[0]) * shape.config.updates / few
 
 
-def _memory_limit(mesh: Mesh) -> float:
-    """Bytes on each device that a program may take."""
-    device = next(d for d in mesh.devices.flat if d.process_index == jax.process_index())
-    stats = device.memory_stats() if device.platform != "cpu" else None
-    if stats and stats.get("bytes_limit"):
-        return 0.8 * stats["bytes_limit"]
-    local = len([d for d in mesh.devices.flat if d.process_index == jax.process_index()])
-    return 0.8 * (_linux("/proc/meminfo", "MemAvailable") or 2**33) / local
-
-
 def _process_peak(computing: int, results: int) -> int:
     """Resident memory at its highest, from what the process holds now and held at most; 0: not known."""
-    now, before = _linux("/proc/self/status", "VmRSS"), _linux("/proc/self/status", "VmHWM")
+    now, before = resident_memory(), peak_memory()
     if jax.default_backend() != "cpu":
         computing = 0
     return max(before, now + computing + results) if now else 0
-
-
-def peak_memory() -> int:
-    """The most resident memory that this process has held so far, bytes; 0: not known."""
-    return _linux("/proc/self/status", "VmHWM")
-
-
-def _linux(path: str, key: str) -> int:
-    """A size in bytes from one of Linux's files; 0 elsewhere."""
-    try:
-        with open(path) as file:  # noqa: PTH123
-            line = next(line for line in file if line.startswith(key))
-        return int(line.split()[1]) * 1024
-    except (OSError, StopIteration, ValueError, IndexError):
-        return 0

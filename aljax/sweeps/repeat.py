@@ -12,13 +12,15 @@ from aljax.errors import UserError, one_line, plain, plain_path
 from aljax.experiment import Trained
 from aljax.options import Protocol
 from aljax.policy import Learned
-from aljax.sweeps import results as results_
+from aljax.sweeps.gathered import played_arrays
+from aljax.sweeps.identity import about, recorded_lanes
 from aljax.sweeps.programs import Shape, make_mesh, numpy_row, training_program
 from aljax.sweeps.reader import restored_spec
 from aljax.sweeps.resolve import Job, Resolver
-from aljax.sweeps.results import FIGURES, column, played_arrays
+from aljax.sweeps.results import FIGURES, Results, column
 from aljax.sweeps.space import Spec, Value
-from aljax.sweeps.store import Store, about, recorded_lanes
+from aljax.sweeps.store import Store
+from aljax.sweeps.tables import read_results
 from aljax.sweeps.work import Work
 from aljax.train import Curve, network_of
 
@@ -65,7 +67,7 @@ def read_row(folder: str | Path, number: int) -> Row:
         Store(folder).verify()
     seeds = spec.protocol.seeds
     if spec.adaptive:
-        points = _points(results_.read(folder, spec)) if Store(folder).complete else []
+        points = _points(read_results(folder, spec)) if Store(folder).complete else []
         if not points:
             raise UserError(f"{plain_path(folder)}: the search is not complete: its rows are not numbered yet")
     else:
@@ -76,7 +78,7 @@ def read_row(folder: str | Path, number: int) -> Row:
     return Row(folder, number, spec, lanes, point, resolver.job(point))
 
 
-def _points(found: results_.Results) -> list[tuple[Value, ...]]:
+def _points(found: Results) -> list[tuple[Value, ...]]:
     """The points of a finished search, from its table."""
     columns = []
     for axis in found.spec.axes:
@@ -114,5 +116,5 @@ def recorded(row: Row) -> dict[str, Any] | None:
     """The row's figures in the sweep's table; None where the sweep is not complete."""
     if not Store(row.folder).complete:
         return None
-    table = results_.read(row.folder, row.spec).table
+    table = read_results(row.folder, row.spec).table
     return {name: float(table[name][row.number]) for name in FIGURES}

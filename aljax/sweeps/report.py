@@ -1,18 +1,16 @@
-"""A sweep in words and tables: what it will cost, what it found, and which configurations nothing beats."""
+"""A sweep in words and tables: what it will cost, and what it found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from rich.table import Table
 
 from aljax.report import new_table
 from aljax.statistics import Interval
+from aljax.sweeps.pareto import fronts, objectives, over_weights
 from aljax.sweeps.plan import SweepPlan
 from aljax.sweeps.results import Results
 
-OBJECTIVES = ("latency", "money", "success")
-"""What the cost weighs against each other: the first two to be small, the last to be large."""
-MAXIMISE = (False, False, True)
 _SHOWN_ROWS = 10
 _SHOWN_AXES = 12  # with a column of their own; of more, those that explain most
 _BAR = 20  # characters of a share of 1
@@ -72,67 +70,6 @@ def summary_line(results: Results) -> str:
         shown = f"row{'s' if len(diverged) > 1 else ''} {rows}" + (f" and {more:,} more" if more > 0 else "")
         parts.append(f"{len(diverged):,} diverged: {shown}")
     return "; ".join(parts)
-
-
-def pareto_front(objectives: np.ndarray, maximise: Sequence[bool]) -> np.ndarray:
-    """Which points no other point dominates: is at least as good in everything, and better in something.
-
-    Args:
-      objectives: of each point. ``[N, K]``
-      maximise: which of them are to be large; the others are to be small. K truths
-
-    Returns:
-      The truth for each point, ``[N]``. Equal points are on the front together; one with a NaN never is.
-    """
-    costs = np.where(np.asarray(maximise, bool), -1.0, 1.0) * np.asarray(objectives, np.float64)
-    front = np.zeros(len(costs), bool)
-    left = np.flatnonzero(~np.isnan(costs).any(1))
-    # In lexicographic order a point can only be dominated by an earlier one, so that the first one left is never.
-    left = left[np.lexsort(costs[left].T[::-1])]
-    while len(left):
-        first, others = costs[left[0]], costs[left]
-        equal = (others == first).all(1)
-        front[left[equal]] = True
-        left = left[(others < first).any(1)]
-    return front
-
-
-def objectives(results: Results, prefix: str = "") -> np.ndarray:
-    """`OBJECTIVES` of each configuration, over its seeds; NaN where a run diverged. ``[configurations, 3]``
-
-    Args:
-      results: of a sweep.
-      prefix: ``optimal_`` for those of the exact optimum.
-
-    Returns:
-      The numbers.
-    """
-    return np.stack([results.by_configuration(prefix + name).mean(1) for name in OBJECTIVES], axis=1)
-
-
-def fronts(results: Results) -> np.ndarray:
-    """Which configurations are on the Pareto front of `OBJECTIVES`; where scenarios vary, on that of their own.
-
-    Returns:
-      The truth for each configuration.
-    """
-    points, names = objectives(results), scenarios(results)
-    front = np.zeros(len(points), bool)
-    for name in np.unique(names):
-        front[names == name] = pareto_front(points[names == name], MAXIMISE)
-    return front
-
-
-def scenarios(results: Results) -> np.ndarray:
-    """The scenario of each configuration."""
-    if any(axis.key == "scenario" for axis in results.spec.axes):
-        return results.values("scenario")
-    return np.full(len(results.by_configuration("row")), results.spec.scenario)
-
-
-def over_weights(results: Results) -> bool:
-    """Some λ varies, so that costs are weighed differently from configuration to configuration."""
-    return any(axis.key.partition(".")[0] == "weights" for axis in results.spec.axes)
 
 
 def by_importance(shares: Mapping[str, float]) -> list[str]:

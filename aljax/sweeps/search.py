@@ -15,15 +15,22 @@ import jax
 import numpy as np
 
 from aljax.errors import UserError, plain_path
-from aljax.sweeps import results as results_
-from aljax.sweeps.plan import Compiler, SweepPlan, check_host_memory, fitting, make_sweep_plan
+from aljax.sweeps.compiler import Compiler, fitting
+from aljax.sweeps.database import sqlite_url
+from aljax.sweeps.execute import Watch, carry_out, receipt
+from aljax.sweeps.gathered import Gathered
+from aljax.sweeps.identity import agreed_lanes, recorded_lanes
+from aljax.sweeps.locks import SharedStore, shared
+from aljax.sweeps.plan import SweepPlan, check_host_memory, make_sweep_plan
 from aljax.sweeps.programs import Shape, make_mesh
 from aljax.sweeps.resolve import Resolver
-from aljax.sweeps.results import Gathered, Results
-from aljax.sweeps.run import Watch, carry_out, receipt
+from aljax.sweeps.results import Results
+from aljax.sweeps.sampler import check_method
 from aljax.sweeps.space import Spec
-from aljax.sweeps.store import SharedStore, Store, agreed_lanes, recorded_lanes, shared
-from aljax.sweeps.study import Claim, Point, Study, check_method, joined_study, sqlite_url
+from aljax.sweeps.store import Store
+from aljax.sweeps.study import Claim, Study, joined_study
+from aljax.sweeps.tables import check_parquet, read_results, write_results
+from aljax.sweeps.trials import Point
 from aljax.sweeps.work import Work
 
 POLL_SECONDS = 1.0
@@ -67,10 +74,10 @@ def search(
     check_host_memory(spec)
     watch, folder = watch or Watch(), None if out is None else Path(out)
     if folder is not None:
-        results_.check_parquet()
+        check_parquet()
         lanes = agreed_lanes(plain_path(folder), recorded_lanes(folder, spec), lanes)
         if Store(folder).complete:
-            found = results_.read(folder, spec)
+            found = read_results(folder, spec)
             Store(folder).tidy()
             return found
     with contextlib.ExitStack() as stack:
@@ -100,7 +107,21 @@ def search(
 def plan_search(
     spec: Spec, lanes: int | None, devices: int | None, memory_limit: float | None, watch: Watch
 ) -> SweepPlan:  # fmt: skip
-    """What `search` would do in a study of its own, without doing it. Arguments as there; nothing is written."""
+    """What `search` would do in a study of its own, without doing it; nothing is written.
+
+    Args:
+      spec: an adaptive sweep.
+      lanes: as for `search`.
+      devices: as for `search`.
+      memory_limit: as for `search`.
+      watch: is told what takes a while.
+
+    Returns:
+      The plan.
+
+    Raises:
+      UserError: as `search`.
+    """
     check_method(spec)
     check_host_memory(spec)
     resolver = Resolver(spec)
@@ -114,6 +135,9 @@ def first_points(spec: Spec, batch: int) -> list[Point]:
       spec: an adaptive sweep.
       batch: how many.
 
+    Returns:
+      The points.
+
     Raises:
       UserError: what the method cannot do, or a package that is missing.
     """
@@ -123,7 +147,7 @@ def first_points(spec: Spec, batch: int) -> list[Point]:
 
 
 def batch_size(spec: Spec, lanes: int, devices: int) -> int:
-    """Configurations that fill a program, at least one."""
+    """Configurations that fill a program: all their seeds in the lanes of all devices; at least one."""
     return max(1, min(spec.count, lanes * devices // spec.protocol.seeds))
 
 
@@ -176,11 +200,11 @@ class _Worker:
             return self.results()
         with self.store.finishing():  # one worker of a folder finishes for all
             if self.store.complete:
-                return results_.read(self.store.folder, self.spec)
+                return read_results(self.store.folder, self.spec)
             trained = time.perf_counter()
             found = self.results()
             seconds = {"train": trained - begun, "optimal": time.perf_counter() - trained}
-            results_.write(found, self.store.folder)
+            write_results(found, self.store.folder)
             given_up = {"given_up": self.joined.all_given_up()}
             self.store.finish(receipt(found, plan, self.compiler, seconds) | given_up)
             return found

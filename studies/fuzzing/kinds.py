@@ -22,10 +22,13 @@ from aljax.offline.reading import read_logs
 from aljax.options import Hyperparameters
 from aljax.scenario import Scenario, load_scenario
 from aljax.sweeps import repeat
-from aljax.sweeps import results as sweep_results
-from aljax.sweeps import run as sweep_run
+from aljax.sweeps.execute import Watch, prepared
+from aljax.sweeps.gathered import Gathered
+from aljax.sweeps.hosts import recall
 from aljax.sweeps.reader import parsed_setting, read_spec, restored_spec
 from aljax.sweeps.resolve import Resolver
+from aljax.sweeps.results import CURVE, FIGURES
+from aljax.sweeps.run import sweep
 from aljax.sweeps.space import MOST_RUNS, Spec
 from aljax.sweeps.store import Store
 
@@ -396,7 +399,7 @@ class _BegunError(Exception):
     """The sweep would begin to compile: its folder was accepted as one to go on with."""
 
 
-class _Stopped(sweep_run.Watch):
+class _Stopped(Watch):
     """Stops a sweep before it compiles anything."""
 
     def step(self, doing: str) -> None:
@@ -412,7 +415,7 @@ class SweepFolders(Folders):
     def __init__(self, home: Path):
         self.bases = (material.read(home / "sweep"), material.read(home / "sweep"), material.read(home / "partial"))
         self.spec = restored_spec(json.loads(self.bases[0]["sweep.json"])["sweep"], "sweep")
-        self.work = sweep_run.prepared(self.spec)
+        self.work = prepared(self.spec)
 
     def read(self, case: Case, place: Path) -> dict[str, Any]:
         """See `Kind.read`."""
@@ -422,10 +425,10 @@ class SweepFolders(Folders):
             with contextlib.suppress(UserError):
                 found["odd"] = repeat.read_row(place, case.options["row"])
         with contextlib.suppress(_BegunError):
-            found["results"] = sweep_run.sweep(self.spec, place, devices=1, watch=_Stopped())
+            found["results"] = sweep(self.spec, place, devices=1, watch=_Stopped())
         if "results" not in found:
-            gathered = sweep_results.Gathered(self.work)
-            sweep_run._recall(gathered, Store(place))
+            gathered = Gathered(self.work)
+            recall(gathered, Store(place))
             found["gathered"] = gathered
         return found
 
@@ -450,11 +453,11 @@ class SweepFolders(Folders):
                 wrong.append(f"column {name} has {len(values)} rows")
         if wrong:
             return wrong
-        for name in sweep_results.FIGURES:
+        for name in FIGURES:
             values = np.asarray(results.table[name])
             if values.dtype.kind != "f" or not np.isfinite(values[~np.asarray(results.table["diverged"], bool)]).all():
                 wrong.append(f"column {name} is {values.dtype}, or not finite")
-        for name in sweep_results.CURVE:
+        for name in CURVE:
             if name not in results.curves or results.curves[name].shape[:1] != (rows,):
                 wrong.append(f"curve {name} is missing or of another shape")
         return wrong

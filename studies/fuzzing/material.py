@@ -19,11 +19,12 @@ from aljax.offline.writing import write_log
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned, Mixture, heuristics
 from aljax.scenario import parse_scenario, read_scenario, scenario_names
-from aljax.sweeps import results as sweep_results
+from aljax.sweeps.execute import prepared
+from aljax.sweeps.gathered import Gathered
+from aljax.sweeps.locks import opened
 from aljax.sweeps.reader import make_spec
-from aljax.sweeps.results import Gathered
-from aljax.sweeps.run import prepared
-from aljax.sweeps.store import opened
+from aljax.sweeps.results import CURVE, FIGURES
+from aljax.sweeps.tables import write_results
 from aljax.train import Curve
 
 SMALL = """\
@@ -198,8 +199,8 @@ def _sweep(folder: Path, scenario: Path, rng: np.random.Generator, *, complete: 
     work = prepared(spec)
     gathered = Gathered(work)
     rows = np.arange(work.rows if complete else work.rows // 2)
-    figures = {name: rng.random(len(rows)) for name in sweep_results.FIGURES} | {"finite": np.ones(len(rows), bool)}
-    for name in sweep_results.CURVE:
+    figures = {name: rng.random(len(rows)) for name in FIGURES} | {"finite": np.ones(len(rows), bool)}
+    for name in CURVE:
         shape = (len(rows), gathered.points, 5) if name == "components" else (len(rows), gathered.points)
         figures[f"curve_{name}"] = rng.random(shape, np.float32)
     with opened(folder, spec) as store:
@@ -208,7 +209,7 @@ def _sweep(folder: Path, scenario: Path, rng: np.random.Generator, *, complete: 
             store.write_chunk("train", rows, figures)
             return
         gathered.put_rows(rows, figures)
-        sweep_results.write(gathered.results(), folder)
+        write_results(gathered.results(), folder)
         store.finish({"plan": {}, "compilations": 1, "seconds": {}, "versions": runs.versions()})
 
 

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from aljax.errors import UserError
+from aljax.sweeps import database
 from aljax.sweeps import search as search_
 from aljax.sweeps import study as study_
+from aljax.sweeps.execute import Watch
 from aljax.sweeps.reader import make_spec
-from aljax.sweeps.run import Watch, plan_only, sweep
+from aljax.sweeps.run import plan_only, sweep
 from aljax.sweeps.search import batch_size, first_points, search
 
 from tiny import TINY
@@ -32,12 +34,12 @@ WORKER = """
 import sys, time
 from pathlib import Path
 import jax
-from aljax.sweeps import reader, search as search_, study as study_
+from aljax.sweeps import database, reader, search as search_
 
 raw, out, url, ready, go, cache = sys.argv[1:]
 jax.config.update("jax_compilation_cache_dir", cache)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-study_.HEARTBEAT_SECONDS, study_.GRACE_SECONDS, search_.POLL_SECONDS = 1, 2, 0.1
+database.HEARTBEAT_SECONDS, database.GRACE_SECONDS, search_.POLL_SECONDS = 1, 2, 0.1
 batches, train = 0, search_.carry_out
 
 def paused(work, *rest):
@@ -70,8 +72,8 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(study_, "HEARTBEAT_SECONDS", 1)
-    monkeypatch.setattr(study_, "GRACE_SECONDS", 2)
+    monkeypatch.setattr(database, "HEARTBEAT_SECONDS", 1)
+    monkeypatch.setattr(database, "GRACE_SECONDS", 2)
     monkeypatch.setattr(search_, "POLL_SECONDS", 0.1)
 
 
@@ -173,7 +175,7 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(make, tmp_path)
     assert watch.heard == list(range(BATCH * SEEDS, 16 * SEEDS + 1, BATCH * SEEDS))
     assert watch.plan is not None and watch.plan.configurations == 16 and watch.plan.episodes == 16 * SEEDS * 60
     same(run(spec, out), whole)
-    assert states(study_.sqlite_url(out / "study.db")) == ["COMPLETE"] * 16
+    assert states(database.sqlite_url(out / "study.db")) == ["COMPLETE"] * 16
 
 
 def test_two_workers_share_the_trials_of_one_study(make, tmp_path, cache):
@@ -331,7 +333,7 @@ def test_a_retry_that_was_queued_twice_is_done_once(make, join):
     other.abandon()
     one.recover()
     (failed,) = [trial for trial in other.study.trials if trial.state.name == "FAIL"]
-    with study_._quiet(optuna):
+    with database.quiet(optuna):
         optuna.storages.RetryHeartbeatStaleTrialCallback()(other.study, failed)
     claims = other.ask(1) + one.ask(1)
     assert [claim.index for claim in claims] == [0]
@@ -342,7 +344,7 @@ def test_a_retry_that_was_queued_twice_is_done_once(make, join):
 def test_a_trial_of_a_worker_that_died_before_its_first_heartbeat_is_done_again(make, join):
     spec = make(configurations=1)
     one, other = join(spec), join(spec)
-    with study_._quiet(optuna):
+    with database.quiet(optuna):
         one.study.ask()
     assert other.ask(1) == []
     for _ in range(100):
@@ -426,7 +428,7 @@ def test_no_changed_figure_of_a_study_is_read(studied, tmp_path):
 
 
 def test_a_damaged_study_is_one_line_or_changes_nothing(studied, tmp_path, monkeypatch):
-    monkeypatch.setattr(study_, "_ATTEMPTS", 1)
+    monkeypatch.setattr(database, "_ATTEMPTS", 1)
     spec, whole, table = studied
     dice, refused = np.random.default_rng(0), 0
     for number in range(16):

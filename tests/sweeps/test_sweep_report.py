@@ -13,8 +13,14 @@ from aljax.commands import sweep as command
 from aljax.commands.main import main
 from aljax.host import terminal
 from aljax.report import markdown, show
-from aljax.sweeps import plots, report
+from aljax.sweeps import pareto, report
 from aljax.sweeps.plan import SweepPlan
+from aljax.sweeps.plots import axes as axes_picture
+from aljax.sweeps.plots import draw as pictures
+from aljax.sweeps.plots import frame, heat_map
+from aljax.sweeps.plots import pareto as pareto_picture
+from aljax.sweeps.plots.curves import _on_one_grid, learning_curves
+from aljax.sweeps.plots.scale import scale_of
 from aljax.sweeps.reader import make_spec
 from aljax.sweeps.results import FIGURES, Results, column
 
@@ -126,21 +132,21 @@ def test_the_front_is_what_nothing_dominates(values, maximise):
     rng = np.random.default_rng(values)
     points = rng.integers(0, values, (150, len(maximise))).astype(float)
     points[::17, 0] = np.nan
-    assert report.pareto_front(points, maximise).tolist() == by_hand(points.tolist(), maximise)
+    assert pareto.pareto_front(points, maximise).tolist() == by_hand(points.tolist(), maximise)
 
 
 def test_the_front_of_nothing_is_empty():
-    assert report.pareto_front(np.zeros((0, 3)), report.MAXIMISE).tolist() == []
-    assert report.pareto_front(np.full((2, 3), np.nan), report.MAXIMISE).tolist() == [False, False]
+    assert pareto.pareto_front(np.zeros((0, 3)), pareto.MAXIMISE).tolist() == []
+    assert pareto.pareto_front(np.full((2, 3), np.nan), pareto.MAXIMISE).tolist() == [False, False]
 
 
 def test_fronts_leave_out_diverged_configurations_and_keep_scenarios_apart():
     found = SWEEPS["diverged"]()
-    assert not report.fronts(found)[[0, 3, 20]].any()
+    assert not pareto.fronts(found)[[0, 3, 20]].any()
     both = SWEEPS["two scenarios"]()
     for members in (slice(0, 2), slice(2, 4)):
-        alone = report.pareto_front(report.objectives(both)[members], report.MAXIMISE)
-        assert report.fronts(both)[members].tolist() == alone.tolist()
+        alone = pareto.pareto_front(pareto.objectives(both)[members], pareto.MAXIMISE)
+        assert pareto.fronts(both)[members].tolist() == alone.tolist()
 
 
 def check_pictures(folder, names):
@@ -154,13 +160,13 @@ def check_pictures(folder, names):
 @pytest.mark.parametrize("name", ("diverged", "texts", "one configuration"))
 def test_pictures_are_drawn(name, tmp_path):
     found = SWEEPS[name]()
-    assert plots.draw(tmp_path, found) == []
-    check_pictures(tmp_path, EVERY if report.over_weights(found) else EVERY[:3])
+    assert pictures.draw(tmp_path, found) == []
+    check_pictures(tmp_path, EVERY if pareto.over_weights(found) else EVERY[:3])
 
 
 def test_many_axes_and_several_scenarios_are_drawn(tmp_path):
-    plots.against_axes(tmp_path / "axes.png", SWEEPS["many axes"]())
-    plots.pareto(tmp_path / "pareto.png", SWEEPS["two scenarios"]())
+    axes_picture.against_axes(tmp_path / "axes.png", SWEEPS["many axes"]())
+    pareto_picture.pareto(tmp_path / "pareto.png", SWEEPS["two scenarios"]())
     check_pictures(tmp_path, ["axes.png", "pareto.png"])
 
 
@@ -171,8 +177,9 @@ def test_of_very_many_axes_and_scenarios_some_are_drawn(tmp_path, monkeypatch):
     table = few.table | {key: np.random.default_rng(i).uniform(0.02, 2, 128) for i, key in enumerate(keys)}
     many = dataclasses.replace(few, spec=dataclasses.replace(few.spec, axes=tuple(axes)), table=table)
     titles = []
-    monkeypatch.setattr(plots, "save", lambda figure, path, plt: titles.append(figure.get_suptitle()) or plt.close())
-    plots.against_axes(tmp_path / "axes.png", many)
+    for picture in (axes_picture, pareto_picture):
+        monkeypatch.setattr(picture, "save", lambda figure, _, plt: titles.append(figure.get_suptitle()) or plt.close())
+    axes_picture.against_axes(tmp_path / "axes.png", many)
     assert "the 12 of 30 axes that explain most" in titles[0]
     best = report.summary_tables(many)[0]
     assert "12 of 30 axes" in str(best.title)
@@ -185,7 +192,7 @@ def test_of_very_many_axes_and_scenarios_some_are_drawn(tmp_path, monkeypatch):
     both = dataclasses.replace(
         few, spec=spec, table={k: v[:80] for k, v in few.table.items()} | {"scenario": scenarios}
     )
-    plots.pareto(tmp_path / "pareto.png", both)
+    pareto_picture.pareto(tmp_path / "pareto.png", both)
     assert "6 of 40 scenarios" in titles[1]
 
 
@@ -213,7 +220,7 @@ def test_names_are_shown_as_they_are_written(odd, tmp_path):
     for name in ("actions.failure.buy$a_$b", "actions.failure.[red]x"):
         assert name in stream.getvalue()
     (tmp_path / "pictures").mkdir()
-    assert plots.draw(tmp_path / "pictures", found) == []
+    assert pictures.draw(tmp_path / "pictures", found) == []
     check_pictures(tmp_path / "pictures", EVERY)
 
 
@@ -242,7 +249,7 @@ def test_what_is_shown_was_saved_before(swept, monkeypatch, capsys):
 
 def test_a_picture_that_fails_costs_itself_only(swept, monkeypatch, capsys):
     folder, args = swept
-    monkeypatch.setattr(plots, "learning_curves", lambda *_: 1 / 0)
+    monkeypatch.setattr(pictures, "learning_curves", lambda *_: 1 / 0)
     assert main(args) == 0
     told = capsys.readouterr()
     assert "best: configuration" in told.out and "buy$a_$b" in told.out and f"Written to {folder}" in told.out
@@ -287,10 +294,10 @@ def test_an_infinite_value_of_an_axis_is_text_in_json():
 
 def test_every_picture_survives_that_all_diverged(tmp_path):
     found = SWEEPS["all diverged"]()
-    plots.against_axes(tmp_path / "axes.png", found)
-    plots.heat_map(tmp_path / "heat_map.png", found, "hidden", "weights.money")
-    plots.learning_curves(tmp_path / "learning_curves.png", found)
-    plots.pareto(tmp_path / "pareto.png", found)
+    axes_picture.against_axes(tmp_path / "axes.png", found)
+    heat_map.heat_map(tmp_path / "heat_map.png", found, "hidden", "weights.money")
+    learning_curves(tmp_path / "learning_curves.png", found)
+    pareto_picture.pareto(tmp_path / "pareto.png", found)
     check_pictures(tmp_path, EVERY)
 
 
@@ -301,8 +308,8 @@ def test_every_picture_survives_that_all_diverged(tmp_path):
 def test_what_applies_is_drawn(name, expected, tmp_path, monkeypatch):
     files = {"against_axes": "axes.png", "heat_map": "heat_map.png", "learning_curves": "learning_curves.png"}
     for function, file in (files | {"pareto": "pareto.png"}).items():
-        monkeypatch.setattr(plots, function, lambda path, *_, file=file: path.write_text(file))
-    assert plots.draw(tmp_path, SWEEPS[name]()) == []
+        monkeypatch.setattr(pictures, function, lambda path, *_, file=file: path.write_text(file))
+    assert pictures.draw(tmp_path, SWEEPS[name]()) == []
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {file: file for file in expected}
 
 
@@ -321,28 +328,28 @@ def test_curves_of_different_length_meet_on_one_grid():
     episodes[:2] /= 2  # the first configuration trains half as long
     episodes[2:, -5:], cost[2:, -5:] = np.nan, np.nan
     changed = dataclasses.replace(found, curves={"episodes": episodes, "cost": cost})
-    grid, curves = plots._on_one_grid(changed)
+    grid, curves = _on_one_grid(changed)
     for row in range(4):
         known = np.isfinite(episodes[row])
         inside = (grid >= episodes[row, 0]) & (grid <= np.nanmax(episodes[row]))
         expected = np.interp(grid[inside], episodes[row, known], cost[row, known])
         np.testing.assert_allclose(curves[row, inside], expected)
         assert np.isnan(curves[row, ~inside]).all()
-    np.testing.assert_array_equal(plots._on_one_grid(changed, slice(2, 4))[1], curves[2:])
+    np.testing.assert_array_equal(_on_one_grid(changed, slice(2, 4))[1], curves[2:])
 
 
 def test_a_cell_of_the_heat_map_is_the_mean_over_all_that_lies_in_it():
     found = SWEEPS["texts"]()
-    up, across = (plots._scale(found, key, 5) for key in ("hidden", "schedule"))
+    up, across = (scale_of(found, key, 5) for key in ("hidden", "schedule"))
     assert (up.labels, across.labels) == (("[64]", "[32, 32]"), ("constant", "linear", "cosine"))
-    means = plots._cell_means(found.by_configuration("cost").mean(1), up, across)
+    means = heat_map._cell_means(found.by_configuration("cost").mean(1), up, across)
     for (i, hidden), (j, schedule) in itertools.product(enumerate(up.labels), enumerate(across.labels)):
         here = (found.table["hidden"] == hidden) & (found.table["schedule"] == schedule)
         np.testing.assert_allclose(means[i, j], found.table["cost"][here].mean())
 
 
 def test_bins_are_even_on_the_axis_and_hold_every_configuration():
-    scale = plots._scale(SWEEPS["ranges"](), "weights.money", 5)
+    scale = scale_of(SWEEPS["ranges"](), "weights.money", 5)
     assert scale.log
     np.testing.assert_allclose(scale.edges, np.geomspace(0.02, 2, 6))
     assert (scale.edges[scale.bin] <= scale.position).all()
@@ -352,35 +359,35 @@ def test_bins_are_even_on_the_axis_and_hold_every_configuration():
 def test_the_two_most_important_axes_explain_most():
     found = SWEEPS["ranges"]()
     shares = found.importance()
-    first, second = plots.two_most_important(found)
+    first, second = heat_map.two_most_important(found)
     assert [shares[first], shares[second]] == sorted(shares.values(), reverse=True)[:2]
 
 
 def test_far_outliers_are_cut_off_and_a_spread_is_not():
     near = np.linspace(10, 11, 50)
-    assert 11 < plots._top(np.append(near, 500)) < 11.5
-    assert plots._top(near) == np.inf
-    assert plots._top(np.append(near, np.nan)) == np.inf
+    assert 11 < frame.top_of(np.append(near, 500)) < 11.5
+    assert frame.top_of(near) == np.inf
+    assert frame.top_of(np.append(near, np.nan)) == np.inf
 
 
 def test_a_crowd_is_enlarged_where_a_few_points_lie_far_from_it():
     rng = np.random.default_rng(0)
     spread = rng.uniform(0, 1, (100, 3))
-    assert plots._crowd(spread, spread) is None
+    assert pareto_picture._crowd(spread, spread) is None
     crowd = np.concatenate([0.5 + 0.01 * spread, spread[:5] * 100])
-    limits = plots._crowd(crowd, 0.5 + 0.01 * spread)
+    limits = pareto_picture._crowd(crowd, 0.5 + 0.01 * spread)
     assert limits is not None
-    assert plots._within(crowd[:100], limits).all()
-    assert not plots._within(crowd[100:], limits).any()
+    assert pareto_picture._within(crowd[:100], limits).all()
+    assert not pareto_picture._within(crowd[100:], limits).any()
 
 
 def test_optima_are_drawn_of_all_or_of_some_of_the_front():
     points, front = np.zeros((1_000, 3)), np.arange(1_000) < 400
-    assert plots._joined(points[:50], points[:50], front[:50]).all()
-    some = plots._joined(points, points, front)
-    assert 100 < some.sum() <= plots._MOST_JOINED
+    assert pareto_picture._joined(points[:50], points[:50], front[:50]).all()
+    some = pareto_picture._joined(points, points, front)
+    assert 100 < some.sum() <= pareto_picture._MOST_JOINED
     assert front[some].all()
-    assert not plots._joined(points, np.full_like(points, np.nan), front).any()
+    assert not pareto_picture._joined(points, np.full_like(points, np.nan), front).any()
 
 
 def test_the_plan_is_told_in_human_units():
@@ -419,10 +426,10 @@ def test_a_front_over_weights_is_told_and_no_other():
     assert len(report.summary_tables(SWEEPS["texts"]())) == 2
     found = SWEEPS["ranges"]()
     table = report.summary_tables(found, plain=True)[2]
-    assert f"{report.fronts(found).sum()} of 64 configurations" in str(table.title)
-    points = report.objectives(found)
+    assert f"{pareto.fronts(found).sum()} of 64 configurations" in str(table.title)
+    points = pareto.objectives(found)
     for row in cells([table])[2:]:
-        assert report.fronts(found)[int(row[0])]
+        assert pareto.fronts(found)[int(row[0])]
         assert row[4:7] == [f"{x:.4g}" for x in points[int(row[0])]]
 
 

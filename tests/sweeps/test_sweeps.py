@@ -29,11 +29,13 @@ from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.scenario import load_scenario
 from aljax.seeds import EVALUATION, TRAINING, seed_keys
-from aljax.sweeps import plan, repeat, run
+from aljax.sweeps import execute, plan, repeat, run
+from aljax.sweeps.execute import Watch, prepared
+from aljax.sweeps.gathered import Gathered
+from aljax.sweeps.identity import recorded_lanes
 from aljax.sweeps.reader import make_spec
-from aljax.sweeps.results import Gathered
-from aljax.sweeps.run import Watch, plan_only, prepared
-from aljax.sweeps.store import Store, recorded_lanes
+from aljax.sweeps.run import plan_only
+from aljax.sweeps.store import Store
 from aljax.train import network_of, train
 
 from tiny import TINY
@@ -325,8 +327,8 @@ def test_lanes_shrink_until_they_fit_or_it_says_why_not(scenario):
 
 
 def test_what_the_host_cannot_hold_is_refused_before_anything_is_made(spec, monkeypatch):
-    monkeypatch.setattr(plan, "_linux", lambda path, key: 2**30)
-    monkeypatch.setattr(run, "Work", lambda *_: pytest.fail("at work"))
+    monkeypatch.setattr(plan, "available_memory", lambda: 2**30)
+    monkeypatch.setattr(execute, "Work", lambda *_: pytest.fail("at work"))
     many = dataclasses.replace(spec, configurations=100_000)
     message = r"does not fit in memory: 200,000 runs in up to 100,000 environments take about 13\.\d GiB of this host"
     for refused in (plan_only, sweep):
@@ -701,17 +703,17 @@ warnings.simplefilter("ignore")  # filelock's, about file systems
 from pathlib import Path
 from aljax import UserError
 from aljax.commands import main as cli
-from aljax.sweeps import search, store
+from aljax.sweeps import locks
 from aljax.sweeps.reader import make_spec
 
 spec = make_spec({"axes": {"entropy": [0.1]}})
-with store.opened(Path("out"), spec) as one:
+with locks.opened(Path("out"), spec) as one:
     one.begin(spec, 4)
     try:
-        store.opened(Path("out"), spec).__enter__()
+        locks.opened(Path("out"), spec).__enter__()
     except UserError as error:
         print(error)
-with store.shared(Path("out"), spec) as one:
+with locks.shared(Path("out"), spec) as one:
     with one.joined(lambda: print("first")), one.joined(lambda: print("never")):
         pass
     with one.joined(lambda: print("again")):
