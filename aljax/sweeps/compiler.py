@@ -31,7 +31,14 @@ class Compiler:
         self._programs: dict[Shape | Solving, Program] = {}
 
     def training(self, shape: Shape) -> Program:
-        """The program of a shape."""
+        """The training program of a shape, compiled if it was not.
+
+        Args:
+          shape: one of the work's.
+
+        Returns:
+          Takes rows and the update to stop at.
+        """
         if shape not in self._programs:
             first = self.work.rows_of(self.work.shapes.index(shape))[:1]
             example = numpy_row(self.work.training(first), 0)
@@ -41,7 +48,14 @@ class Compiler:
         return self._programs[shape]
 
     def solving(self, solving: Solving) -> Program:
-        """The program of a structure."""
+        """The program of exact optima of a structure, compiled if it was not.
+
+        Args:
+          solving: one of the work's.
+
+        Returns:
+          Takes pairs of environment and seed.
+        """
         if solving not in self._programs:
             example = numpy_row(self.work.solving(self.work.pairs_of(solving)[:1]), 0)
             episodes = self.work.spec.protocol.evaluation_episodes
@@ -63,6 +77,9 @@ def fitting(work: Work, mesh: Mesh, lanes: int | None, limit: float | None) -> C
       mesh: devices.
       lanes: as recorded or asked for; None: as many as are good for the platform.
       limit: bytes on each device; None: 80 % of an accelerator's, or of this host's available memory.
+
+    Returns:
+      The compiler; its lanes are those that fit.
 
     Raises:
       UserError: not even one run fits, or not the lanes that were recorded or asked for.

@@ -39,7 +39,7 @@ def load_optuna() -> Any:
 
 @contextlib.contextmanager
 def quiet(optuna: Any) -> Iterator[None]:
-    """Without the warnings that heartbeats are new, and that they are not beaten outside of Optuna's own loop."""
+    """Without Optuna's warnings that heartbeats are new, and that they are not beaten outside of its own loop."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.filterwarnings("ignore", "Heartbeat of storage is supposed to be used with")
@@ -151,7 +151,7 @@ def told() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """What a database said, without SQLAlchemy's hints."""
+    """What a database said, in one line of at most 300 characters, without SQLAlchemy's hints."""
     cause = error.__cause__ or error
     return one_line(getattr(cause, "orig", None) or cause)[:300] or type(error).__name__
 

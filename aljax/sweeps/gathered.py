@@ -28,6 +28,10 @@ class Gathered:
     def put_rows(self, items: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
         """Takes finished runs in, as `training_arrays` gives them.
 
+        Args:
+          items: their rows. ``[N]``
+          arrays: a figure ``[N]`` or a curve ``[N, P, ...]`` by its name.
+
         Raises:
           ValueError: they are not of this sweep.
         """
@@ -45,7 +49,11 @@ class Gathered:
         self.row_done[items] = True
 
     def put_pairs(self, items: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
-        """Takes finished optima in.
+        """Takes finished optima in, as `played_arrays` gives them.
+
+        Args:
+          items: their pairs of environment and seed. ``[N]``
+          arrays: a figure by its name. ``[N]``
 
         Raises:
           ValueError: they are not of this sweep.
@@ -58,7 +66,7 @@ class Gathered:
         self.pair_done[items] = True
 
     def put_results(self, found: Results) -> None:
-        """Takes in what is complete."""
+        """Takes in the results of the whole sweep."""
         pair = self.pair
         for name in FIGURES:
             self.rows[name][:] = found.table[name]
@@ -74,7 +82,7 @@ class Gathered:
         return np.array(self.work.environment_of, int)[configuration] * self.work.seeds + seed
 
     def results(self) -> Results:
-        """The table and the curves."""
+        """The table and the curves; NaN where a run diverged, or an optimum is not known."""
         work, seeds = self.work, self.work.seeds
         configuration, seed = np.divmod(np.arange(work.rows), seeds)
         table: dict[str, np.ndarray] = {"row": np.arange(work.rows), "configuration": configuration, "seed": seed}
@@ -91,14 +99,30 @@ class Gathered:
 
 
 def played_arrays(played: Any) -> dict[str, np.ndarray]:
-    """What is kept of evaluations: an array a figure."""
+    """What is kept of evaluations.
+
+    Args:
+      played: a `Played` of NumPy arrays, leading axis: runs or pairs. ``[N]``
+
+    Returns:
+      An array a figure, by the names in `FIGURES`. ``[N]``, double precision
+    """
     found = {"cost": played.cost, "success": played.success}
     found |= {name: played.components[:, k] for k, name in enumerate(COMPONENTS)}
     return {name: np.asarray(values, np.float64) for name, values in found.items()}
 
 
 def training_arrays(result: Any, batch: int, points: int) -> dict[str, np.ndarray]:
-    """What is kept of training runs: their evaluations, and curves of at most so many points."""
+    """What is kept of training runs: their evaluations, and their curves thinned out to means over updates.
+
+    Args:
+      result: a `Result` of NumPy arrays, leading axis: runs. ``[N]``
+      batch: episodes an update.
+      points: of a curve, at most.
+
+    Returns:
+      Arrays by name: figures and ``finite`` ``[N]``, curves ``[N, P]`` or ``[N, P, 5]``.
+    """
     found = played_arrays(result.played) | {"finite": np.asarray(result.finite)}
     updates = result.curve.cost.shape[1]
     edges = np.linspace(0, updates, min(points, updates) + 1).astype(int)
@@ -112,14 +136,36 @@ def training_arrays(result: Any, batch: int, points: int) -> dict[str, np.ndarra
 
 
 def curve_length(name: str, arrays: Mapping[str, np.ndarray], most: int = CURVE_POINTS) -> int:
-    """The points that a curve has."""
+    """The points that a curve has.
+
+    Args:
+      name: of the curve.
+      arrays: hold it. ``[N, P, ...]``
+      most: points at most.
+
+    Returns:
+      P.
+
+    Raises:
+      ValueError: there is no such curve, or it has too many points.
+    """
     if name not in arrays or arrays[name].ndim < 2 or not 0 < arrays[name].shape[1] <= most:
         raise ValueError(f"{name}: no curves of at most {most} points")
     return arrays[name].shape[1]
 
 
 def check_array(name: str, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...], dtype: np.dtype) -> None:
-    """Refuses an array that is missing, or another than was written."""
+    """Refuses an array that is missing, or another than was written.
+
+    Args:
+      name: of the array.
+      arrays: hold it.
+      shape: that it should have.
+      dtype: likewise.
+
+    Raises:
+      ValueError: it is missing, or has another shape or type.
+    """
     found = arrays.get(name)
     if found is None:
         raise ValueError(f"{name} is missing")

@@ -102,7 +102,11 @@ def recall(gathered: Gathered, store: Store | None) -> None:
 
 
 def share(gathered: Gathered) -> None:
-    """Tells all hosts what the first one, which keeps the folder, has from before."""
+    """Tells all hosts what the first one, which keeps the folder, has from before.
+
+    Args:
+      gathered: of this host; changed to what the first one's holds.
+    """
     if jax.process_count() == 1:
         return
     from jax.experimental import multihost_utils

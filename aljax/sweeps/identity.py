@@ -27,6 +27,12 @@ LOCK = ".lock"
 def about(folder: str | Path) -> dict[str, Any]:
     """What a folder's ``sweep.json`` says.
 
+    Args:
+      folder: of a sweep.
+
+    Returns:
+      The file's contents; ``sweep`` is the fingerprint, ``lanes`` the runs side by side on each device.
+
     Raises:
       UserError: no sweep folder, or one of another version, or damaged.
     """
@@ -66,12 +72,15 @@ def record(folder: Path, spec: Spec, lanes: int) -> None:
 
 
 def recorded_lanes(folder: Path, spec: Spec, texts: Mapping[str, str] | None = None) -> int | None:
-    """The lanes of the sweep that a folder holds; None: it is free to be a new sweep's.
+    """The lanes of the sweep that a folder holds, if it holds this one.
 
     Args:
       folder: where.
       spec: the sweep that it should hold.
       texts: see `Spec.fingerprint`.
+
+    Returns:
+      Runs side by side on each device; None: the folder is free to be a new sweep's.
 
     Raises:
       UserError: the folder holds something else, or another sweep, or this one begun where numbers come out otherwise.
@@ -113,6 +122,14 @@ def check_numerics(where: str, held: Mapping[str, Any]) -> None:
 
 def agreed_lanes(where: str, recorded: int | None, lanes: int | None) -> int | None:
     """The lanes that are recorded, or asked for.
+
+    Args:
+      where: stands for what was begun.
+      recorded: those that it was begun with; None: it is new.
+      lanes: those asked for; None: any.
+
+    Returns:
+      Runs side by side on each device; None: it is new, and none were asked for.
 
     Raises:
       UserError: they differ.

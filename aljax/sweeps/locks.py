@@ -24,7 +24,7 @@ class SharedStore(Store):
     """The folder of a sweep that several processes work on, whose study deals the work out."""
 
     def begin(self, spec: Spec, lanes: int) -> None:
-        """See `Store.begin`."""
+        """See `Store.begin`; the folder is made if it is not there."""
         with path_errors(self.folder, "cannot be written"):
             self.folder.mkdir(parents=True, exist_ok=True)
         with _held(self.folder / LOCK, _PATIENCE):
@@ -65,6 +65,9 @@ def opened(folder: Path, spec: Spec) -> Iterator[Store]:
       folder: where.
       spec: what the sweep is.
 
+    Yields:
+      The folder's store; what killed processes left in it is removed.
+
     Raises:
       UserError: it cannot be written, holds something else, or another process is at work on it.
     """
@@ -83,6 +86,9 @@ def shared(folder: Path, spec: Spec) -> Iterator[SharedStore]:
     Args:
       folder: where.
       spec: what the sweep is.
+
+    Yields:
+      The folder's store.
 
     Raises:
       UserError: it cannot be written, holds something else, or a process works on it that shares it with none.

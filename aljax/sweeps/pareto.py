@@ -17,21 +17,21 @@ def over_weights(results: Results) -> bool:
 
 
 def scenarios(results: Results) -> np.ndarray:
-    """The scenario of each configuration."""
+    """The scenario of each configuration. ``[C]``"""
     if any(axis.key == "scenario" for axis in results.spec.axes):
         return results.values("scenario")
     return np.full(len(results.by_configuration("row")), results.spec.scenario)
 
 
 def objectives(results: Results, prefix: str = "") -> np.ndarray:
-    """`OBJECTIVES` of each configuration, over its seeds; NaN where a run diverged. ``[configurations, 3]``
+    """`OBJECTIVES` of each configuration, over its seeds; NaN where a run diverged.
 
     Args:
       results: of a sweep.
       prefix: ``optimal_`` for those of the exact optimum.
 
     Returns:
-      The numbers.
+      Means over seeds, in seconds, dollars and as a share. ``[C, 3]``
     """
     return np.stack([results.by_configuration(prefix + name).mean(1) for name in OBJECTIVES], axis=1)
 
@@ -39,8 +39,11 @@ def objectives(results: Results, prefix: str = "") -> np.ndarray:
 def fronts(results: Results) -> np.ndarray:
     """Which configurations are on the Pareto front of `OBJECTIVES`; where scenarios vary, on that of their own.
 
+    Args:
+      results: of a sweep.
+
     Returns:
-      The truth for each configuration.
+      The truth for each configuration. ``[C]``
     """
     points, names = objectives(results), scenarios(results)
     front = np.zeros(len(points), bool)

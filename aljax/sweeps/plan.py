@@ -20,6 +20,7 @@ _SAMPLED = 4
 """Shapes that are compiled and timed for the plan; others are estimated from these."""
 _TIMED_UPDATES = 20
 CURVE_POINTS = 100
+"""Points that are kept of a learning curve, at most."""
 _CURVE_NUMBERS = 1e8
 _ENVIRONMENT_BYTES, _JOB_BYTES = 130_000, 2_000
 """Of the host's memory that an environment and a configuration take, measured."""
@@ -140,6 +141,9 @@ def make_sweep_plan(work: Work, compiler: Compiler, on_step: Callable[[str], obj
 def check_host_memory(spec: Spec) -> None:
     """Refuses a sweep that this host cannot hold, before anything of it is made.
 
+    Args:
+      spec: the sweep.
+
     Raises:
       UserError: one line with what it would take.
     """
@@ -156,13 +160,13 @@ def check_host_memory(spec: Spec) -> None:
 
 
 def curve_points(work: Work) -> int:
-    """Points of a learning curve that are kept: fewer where there are very many runs."""
+    """Points of a learning curve that are kept, at most `CURVE_POINTS`: fewer where there are very many runs."""
     updates = max(shape.config.updates for shape in work.shapes)
     return int(min(updates, np.clip(_CURVE_NUMBERS / (9 * max(1, work.spec.runs)), 1, CURVE_POINTS)))
 
 
 def result_bytes(work: Work) -> int:
-    """What the results of all rows take on the host, held twice while they are written."""
+    """What the results of all rows take on the host, bytes, held twice while they are written."""
     return 2 * 4 * work.spec.runs * (10 * curve_points(work) + 20)
 
 

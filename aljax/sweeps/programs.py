@@ -202,7 +202,15 @@ class Program:
         return self._compiled(*map(everywhere, extra), jax.tree.map(placed, rows))
 
     def fetch(self, results: Any, count: int) -> Any:
-        """The first `count` rows of what a call gave as NumPy arrays, on every host."""
+        """Waits for what a call gave.
+
+        Args:
+          results: device arrays, leading axis: rows, filled ones included.
+          count: how many of the rows were asked for.
+
+        Returns:
+          Those rows as NumPy arrays, on every host.
+        """
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 
@@ -211,7 +219,18 @@ class Program:
 
 
 def training_program(shape: Shape, mesh: Mesh, lanes: int, episodes: int, example: TrainInput) -> Program:
-    """Compiles training runs of a shape, evaluated on so many episodes. Called with rows and the update to stop at."""
+    """Compiles training runs of a shape.
+
+    Args:
+      shape: all that is static in a run.
+      mesh: devices.
+      lanes: runs side by side on each device.
+      episodes: of each run's evaluation.
+      example: one row's input, for its shapes.
+
+    Returns:
+      Called with rows, a `TrainInput`, and the update to stop at, it gives a `Result`, leading axis: rows.
+    """
     row = functools.partial(_train, shape=shape, episodes=episodes)
 
     def train_rows(stop: jax.Array, given: TrainInput) -> Result:
@@ -221,7 +240,18 @@ def training_program(shape: Shape, mesh: Mesh, lanes: int, episodes: int, exampl
 
 
 def solving_program(solving: Solving, mesh: Mesh, lanes: int, episodes: int, example: SolveInput) -> Program:
-    """Compiles exact optima of a structure, rolled out on so many episodes. They are solved one after the other."""
+    """Compiles exact optima of a structure, rolled out. On a device they are solved one after the other.
+
+    Args:
+      solving: all that is static in an optimum.
+      mesh: devices.
+      lanes: optima that one call finds on each device.
+      episodes: of each optimum's evaluation.
+      example: one pair's input, for its shapes.
+
+    Returns:
+      Called with pairs, a `SolveInput`, it gives a `Played`, leading axis: pairs.
+    """
     row = functools.partial(_solve, solving=solving, episodes=episodes)
 
     def solve_rows(given: SolveInput) -> Played:
@@ -240,27 +270,37 @@ def train_inputs(
       hyperparameters: numbers a run.
       keys: key data of training ``[R, ...]``.
       evaluation: key data of evaluation ``[R, ...]``.
+
+    Returns:
+      NumPy arrays, leading axis: runs. ``[R, ...]``
     """
     return TrainInput(keys, evaluation, stack([numbers(h) for h in hyperparameters]), stack(params))
 
 
 def numbers(hyperparameters: Hyperparameters) -> Hyperparameters:
-    """Hyperparameters in single precision."""
+    """Hyperparameters as NumPy scalars in single precision."""
     return jax.tree.map(np.float32, hyperparameters)
 
 
 def stack(trees: Sequence[Any]) -> Any:
-    """Equal trees of arrays as one, leading axis; NumPy arrays."""
+    """Trees of equal structure and shapes as one of NumPy arrays, with a leading axis for the trees. ``[N, ...]``"""
     return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *trees)
 
 
 def numpy_row(rows: Any, index: int) -> Any:
-    """One row of a stacked tree."""
+    """One row of a tree of arrays that `stack` gave. ``[...]``"""
     return jax.tree.map(lambda leaf: leaf[index], rows)
 
 
 def make_mesh(devices: int | None = None) -> Mesh:
-    """All devices of all hosts, or the first few, along one axis."""
+    """All devices of all hosts, or the first few, along one axis.
+
+    Args:
+      devices: how many; None: all.
+
+    Returns:
+      A mesh with the axis `AXIS`.
+    """
     found = jax.devices()[:devices]
     return jax.make_mesh((len(found),), (AXIS,), devices=found, axis_types=(jax.sharding.AxisType.Auto,))
 

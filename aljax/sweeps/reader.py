@@ -35,6 +35,9 @@ def read_spec(path: str | Path, changes: Mapping[str, Any] | None = None) -> Spe
       path: a TOML file; see docs/reference/sweep_files.md.
       changes: top-level keys, or ``set``, to put in place of the file's.
 
+    Returns:
+      The sweep, every value of it checked.
+
     Raises:
       UserError: one line naming the file, the key and the reason.
     """
@@ -48,6 +51,12 @@ def read_spec(path: str | Path, changes: Mapping[str, Any] | None = None) -> Spe
 def parsed_setting(text: str) -> tuple[str, Value]:
     """Key and value of a ``key=value`` with a TOML value, as ``--set`` takes it.
 
+    Args:
+      text: the setting.
+
+    Returns:
+      The key, and the value as TOML reads it.
+
     Raises:
       UserError: it is none.
     """
@@ -58,12 +67,30 @@ def parsed_setting(text: str) -> tuple[str, Value]:
 
 
 def make_spec(raw: Mapping[str, Any], where: str = "sweep") -> Spec:
-    """Makes a sweep of a mapping with the keys of a sweep file. See `read_spec`."""
+    """Makes a sweep of a mapping with the keys of a sweep file.
+
+    Args:
+      raw: see docs/sweeps.md.
+      where: stands for the file in messages.
+
+    Returns:
+      The sweep, every value of it checked.
+
+    Raises:
+      UserError: one line naming the key and the reason.
+    """
     return _Reader(raw, where).spec()
 
 
 def restored_spec(found: Mapping[str, Any], where: str) -> Spec:
     """The sweep that a fingerprint was taken of.
+
+    Args:
+      found: from `Spec.fingerprint`, or what a sweep folder says that it was.
+      where: stands for it in messages.
+
+    Returns:
+      The sweep.
 
     Raises:
       UserError: a value that no sweep has.

@@ -46,6 +46,13 @@ class Row:
 def read_row(folder: str | Path, number: int) -> Row:
     """A row of a sweep folder, finished or not.
 
+    Args:
+      folder: of the sweep.
+      number: of the row, from 0.
+
+    Returns:
+      What was, or will be, trained there.
+
     Raises:
       UserError: no such row, or no sweep folder of these versions.
     """
@@ -94,6 +101,9 @@ def _points(found: Results) -> list[tuple[Value, ...]]:
 def train_row(row: Row) -> tuple[Trained, dict[str, float]]:
     """Trains a row again: the sweep's program, all of its lanes filled with this row.
 
+    Args:
+      row: from `read_row`.
+
     Returns:
       The policy and its curve, leading axis 1, and the evaluation's figures as the sweep's table has them.
     """
@@ -113,7 +123,17 @@ def train_row(row: Row) -> tuple[Trained, dict[str, float]]:
 
 
 def recorded(row: Row) -> dict[str, Any] | None:
-    """The row's figures in the sweep's table; None where the sweep is not complete."""
+    """The row's figures in the sweep's table.
+
+    Args:
+      row: from `read_row`.
+
+    Returns:
+      A number by the names in `FIGURES`; None where the sweep is not complete.
+
+    Raises:
+      UserError: the table is damaged.
+    """
     if not Store(row.folder).complete:
         return None
     table = read_results(row.folder, row.spec).table

@@ -17,7 +17,15 @@ _BAR = 20  # characters of a share of 1
 
 
 def plan_table(plan: SweepPlan, *, plain: bool = False) -> Table:
-    """What a sweep will do and take, a line a fact."""
+    """What a sweep will do and take, a line a fact.
+
+    Args:
+      plan: of the sweep.
+      plain: for Markdown rather than a terminal.
+
+    Returns:
+      A table without a heading, but for Markdown, which has none without one.
+    """
     table = new_table("The sweep's plan", plain)
     table.show_header = plain  # Markdown has no table without one
     table.add_column("")
@@ -45,7 +53,15 @@ def plan_table(plan: SweepPlan, *, plain: bool = False) -> Table:
 
 
 def summary_tables(results: Results, *, plain: bool = False) -> list[Table]:
-    """The best configurations, how much each axis matters and, over weights, the front that nothing beats."""
+    """The best configurations, how much each axis matters and, over weights, the front that nothing beats.
+
+    Args:
+      results: of a sweep.
+      plain: for Markdown rather than a terminal.
+
+    Returns:
+      Two or three tables.
+    """
     tables = [_best(results, plain), _importance(results, plain)]
     if over_weights(results):
         tables.append(_front(results, plain))
@@ -73,7 +89,7 @@ def summary_line(results: Results) -> str:
 
 
 def by_importance(shares: Mapping[str, float]) -> list[str]:
-    """Keys of axes, the one that explains most first."""
+    """Keys of axes, of the shares that they explain, the largest first; unknown shares come last."""
     return sorted(shares, key=lambda key: -np.nan_to_num(shares[key], nan=-1.0))
 
 

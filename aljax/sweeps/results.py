@@ -30,25 +30,25 @@ class Results:
 
     @property
     def diverged(self) -> np.ndarray:
-        """Rows whose weights are not finite."""
+        """Rows whose weights are not finite. ``[at most R]``"""
         return np.flatnonzero(self.table["diverged"])
 
     def by_configuration(self, column: str) -> np.ndarray:
-        """A column as ``[configurations, S]``."""
+        """A column of the table as ``[C, S]``: configurations, seeds."""
         return self.table[column].reshape(-1, self.spec.protocol.seeds)
 
     def values(self, key: str) -> np.ndarray:
-        """An axis's value for each configuration."""
+        """An axis's value for each configuration. ``[C]``"""
         return self.table[key][:: self.spec.protocol.seeds]
 
     def best(self, count: int = 5) -> list["Ranked"]:
-        """The configurations of least mean cost over seeds; those with a diverged run come last."""
+        """The `count` configurations of least mean cost over seeds, best first; those with a diverged run come last."""
         cost = self.by_configuration("cost")
         order = np.argsort(np.where(np.isfinite(cost).all(1), cost.mean(1), np.inf), kind="stable")[:count]
         return [self.ranked(int(index)) for index in order]
 
     def ranked(self, index: int) -> "Ranked":
-        """One configuration's figures."""
+        """One configuration's figures, by its place in the table."""
         figures = {name: mean_interval(self.by_configuration(name)[index][:, None], True) for name in FIGURES}
         gap = self.by_configuration("gap_percent")[index]
         known = bool(np.isfinite(gap).all())
@@ -102,7 +102,14 @@ def _plain_number(value: Any) -> Any:
 
 
 def column(values: Sequence[Value]) -> np.ndarray:
-    """An axis's values as an array: numbers or truths where all are, else text."""
+    """An axis's values as the table holds them.
+
+    Args:
+      values: as TOML has them.
+
+    Returns:
+      Numbers or truths where all are, else text, lists as JSON. ``[N]``
+    """
     if all(isinstance(value, bool) for value in values):
         return np.array(values, bool)
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):

@@ -237,7 +237,7 @@ class _Renumbered(Store):
         self.rows = rows
 
     def write_chunk(self, kind: str, items: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keeps a finished chunk under the rows of the table, which no other worker has."""
+        """See `Store.write_chunk`; kept under the rows of the table, which no other worker has."""
         super().write_chunk(kind, self.rows[items], arrays)
 
 

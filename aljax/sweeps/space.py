@@ -64,7 +64,14 @@ class Axis:
         return self.key not in CONFIG_FIELDS and self.key not in NUMBER_FIELDS
 
     def at(self, u: float) -> Value:
-        """The value at a share u of the way, on [0, 1): uniform u give uniform (or log-uniform) values."""
+        """The value at a share of the way.
+
+        Args:
+          u: the share, in [0, 1): uniform ones give uniform, or log-uniform, values.
+
+        Returns:
+          A choice, or a number of the range.
+        """
         if self.choices:
             return self.choices[min(int(u * len(self.choices)), len(self.choices) - 1)]
         low, high = (self.low - 0.5, self.high + 0.5) if self.integer else (self.low, self.high)
@@ -76,7 +83,7 @@ class Axis:
         return self.clipped(value)
 
     def grid(self) -> tuple[Value, ...]:
-        """All values that a grid takes."""
+        """All values that a grid takes, each once."""
         if self.choices:
             return self.choices
         space = np.geomspace if self.log else np.linspace
@@ -153,6 +160,12 @@ class Spec:
 
         Args:
           texts: the scenarios' files by name, where they are not to be read anew.
+
+        Returns:
+          Values for JSON but for infinities; equal for equal sweeps.
+
+        Raises:
+          UserError: a scenario cannot be read.
         """
         sources = dict(texts) if texts else {name: read_scenario(name)[2] for name in self._scenarios()}
         return {

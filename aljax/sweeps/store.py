@@ -47,6 +47,10 @@ class Store:
     def begin(self, spec: Spec, lanes: int) -> None:
         """Records what the sweep is, unless that is recorded already.
 
+        Args:
+          spec: the sweep.
+          lanes: runs side by side on each device.
+
         Raises:
           UserError: another process recorded another sweep, or other lanes, meanwhile.
         """
@@ -59,7 +63,16 @@ class Store:
                 self.chunks.mkdir(exist_ok=True)
 
     def write_chunk(self, kind: str, items: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keeps a finished chunk, whole or not at all, under a name that holds its hash."""
+        """Keeps a finished chunk, whole or not at all, under a name that holds its hash.
+
+        Args:
+          kind: ``train`` or ``optimal``.
+          items: rows or pairs that are finished. ``[N]``
+          arrays: a figure ``[N]`` or a curve ``[N, P, ...]`` by its name.
+
+        Raises:
+          UserError: it cannot be written.
+        """
         held = io.BytesIO()
         np.savez(held, allow_pickle=False, items=items, **arrays)
         data = held.getbuffer()
@@ -68,6 +81,10 @@ class Store:
 
     def read_chunks(self, kind: str, put: Put) -> None:
         """Takes in all finished chunks of a kind.
+
+        Args:
+          kind: ``train`` or ``optimal``.
+          put: called with each chunk's items and arrays.
 
         Raises:
           UserError: a file that is damaged, or does not belong to this sweep.
@@ -85,7 +102,14 @@ class Store:
                 raise UserError(f"{plain_path(path)}: {reason}") from None
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Says that the results are complete, and drops the chunks that they were made of."""
+        """Says that the results are complete, and drops the chunks that they were made of.
+
+        Args:
+          summary: what the manifest says beside versions and hashes.
+
+        Raises:
+          UserError: it cannot be written.
+        """
         hashes = {name: files.fingerprint(self.folder / name) for name in (ABOUT, TABLE, CURVES)}
         files.write_json(self.folder / _COMPLETE, {"format": FORMAT, "files": hashes, **summary})
         self.tidy()

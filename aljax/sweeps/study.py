@@ -82,6 +82,9 @@ class Study:
     def agree(self, lanes: int) -> None:
         """Records the lanes in a new study.
 
+        Args:
+          lanes: runs side by side on each device.
+
         Raises:
           UserError: it was begun with others.
         """
@@ -113,6 +116,12 @@ class Study:
         """Configurations for this worker, at most so many, by their place in the table; none: others are at the rest.
 
         What was begun and not finished comes first, and by itself: then the next batch sees what it would have seen.
+
+        Args:
+          most: how many at most.
+
+        Returns:
+          What this worker is to do.
 
         Raises:
           UserError: the database is damaged or lost.
@@ -179,7 +188,15 @@ class Study:
 
     @guarded
     def tell(self, claims: Sequence[Claim], figures: Sequence[dict[str, list[Any]]]) -> None:
-        """Keeps what configurations came to. One with a diverged run has failed, as far as the sampler is concerned."""
+        """Keeps what configurations came to. One with a diverged run has failed, as far as the sampler is concerned.
+
+        Args:
+          claims: from `ask`.
+          figures: of each claim, a list over seeds for each figure.
+
+        Raises:
+          UserError: the database is damaged or lost.
+        """
         states = self.optuna.trial.TrialState
         for claim, found in zip(claims, figures, strict=True):
             # A worker that was taken for dead finds its trial closed: another has it.
@@ -254,7 +271,14 @@ class Study:
 
     @guarded
     def table(self) -> tuple[list[Point], list[dict[str, list[Any]]]]:
-        """Points and figures of all configurations, in order."""
+        """Everything that the study knows, once it is finished.
+
+        Returns:
+          The point of each configuration, in the table's order, and its figures, a list over seeds for each.
+
+        Raises:
+          UserError: a figure is not what was written.
+        """
         done = [result(chain) for chain in self.chains()[: self.spec.count]]
         return [point_of(self.spec, trial) for trial in done], [figures_of(self.spec, trial) for trial in done]
 
@@ -272,6 +296,9 @@ def joined_study(spec: Spec, url: str | None) -> Iterator[Study]:
     Args:
       spec: names the study, so that another sweep's in the same database is another.
       url: of the database; None: in memory.
+
+    Yields:
+      This worker's part.
 
     Raises:
       UserError: the database cannot be opened.

@@ -15,7 +15,11 @@ from aljax.sweeps.store import CURVES, TABLE, Store
 
 
 def check_parquet() -> Any:
-    """The Parquet of pyarrow, or a plain word about how to get it."""
+    """The package pyarrow, with its Parquet.
+
+    Raises:
+      UserError: it is not installed; how to get it.
+    """
     try:
         import pyarrow.parquet
     except ModuleNotFoundError:
@@ -24,7 +28,15 @@ def check_parquet() -> Any:
 
 
 def write_results(results: Results, folder: Path) -> None:
-    """Writes the table and the curves, each whole or not at all."""
+    """Writes the table and the curves, each whole or not at all.
+
+    Args:
+      results: of a whole sweep.
+      folder: of the sweep.
+
+    Raises:
+      UserError: they cannot be written, or pyarrow is missing.
+    """
     pyarrow = check_parquet()
     columns = {}
     for name, values in results.table.items():
@@ -37,7 +49,14 @@ def write_results(results: Results, folder: Path) -> None:
 
 
 def read_results(folder: Path, spec: Spec) -> Results:
-    """Reads what `write` wrote, once the manifest says that it is complete.
+    """Reads what `write_results` wrote, once the manifest says that it is complete.
+
+    Args:
+      folder: of the sweep.
+      spec: the sweep.
+
+    Returns:
+      The results.
 
     Raises:
       UserError: a file that is missing or damaged.
