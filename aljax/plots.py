@@ -19,7 +19,7 @@ from aljax.exact import recursion
 from aljax.exact.structure import Plan
 from aljax.host import files
 from aljax.host.terminal import visible
-from aljax.offline.estimate import Answer
+from aljax.offline.answer import Answer
 from aljax.policy import Policy
 from aljax.scenario import Scenario
 from aljax.statistics import Interval

@@ -33,8 +33,10 @@ from aljax.host.terminal import console, visible
 from aljax.logs.fields import known
 from aljax.logs.readers import read_episodes
 from aljax.offline import estimators
+from aljax.offline.answer import Answer
 from aljax.offline.behaviour import cross_fitted, folds_of
-from aljax.offline.estimate import Answer, Question, estimate
+from aljax.offline.estimate import estimate
+from aljax.offline.question import Question
 from aljax.options import EstimateSettings
 from aljax.plots import pyplot
 from aljax.statistics import Interval

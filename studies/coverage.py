@@ -35,8 +35,9 @@ from aljax.env import EnvParams, num_actions
 from aljax.experiment import train_seeds
 from aljax.host.files import write_json
 from aljax.offline.data import Log, collect
-from aljax.offline.estimate import estimate, question_of
+from aljax.offline.estimate import estimate
 from aljax.offline.policies import true_values
+from aljax.offline.question import question_of
 from aljax.options import EstimateSettings, Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Mixture, Policy, Random, heuristics, masked
 from aljax.scenario import Scenario

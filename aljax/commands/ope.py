@@ -12,9 +12,11 @@ from aljax.commands.shared import start_jax
 from aljax.errors import UserError
 from aljax.host import files
 from aljax.host.terminal import bar, complain
+from aljax.offline.answer import Answer
 from aljax.offline.data import Log
-from aljax.offline.estimate import Answer, check_settings, estimate, question_of
+from aljax.offline.estimate import check_settings, estimate
 from aljax.offline.policies import policies_of, true_values
+from aljax.offline.question import question_of
 from aljax.offline.reading import read_logs
 from aljax.offline.report import answer_table, answer_words, log_table, log_words
 from aljax.options import Protocol

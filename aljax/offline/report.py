@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from rich.table import Table
 
+from aljax.offline.answer import Answer
 from aljax.offline.data import Log
-from aljax.offline.estimate import Answer
 from aljax.report import new_table
 from aljax.scenario import Scenario
 from aljax.statistics import Interval

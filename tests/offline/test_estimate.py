@@ -9,8 +9,9 @@ import pytest
 from aljax.errors import UserError
 from aljax.offline import estimators, model
 from aljax.offline.behaviour import cross_fitted, fit_behaviour, folds_of, probabilities
-from aljax.offline.estimate import Question, estimate
+from aljax.offline.estimate import estimate
 from aljax.offline.estimators import bootstrap_by_task
+from aljax.offline.question import Question
 from aljax.options import EstimateSettings
 
 STEPS, STATES, ACTIONS = 3, 3, 2
