@@ -1,4 +1,4 @@
-"""Tests run on the CPU, whatever else the machine has, and find their own earlier compilations."""
+"""Tests run on the CPU, whatever else the machine has, a thread each, and find their own earlier compilations."""
 
 import atexit
 import os
@@ -7,6 +7,9 @@ import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")  # for what is spread over devices; the rest uses the first
+# NumPy's matrices are small here: threads that wait for each other, and for those of other workers, take several times
+# the work.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Most of the time goes into compiling, often the same program again, in this process and in those that it starts.
 # A folder for each process, gone with it: what is in it was compiled by the code under test.
