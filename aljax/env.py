@@ -140,6 +140,33 @@ def observation_size(params: EnvParams) -> int:
     return 2 * num_coordinates(params) + num_actions(params) + 3
 
 
+def legal(state: EnvState, params: EnvParams) -> jax.Array:
+    """Which rows may be chosen now: what masks every policy's choice. A row that is played all the same fails.
+
+    Args:
+      state: where the episode stands.
+      params: the environment.
+
+    Returns:
+      Boolean ``[A]``; for a batch of episodes with its trailing axes, of length 1 where all episodes are alike.
+    """
+    return _lift(always_legal(params), state.time.ndim)
+
+
+def always_legal(params: EnvParams) -> jax.Array:
+    """The rows that some state lets an agent choose: those of `legal` where that is the same in every state.
+
+    Whoever has no state at hand (the solver, logs) asks this, and refuses what `legal_varies` is true of.
+    """
+    return params.actions.allowed
+
+
+def legal_varies(params: EnvParams) -> bool:
+    """Whether `legal` depends on the state; where it does not, rollouts need not keep it. Static"""
+    del params
+    return False
+
+
 def draw_luck(key: jax.Array, params: EnvParams, batch: tuple[int, ...] = ()) -> Luck:
     """Draws ξ for one step, or for `batch` of them along trailing axes (u ``[*batch]``, ε ``[d, *batch]``)."""
     u_key, epsilon_key = jax.random.split(one_key(key))
@@ -243,9 +270,10 @@ def transition_apart(
     drift = _lift(params.drift, ndim)
     one = jnp.minimum(params.horizon, 1).astype(params.drift.dtype)
 
-    # 1. Does it fail? For certain if it is not allowed.
+    # 1. Does it fail? For certain if it is not legal.
     probability = jnp.where(state.last_failed == action, row.retry_failure, row.failure)
-    failed = u < _stored(jnp.where(row.allowed, probability, 2.0), one)
+    may = _entry(legal(state, params), action) if legal_varies(params) else row.allowed
+    failed = u < _stored(jnp.where(may, probability, 2.0), one)
 
     # 2. Planned: the planner expects success and knows neither noise nor drift.
     worked = row.gain * state.z + row.shift
@@ -342,6 +370,12 @@ def observe(state: EnvState, params: EnvParams) -> jax.Array:
 def _lift(values: jax.Array, ndim: int) -> jax.Array:
     """Appends `ndim` axes of length 1, so that a parameter broadcasts over trailing batch axes."""
     return values.reshape(values.shape + (1,) * ndim)
+
+
+def _entry(flags: jax.Array, action: jax.Array) -> jax.Array:
+    """The entry of Boolean ``[A]`` at the row played. Boolean scalar"""
+    rows = _lift(jnp.arange(flags.shape[0], dtype=jnp.int32), action.ndim)
+    return jnp.any(flags & (rows == action), axis=0)
 
 
 def _rows_of(table: ActionTable, action: jax.Array) -> ActionTable:

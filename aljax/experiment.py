@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import itertools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,7 +19,7 @@ from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned, Policy, Variables, heuristics
 from aljax.scenario import Scenario
 from aljax.seeds import EVALUATION, TRAINING, fetch, mesh_of, not_finite, places, run_in_pieces, seed_keys, spread
-from aljax.train import Curve, TrainState, advance, init, network_of
+from aljax.train import Curve, TrainState, advance, init, policy_architecture
 
 _PIECES = 20  # a run is shown, and could be interrupted, this many times
 
@@ -101,7 +100,8 @@ def train_seeds(
 
     state, seconds = run_in_pieces(start, piece, config.updates, _PIECES, told)
     variables = jax.device_put(fetch(state.variables, protocol.seeds))
-    return Trained(Learned(variables, network_of(config, scenario.params)), fetch(state.curve, protocol.seeds), seconds)
+    policy = Learned(variables, policy_architecture(config, scenario.params))
+    return Trained(policy, fetch(state.curve, protocol.seeds), seconds)
 
 
 @functools.lru_cache(16)
@@ -194,7 +194,7 @@ def abstract_policy(scenario: Scenario, config: TrainConfig, protocol: Protocol)
         return jax.vmap(lambda key: init(key, scenario.params, config=config, steps=1).variables)(keys)
 
     variables = jax.eval_shape(lambda: shapes(jax.random.split(jax.random.key(0), protocol.seeds)))
-    return Learned(variables, network_of(config, scenario.params))
+    return Learned(variables, policy_architecture(config, scenario.params))
 
 
 def check(
@@ -228,8 +228,7 @@ def check(
     shown = env.observation_size(scenario.params)
     played = ((config.batch, "episodes"), (scenario.horizon, "steps"), (shown, "numbers seen"))
     limits.check_size("batch", "an update", *played)
-    layers = (shown, *config.hidden, env.num_actions(scenario.params))
-    weights = sum(before * after for before, after in itertools.pairwise(layers))
+    weights = policy_architecture(config, scenario.params).products(shown)
     limits.check_size("hidden", "training", (protocol.seeds, "seeds"), (weights, "weights"), (6, "numbers for each"))
 
 

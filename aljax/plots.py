@@ -295,8 +295,8 @@ def _map_of_choices(axis: Any, scenario: Scenario, policy: Policy, shares: np.nd
 
 @jax.jit  # a program of its own: operation by operation, JAX would compile twenty
 def _likeliest(policy: Policy, params: EnvParams, state: EnvState) -> jax.Array:
-    observation = env.observe(state, params)
-    return jnp.argmax(policy.logits(params, observation, policy.begin(params, observation)), axis=0)
+    observation, legal = env.observe(state, params), env.legal(state, params)
+    return jnp.argmax(policy.logits(params, observation, legal, policy.begin(params, observation)), axis=0)
 
 
 def optimum(path: Path, scenario: Scenario, plan: Plan, start: Sequence[float]) -> None:

@@ -11,18 +11,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aljax.chance import uniform
-from aljax.env import EnvParams, num_actions, num_coordinates, observation_size
-from aljax.keys import one_key
+from aljax.architecture import Architecture, Variables
+from aljax.env import EnvParams, num_actions, num_coordinates
 from aljax.scenario import Scenario
-
-Variables = Any
-"""A Flax tree of weights."""
 
 P = TypeVar("P", bound="Policy")
 
@@ -38,12 +33,13 @@ class Policy:
         del params, observation
         return ()
 
-    def logits(self, params: EnvParams, observation: jax.Array, memory: Any) -> jax.Array:
+    def logits(self, params: EnvParams, observation: jax.Array, legal: jax.Array, memory: Any) -> jax.Array:
         """Unnormalised log-probabilities of the rows, −inf where a row is never chosen.
 
         Args:
           params: the environment.
           observation: what the policy sees, ``[O]``.
+          legal: which rows may be chosen (`aljax.env.legal`). Boolean ``[A]``
           memory: what it remembers.
 
         Returns:
@@ -69,16 +65,23 @@ def only(choice: jax.Array, actions: int) -> jax.Array:
     return jnp.where(rows == choice, 0.0, -jnp.inf)
 
 
-def masked(logits: jax.Array, params: EnvParams) -> jax.Array:
-    """Logits ``[A]`` with −inf at the rows that are not allowed."""
-    allowed = params.actions.allowed
-    return jnp.where(allowed.reshape(allowed.shape + (1,) * (logits.ndim - 1)), logits, -jnp.inf)
+def masked(logits: jax.Array, legal: jax.Array) -> jax.Array:
+    """Logits ``[A]`` with −inf at the rows that are not legal, Boolean ``[A]``."""
+    return jnp.where(legal, logits, -jnp.inf)
 
 
-def candidates(tools: jax.Array, params: EnvParams) -> jax.Array:
-    """The allowed tools, or, where a table has none, all allowed rows. Boolean ``[A]``"""
-    allowed = params.actions.allowed & tools
-    return jnp.where(jnp.any(allowed), allowed, params.actions.allowed)
+def candidates(tools: jax.Array, legal: jax.Array) -> jax.Array:
+    """The legal tools, or, where there are none, all legal rows.
+
+    Args:
+      tools: which rows are tools. Boolean ``[A]``
+      legal: which rows may be chosen. Boolean ``[A]``
+
+    Returns:
+      Boolean ``[A]``.
+    """
+    found = legal & tools.reshape(tools.shape + (1,) * (legal.ndim - 1))
+    return jnp.where(jnp.any(found, axis=0), found, legal)
 
 
 @_policy
@@ -93,11 +96,12 @@ class Latency(Policy):
     """Which rows are tools. Boolean ``[A]``"""
     name: ClassVar[str] = "latency"
 
-    def logits(self, params: EnvParams, observation: jax.Array, memory: Any) -> jax.Array:
+    def logits(self, params: EnvParams, observation: jax.Array, legal: jax.Array, memory: Any) -> jax.Array:
         """See `Policy.logits`."""
         del memory
-        latency = jnp.where(candidates(self.tools, params), params.actions.latency, jnp.inf)
-        return only(jnp.broadcast_to(jnp.argmin(latency), observation.shape[1:]), num_actions(params))
+        latency = params.actions.latency.reshape((-1,) + (1,) * (legal.ndim - 1))
+        fastest = jnp.argmin(jnp.where(candidates(self.tools, legal), latency, jnp.inf), axis=0)
+        return only(jnp.broadcast_to(fastest, observation.shape[1:]), num_actions(params))
 
 
 @_policy
@@ -112,12 +116,11 @@ class CostAware(Policy):
     """Which rows are tools. Boolean ``[A]``"""
     name: ClassVar[str] = "cost_aware"
 
-    def logits(self, params: EnvParams, observation: jax.Array, memory: Any) -> jax.Array:
+    def logits(self, params: EnvParams, observation: jax.Array, legal: jax.Array, memory: Any) -> jax.Array:
         """See `Policy.logits`."""
         del memory
         cost = expected_immediate_cost(params, observation)
-        choosable = candidates(self.tools, params)
-        cost = jnp.where(choosable.reshape((-1,) + (1,) * (cost.ndim - 1)), cost, jnp.inf)
+        cost = jnp.where(candidates(self.tools, legal), cost, jnp.inf)
         return only(jnp.argmin(cost, axis=0), num_actions(params))
 
 
@@ -153,9 +156,9 @@ class OneOf(Policy):
     """Which. Integer scalar"""
     name: ClassVar[str] = "one_of"
 
-    def logits(self, params: EnvParams, observation: jax.Array, memory: Any) -> jax.Array:
+    def logits(self, params: EnvParams, observation: jax.Array, legal: jax.Array, memory: Any) -> jax.Array:
         """See `Policy.logits`."""
-        found = [policy.logits(params, observation, memory) for policy in self.policies]
+        found = [policy.logits(params, observation, legal, memory) for policy in self.policies]
         return jax.lax.select_n(jnp.broadcast_to(self.number, found[0].shape), *found)
 
 
@@ -165,10 +168,10 @@ class Random(Policy):
 
     name: ClassVar[str] = "random"
 
-    def logits(self, params: EnvParams, observation: jax.Array, memory: Any) -> jax.Array:
+    def logits(self, params: EnvParams, observation: jax.Array, legal: jax.Array, memory: Any) -> jax.Array:
         """See `Policy.logits`."""
         del memory
-        return masked(jnp.zeros((num_actions(params), *observation.shape[1:])), params)
+        return masked(jnp.zeros((num_actions(params), *observation.shape[1:])), legal)
 
 
 @_policy
@@ -185,10 +188,10 @@ class Mixture(Policy):
         """See `Policy.begin`."""
         return tuple(policy.begin(params, observation) for policy in self.policies)
 
-    def logits(self, params: EnvParams, observation: jax.Array, memory: Any) -> jax.Array:
+    def logits(self, params: EnvParams, observation: jax.Array, legal: jax.Array, memory: Any) -> jax.Array:
         """See `Policy.logits`."""
         pairs = zip(self.policies, memory, strict=True)
-        found = [jax.nn.softmax(policy.logits(params, observation, own), axis=0) for policy, own in pairs]
+        found = [jax.nn.softmax(policy.logits(params, observation, legal, own), axis=0) for policy, own in pairs]
         return jnp.log(jnp.tensordot(self.weights, jnp.stack(found), 1, precision="highest"))
 
     def remember(self, params: EnvParams, memory: Any, action: jax.Array, observation: jax.Array) -> Any:
@@ -201,84 +204,32 @@ HEURISTICS = (Latency, CostAware, Random)
 """Policies that need no training, and remember nothing."""
 
 
-class Dense(nn.Module):
-    """`flax.linen.Dense` for inputs whose features are the *first* axis: nothing is transposed on the way."""
-
-    features: int
-    """Numbers that it returns."""
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps ``[I, ...]`` to ``[features, ...]``."""
-        kernel = self.param("kernel", nn.initializers.zeros, (x.shape[0], self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return jnp.tensordot(kernel, x, (0, 0)) + bias.reshape(bias.shape + (1,) * (x.ndim - 1))
-
-
-class Network(nn.Module):
-    """A feed-forward network: tanh layers and an output layer. `init_network` draws its first weights."""
-
-    hidden: tuple[int, ...]
-    """Units a hidden layer."""
-    outputs: int
-    """Numbers that it returns."""
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps ``[I, ...]`` to ``[outputs, ...]``."""
-        for units in self.hidden:
-            x = nn.tanh(Dense(units)(x))
-        return Dense(self.outputs)(x)
-
-
 @_policy
 class Learned(Policy):
-    """A Flax network from the observation to a categorical distribution over the rows."""
+    """A network from the observation to a categorical distribution over the rows."""
 
     variables: Variables
     """The network's weights."""
-    network: Network = dataclasses.field(metadata={"static": True})
+    architecture: Architecture = dataclasses.field(metadata={"static": True})
     """Its shape; two that are equal share one compilation."""
     greedy: bool = dataclasses.field(default=True, metadata={"static": True})
     """Play the likeliest row (evaluation) or sample (training)."""
     name: ClassVar[str] = "learned"
 
-    def logits(self, params: EnvParams, observation: jax.Array, memory: Any) -> jax.Array:
+    def begin(self, params: EnvParams, observation: jax.Array) -> Any:
+        """See `Policy.begin`."""
+        del params
+        return self.architecture.begin(self.variables, observation)
+
+    def logits(self, params: EnvParams, observation: jax.Array, legal: jax.Array, memory: Any) -> jax.Array:
         """See `Policy.logits`."""
-        del memory
-        logits = masked(apply_network(self.network, self.variables, observation), params)
+        logits = masked(self.architecture.output(self.variables, observation, memory), legal)
         return only(jnp.argmax(logits, axis=0), num_actions(params)) if self.greedy else logits
 
-
-def apply_network(network: Network, variables: Variables, observation: jax.Array) -> jax.Array:
-    """Runs a network on observations ``[I, ...]``, giving ``[outputs, ...]``."""
-    output: Any = network.apply(variables, observation)
-    return output
-
-
-def init_network(key: jax.Array, params: EnvParams, hidden: tuple[int, ...], outputs: int) -> tuple[Network, Variables]:
-    """A network on this environment's observations, and its first weights.
-
-    Weights start uniform with standard deviation scale / √fan-in. The first layer starts wide (scale 3, biases uniform
-    on [−2, 2]), its units' bends spread over the observations; the output layer starts near 0 (scale 0.01). Measured
-    (studies/gap.py) to come nearer to the optimum than a first layer that starts narrow; presumably because what is
-    best to do changes at sharp thresholds: one call fewer is needed, the deadline passes.
-    """
-    key, network = one_key(key), Network(hidden, outputs)
-    shapes = jax.eval_shape(network.init, key, jnp.zeros(observation_size(params)))
-    leaves, tree = jax.tree_util.tree_flatten_with_path(shapes)
-    # All numbers in one draw: Flax's key a weight takes several times as long to compile.
-    numbers = uniform(key, (sum(leaf.size for _, leaf in leaves),), -1.0, 1.0)
-    weights, used = [], 0
-    for path, leaf in leaves:
-        layer, kind = path[-2].key, path[-1].key
-        first, last = layer == "Dense_0" and hidden, layer == f"Dense_{len(hidden)}"
-        bound = 2.0 if first else 0.0
-        if kind == "kernel":
-            bound = (3.0 if first else 0.01 if last else 1.0) * (3.0 / leaf.shape[0]) ** 0.5
-        weights.append(bound * numbers[used : used + leaf.size].reshape(leaf.shape))
-        used += leaf.size
-    return network, tree.unflatten(weights)
+    def remember(self, params: EnvParams, memory: Any, action: jax.Array, observation: jax.Array) -> Any:
+        """See `Policy.remember`."""
+        del params, action
+        return self.architecture.carry(self.variables, memory, observation)
 
 
 def heuristics(scenario: Scenario) -> Mapping[str, Policy]:

@@ -32,6 +32,8 @@ class Trajectory:
     """Where the episodes ended, trailing axis B."""
     success: jax.Array
     """Ended with nothing violated. Boolean ``[B]``"""
+    legal: jax.Array | None = None
+    """Which rows could be chosen at each step; None: the same ones always. Boolean ``[T, A, B]``"""
 
 
 @jax.tree_util.register_dataclass
@@ -70,21 +72,29 @@ def rollout(key: jax.Array, policy: Policy, params: EnvParams, *, episodes: int,
 
 def play(chance: Chance, policy: Policy, params: EnvParams) -> Trajectory:
     """`rollout` on chance that is drawn already, so that several policies can share the drawing too."""
-    state = env.begin(chance.start, chance.misread, params)
+    state, varies = env.begin(chance.start, chance.misread, params), env.legal_varies(params)
     observation = env.observe(state, params)
 
     def body(carry: tuple[jax.Array, EnvState, Any], drawn: tuple[env.Luck, jax.Array]) -> tuple[Any, Any]:
         observation, state, memory = carry
         xi, choice = drawn
-        action = sample(policy.logits(params, observation, memory), choice)
+        legal = env.legal(state, params)
+        action = sample(policy.logits(params, observation, legal, memory), choice)
         moved, costs = env.transition_apart(state, action, xi, params)
         seen = env.observe(moved, params)
         memory = policy.remember(params, memory, action, seen)
-        return (seen, moved, memory), (observation, action, costs, ~state.done)
+        return (seen, moved, memory), (observation, action, costs, ~state.done, legal if varies else None)
 
     carry = (observation, state, policy.begin(params, observation))
-    (_, final, _), (seen, action, costs, alive) = jax.lax.scan(body, carry, (chance.luck, chance.choice))
-    return Trajectory(seen, action, jnp.stack(costs, axis=1), alive, final, succeeded(final, params))
+    (_, final, _), (seen, action, costs, alive, legal) = jax.lax.scan(body, carry, (chance.luck, chance.choice))
+    return Trajectory(seen, action, jnp.stack(costs, axis=1), alive, final, succeeded(final, params), legal)
+
+
+def legal_steps(trajectory: Trajectory, params: EnvParams) -> jax.Array:
+    """Which rows could be chosen at each step. Boolean ``[A, T, B]``, of length 1 where all are alike"""
+    if trajectory.legal is None:
+        return env.always_legal(params)[:, None, None]
+    return jnp.moveaxis(trajectory.legal, 1, 0)
 
 
 def in_blocks(play: Callable[[jax.Array], Any], key: jax.Array, blocks: int) -> Any:

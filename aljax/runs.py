@@ -96,12 +96,9 @@ class Run:
         seen = np.concatenate([coordinates, [d, d + 1], d + 2 + coordinates, [2 * d + 2], 2 * d + 3 + rows])
         if (scaled == 1).all() and (np.diff(seen) == 1).all():
             return self.policy
-        layers = dict(self.policy.variables["params"])
-        first, last = "Dense_0", f"Dense_{len(self.policy.network.hidden)}"
         inverse = np.argsort(seen)  # which of the network's inputs is each of the scenario's
-        layers[first] = layers[first] | {"kernel": layers[first]["kernel"][:, inverse] * scaled[:, None]}
-        layers[last] = jax.tree.map(lambda leaf: leaf[..., np.argsort(rows)], layers[last])
-        return dataclasses.replace(self.policy, variables={"params": layers})
+        found = self.policy.architecture.rearranged(self.policy.variables, inverse, scaled, np.argsort(rows))
+        return dataclasses.replace(self.policy, variables=found)
 
     def _order(self, folder: str | Path, scenario: Scenario) -> tuple[np.ndarray, np.ndarray]:
         """Where a scenario has each of the run's rows and each of its coordinates."""
@@ -377,7 +374,7 @@ def _restore(path: Path, scenario: Scenario, config: TrainConfig, protocol: Prot
         raise UserError(f"{plain_path(file)}: weights of another shape or precision than config.json says")
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables)):
         raise UserError(f"{plain_path(file)}: weights that are not finite")
-    return Learned(jax.device_put(variables), abstract.network)
+    return Learned(jax.device_put(variables), abstract.architecture)
 
 
 def _verify(path: Path) -> None:

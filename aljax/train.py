@@ -17,11 +17,12 @@ import jax.numpy as jnp
 import optax
 
 from aljax import env
+from aljax.architecture import Architecture, Variables, architecture_of
 from aljax.env import EnvParams
 from aljax.keys import one_key
 from aljax.options import Baseline, Hyperparameters, Schedule, TrainConfig
-from aljax.policy import Learned, Network, Variables, apply_network, init_network, masked
-from aljax.rollout import Outcome, Trajectory, blocks_of, in_blocks, outcome, rollout
+from aljax.policy import Learned, masked
+from aljax.rollout import Outcome, Trajectory, blocks_of, in_blocks, legal_steps, outcome, rollout
 
 jax.tree_util.register_dataclass(Hyperparameters)
 
@@ -91,9 +92,9 @@ def train(
     return state.variables, state.curve
 
 
-def network_of(config: TrainConfig, params: EnvParams) -> Network:
-    """The policy network that a configuration stands for in an environment."""
-    return Network(config.hidden, env.num_actions(params))
+def policy_architecture(config: TrainConfig, params: EnvParams) -> Architecture:
+    """What the policy's network is like under a configuration in an environment."""
+    return architecture_of(config, env.num_actions(params))
 
 
 def init(
@@ -103,10 +104,10 @@ def init(
     run_key, policy_key, critic_key = jax.random.split(one_key(key), 3)
     weights: Variables = variables
     if variables is None:
-        _, weights = init_network(policy_key, params, config.hidden, env.num_actions(params))
+        weights = policy_architecture(config, params).init(policy_key, env.observation_size(params))
     critic: Variables = {}
     if config.baseline == "critic":
-        _, critic = init_network(critic_key, params, config.hidden, 1)
+        critic = architecture_of(config, 1).init(critic_key, env.observation_size(params))
     updates = config.updates
     return TrainState(
         key=run_key,
@@ -152,12 +153,12 @@ def _update(
     steps: int,
 ) -> TrainState:
     """One batch of episodes and one gradient step."""
-    network, learns_critic = network_of(config, params), config.baseline == "critic"
+    architecture, learns_critic = policy_architecture(config, params), config.baseline == "critic"
     blocks = blocks_of(config.batch, 512 if jax.default_backend() == "cpu" else 65_536)
     remaining = 1.0 - update / config.updates
 
     def play(key: jax.Array) -> _Block:
-        sampler = Learned(state.variables, network, greedy=False)
+        sampler = Learned(state.variables, architecture, greedy=False)
         played = rollout(key, sampler, params, episodes=config.batch // blocks, steps=steps)
         values = critic_values(state.critic, state.running, played, config) if learns_critic else None
         return _Block(played, step_costs(played, params), values, outcome(played, params))
@@ -180,7 +181,7 @@ def _update(
         """Of the policy, of the critic, and the policy's summed entropy: one block's share of them."""
         played, advantages, errors = block
         (_, entropy), gradient = jax.value_and_grad(surrogate, has_aux=True)(
-            state.variables, network, played, advantages, hyper.entropy * remaining, params
+            state.variables, architecture, played, advantages, hyper.entropy * remaining, params
         )
         critic_gradient: Variables = {}
         if learns_critic:  # the compiler sees that these estimates are those of `play`
@@ -321,7 +322,7 @@ def baselined(
 
 def surrogate(
     variables: Variables,
-    network: Network,
+    architecture: Architecture,
     played: Trajectory,
     advantages: jax.Array,
     entropy_weight: float | jax.Array,
@@ -332,7 +333,7 @@ def surrogate(
     Per-step terms are summed over an episode's steps and averaged over episodes, so without normalisation the
     gradient estimates ∇J itself.
     """
-    logits = masked(_on_steps(network, variables, played), params)
+    logits = masked(architecture.unroll(variables, _seen(played)), legal_steps(played, params))
     log_probabilities = jax.nn.log_softmax(logits, axis=0)
     rows = jnp.arange(logits.shape[0]).reshape(-1, 1, 1)
     chosen = jnp.where(rows == played.action, log_probabilities, 0.0).sum(0)
@@ -344,11 +345,9 @@ def surrogate(
     return score - entropy_weight * bonus, mean
 
 
-def _on_steps(network: Network, variables: Variables, played: Trajectory) -> jax.Array:
-    """A network's outputs for every observation of a trajectory, steps and episodes as one axis. ``[outputs, T, B]``"""
-    steps, size, episodes = played.observation.shape
-    seen = jnp.moveaxis(played.observation, 1, 0).reshape(size, steps * episodes)
-    return apply_network(network, variables, seen).reshape(-1, steps, episodes)
+def _seen(played: Trajectory) -> jax.Array:
+    """A trajectory's observations as networks take them. ``[O, T, B]``"""
+    return jnp.moveaxis(played.observation, 1, 0)
 
 
 def _schedule(kind: Schedule, remaining: jax.Array, hyper: Hyperparameters) -> jax.Array:
@@ -382,4 +381,4 @@ def _critic_frame(running: Running) -> tuple[jax.Array, jax.Array]:
 def critic_values(critic: Variables, running: Running, played: Trajectory, config: TrainConfig) -> jax.Array:
     """The critic's estimates of the costs to go. ``[T, B]``"""
     offset, scale = _critic_frame(running)
-    return offset + scale * _on_steps(Network(config.hidden, 1), critic, played)[0]
+    return offset + scale * architecture_of(config, 1).unroll(critic, _seen(played))[0]

@@ -22,7 +22,8 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from aljax import chance, env, load_scenario, policy, rollout, train
+from aljax import chance, env, load_scenario, rollout, train
+from aljax.architecture import MLP
 from aljax.chance import Chance
 from aljax.env import EnvParams
 from aljax.host import compiling, terminal
@@ -59,9 +60,10 @@ def stacked(
     return moved, jnp.stack(costs)
 
 
-def features_last(network: policy.Network, variables: Any, observation: jax.Array) -> jax.Array:
-    """`policy.apply_network` by transposing to episodes first, and back."""
-    x = jnp.moveaxis(observation, 0, -1)
+def features_last(network: MLP, variables: Any, seen: jax.Array, carried: Any = ()) -> jax.Array:
+    """`MLP.output` by transposing to episodes first, and back."""
+    del carried
+    x = jnp.moveaxis(seen, 0, -1)
     layers = [variables["params"][f"Dense_{depth}"] for depth in range(len(network.hidden) + 1)]
     for layer in layers[:-1]:
         x = jnp.tanh(x @ layer["kernel"] + layer["bias"])
@@ -71,7 +73,7 @@ def features_last(network: policy.Network, variables: Any, observation: jax.Arra
 @contextlib.contextmanager
 def undone(**patches: Any) -> Iterator[None]:
     """Replaces what is named ``module__name``."""
-    modules = {"env": env, "chance": chance, "policy": policy, "rollout": rollout, "train": train, "stepping": stepping}
+    modules = {"env": env, "chance": chance, "MLP": MLP, "rollout": rollout, "train": train, "stepping": stepping}
     with contextlib.ExitStack() as stack:
         for place, value in patches.items():
             module, _, name = place.partition("__")
@@ -91,7 +93,7 @@ STEPPING: Mapping[str, Mapping[str, Any]] = {
 """Choices undone, by what a row says."""
 TRAINING: Mapping[str, Mapping[str, Any]] = {
     "as it is": {},
-    "features last": {"policy__apply_network": features_last, "train__apply_network": features_last},
+    "features last": {"MLP__output": features_last},
     "columns gathered, not one product": {"env___rows_of": gathered},
     "chance drawn by jax.random": {"rollout__draw_chance": drawn_by_jax},
     "the whole batch in one block": {"train__blocks_of": lambda episodes, most: 1},

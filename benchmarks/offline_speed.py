@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aljax import Scenario, UserError, env, load_scenario
+from aljax.architecture import MLP, Architecture
 from aljax.chance import uniform
 from aljax.errors import one_line
 from aljax.host import compiling, terminal
@@ -42,7 +43,7 @@ from aljax.offline.estimators import (
 from aljax.offline.learn import advance, init, learn
 from aljax.offline.regimes import learn_seeds
 from aljax.options import LearnConfig, LearnHyperparameters, Protocol
-from aljax.policy import Learned, Mixture, Network, heuristics
+from aljax.policy import Learned, Mixture, heuristics
 from aljax.rollout import rollout
 from aljax.seeds import COLLECTION, EVALUATION, LEARNING, seed_keys
 
@@ -283,7 +284,7 @@ def time_learning(
 
 def cost_of(scenario: Scenario, layers: Sequence[np.ndarray]) -> dict[str, float]:
     """Mean total cost of policies ``[S, ...]`` that play their likeliest rows, all on the same episodes."""
-    network = Network((layers[0].shape[-1],), env.num_actions(scenario.params))
+    network = MLP(env.num_actions(scenario.params), (layers[0].shape[-1],))
     key = seed_keys(Protocol(seeds=1), EVALUATION)[0]
     costs = np.stack(
         [_cost_of(key, scenario, network, variables_of([x[s] for x in layers])) for s in range(len(layers[0]))]
@@ -291,7 +292,7 @@ def cost_of(scenario: Scenario, layers: Sequence[np.ndarray]) -> dict[str, float
     return {"cost": float(costs.mean()), "cost_std": float(costs.std())}
 
 
-def _cost_of(key: jax.Array, scenario: Scenario, network: Network, variables: Any) -> float:
+def _cost_of(key: jax.Array, scenario: Scenario, network: Architecture, variables: Any) -> float:
     played = _play(key, Learned(variables, network), scenario.params, episodes=EVALUATED, steps=scenario.horizon)
     return float(np.einsum("tkb,k->", played.costs, scenario.params.weights)) / EVALUATED
 

@@ -62,9 +62,9 @@ class Looking(Policy):
     """``[A, O]``"""
     name: ClassVar[str] = "looking"
 
-    def logits(self, params: EnvParams, observation: jax.Array, memory: Any) -> jax.Array:
+    def logits(self, params: EnvParams, observation: jax.Array, legal: jax.Array, memory: Any) -> jax.Array:
         """See `Policy.logits`."""
-        return masked(jnp.tensordot(self.matrix, observation, 1), params)
+        return masked(jnp.tensordot(self.matrix, observation, 1), legal)
 
 
 def looking(strength: float, scenario: Scenario) -> Looking:

@@ -128,7 +128,7 @@ def study(options: argparse.Namespace) -> None:
             table.add_row(f"rule: {rule}", "", f"{gap:.3f}", "", "", "", f"{success.mean():.4f}", "", "")
         for name, (config, hyper) in (*runs.items(), *long_runs.items()):
             variables, seconds = _train(scenario, config, hyper, protocol, narrow=name == NARROW)
-            cost, success = evaluate(Learned(variables, train.network_of(config, scenario.params)))
+            cost, success = evaluate(Learned(variables, train.policy_architecture(config, scenario.params)))
             paired = 100 * (cost - optimum) / optimum.mean()
             error = paired.std(1) / np.sqrt(paired.shape[1])
             row = _summary(paired.mean(1)) | {"success": float(success.mean()), "seconds": seconds}
@@ -167,7 +167,7 @@ class _Rule(Policy):
     prefers: jax.Array
     """Weights of the two, in `RULES`' order of rules: by size, first, second, a coin. ``[4]``"""
 
-    def logits(self, params: EnvParams, observation: jax.Array, memory: Any) -> jax.Array:
+    def logits(self, params: EnvParams, observation: jax.Array, legal: jax.Array, memory: Any) -> jax.Array:
         """See `Policy.logits`."""
         z = observation[self.coordinates] * params.z_scale[self.coordinates][:, None]
         size, first, second, coin = self.prefers

@@ -30,6 +30,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # receipts, rivals
 
 from aljax import Scenario, load_scenario
+from aljax.architecture import MLP
 from aljax.env import EnvParams
 from aljax.evaluate import evaluate
 from aljax.exact.bounds import lower_bounds
@@ -55,7 +56,7 @@ from aljax.offline.data import Episodes, distributions, play_logged
 from aljax.offline.learn import learn
 from aljax.offline.regimes import REFINEMENT, softened
 from aljax.options import Hyperparameters, LearnConfig, LearnHyperparameters, TrainConfig
-from aljax.policy import Learned, Mixture, Network, Policy, heuristics
+from aljax.policy import Learned, Mixture, Policy, heuristics
 from aljax.statistics import paired_gap
 
 from receipts import machine, status_of, versions
@@ -93,7 +94,7 @@ class Study:
         self.learn_keys = seed_keys(protocol, LEARNING)[self.places]
         self.train_keys = seed_keys(protocol, TRAINING)[self.places]
         self.evaluation = Protocol(seeds=1, evaluation_episodes=EVALUATED)
-        self.network = Network((64,), len(scenario.action_names))
+        self.network = MLP(len(scenario.action_names), (64,))
         self._evaluate = jax.jit(
             functools.partial(evaluate, trained=frozenset(), episodes=EVALUATED, steps=scenario.horizon),
             compiler_options=compiling.options(),

@@ -157,7 +157,7 @@ def gradient_variance(
 def _variance(
     state: train.TrainState, scenario: Scenario, config: TrainConfig, kind: train.Baseline, count: int
 ) -> float:
-    network, params = train.network_of(config, scenario.params), scenario.params
+    network, params = train.policy_architecture(config, scenario.params), scenario.params
 
     def one(key: jax.Array) -> jax.Array:
         sampler = Learned(state.variables, network, greedy=False)

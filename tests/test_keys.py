@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from aljax import env, train
+from aljax.architecture import MLP
 from aljax.chance import draw_chance
 from aljax.errors import UserError
 from aljax.evaluate import evaluate
@@ -14,7 +15,7 @@ from aljax.exact.bounds import lower_bounds
 from aljax.exact.structure import make_plan
 from aljax.offline.data import collect
 from aljax.options import TrainConfig
-from aljax.policy import Random, init_network
+from aljax.policy import Random
 from aljax.rollout import rollout
 
 from tiny import start_of, tiny_scenario
@@ -29,7 +30,7 @@ TAKERS = {
     "draw_chance": lambda key: draw_chance(key, PARAMS, **SIZE),
     "rollout": lambda key: rollout(key, Random(), PARAMS, **SIZE),
     "collect": lambda key: collect(key, {"random": Random()}, PARAMS, **SIZE),
-    "init_network": lambda key: init_network(key, PARAMS, (4,), 3),
+    "MLP.init": lambda key: MLP(3, (4,)).init(key, 5),
     "train": lambda key: train.init(key, PARAMS, config=TrainConfig(), steps=3),
     "lower_bounds": lambda key: lower_bounds(key, PARAMS, np.full((1, 2), 2.0), make_plan(PARAMS, relaxed=True)),
 }

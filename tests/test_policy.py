@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from aljax import env
-from aljax.policy import CostAware, Latency, Learned, Network, Random, expected_immediate_cost, heuristics, init_network
+from aljax.architecture import MLP
+from aljax.policy import CostAware, Latency, Learned, Random, expected_immediate_cost, heuristics
 from aljax.rollout import sample
 from aljax.scenario import load_scenario
 
@@ -23,7 +24,13 @@ def fresh(params, **changes):
 
 
 def choice(policy, params, **changes):
-    return int(jnp.argmax(policy.logits(params, env.observe(fresh(params, **changes), params), ())))
+    return int(jnp.argmax(logits_in(policy, fresh(params, **changes), params)))
+
+
+def logits_in(policy, state, params):
+    """Of a policy that begins here."""
+    observation = env.observe(state, params)
+    return policy.logits(params, observation, env.legal(state, params), policy.begin(params, observation))
 
 
 def test_latency_plays_the_quickest_allowed_tool_and_no_row_of_another_kind():
@@ -83,34 +90,33 @@ def test_on_the_paper_scenario_each_heuristic_stays_with_one_cheap_tool(name):
 
 def test_random_is_uniform_over_allowed_rows():
     params = tiny_scenario("actions.allowed.strong=false").params
-    logits = Random().logits(params, env.observe(fresh(params), params), ())
+    logits = logits_in(Random(), fresh(params), params)
     np.testing.assert_allclose(jax.nn.softmax(logits), [0.5, 0, 0.5])
 
 
 def learned(params, greedy):
-    network, variables = init_network(jax.random.key(0), params, (8,), env.num_actions(params))
-    variables = jax.tree.map(lambda leaf: leaf + 0.5, variables)
-    return Learned(variables, network, greedy)
+    architecture = MLP(env.num_actions(params), (8,))
+    variables = architecture.init(jax.random.key(0), env.observation_size(params))
+    return Learned(jax.tree.map(lambda leaf: leaf + 0.5, variables), architecture, greedy)
 
 
 def test_a_learned_policy_samples_its_softmax_and_plays_its_mode_when_greedy():
     params = tiny_scenario("actions.allowed.strong=false").params
-    observation = env.observe(fresh(params), params)
-    soft = learned(params, greedy=False).logits(params, observation, ())
-    hard = learned(params, greedy=True).logits(params, observation, ())
+    soft = logits_in(learned(params, greedy=False), fresh(params), params)
+    hard = logits_in(learned(params, greedy=True), fresh(params), params)
     assert np.isneginf(soft[1]) and np.isfinite(soft[jnp.array([0, 2])]).all()
     np.testing.assert_array_equal(jax.nn.softmax(hard), np.eye(3)[int(jnp.argmax(soft))])
 
 
 def test_policies_take_trailing_batches():
     params = tiny_scenario().params
-    batch = env.observe(env.reset(jax.random.key(0), params, (5,))[1], params)
+    _, batch = env.reset(jax.random.key(0), params, (5,))
     for policy in (Latency(ALL_ROWS), CostAware(ALL_ROWS), Random(), learned(params, True), learned(params, False)):
-        together = policy.logits(params, batch, policy.begin(params, batch))
+        together = logits_in(policy, batch, params)
         assert together.shape == (3, 5)
         for i in range(5):
-            alone = policy.logits(params, batch[:, i], policy.begin(params, batch[:, i]))
-            np.testing.assert_allclose(together[:, i], alone, rtol=1e-5)
+            alone = jax.tree.map(lambda leaf, i=i: leaf[..., i], batch)
+            np.testing.assert_allclose(together[:, i], logits_in(policy, alone, params), rtol=1e-5)
 
 
 def test_equal_networks_share_one_compilation():
@@ -118,14 +124,13 @@ def test_equal_networks_share_one_compilation():
     traces = []
 
     @jax.jit
-    def run(policy, observation):
+    def run(policy):
         traces.append(policy.name)
-        return policy.logits(params, observation, ())
+        return logits_in(policy, fresh(params), params)
 
-    observation = env.observe(fresh(params), params)
     for _ in range(2):
-        run(learned(params, True), observation)
-    assert Network((8,), 3) == Network((8,), 3)
+        run(learned(params, True))
+    assert MLP(3, (8,)) == MLP(3, (8,))
     assert len(traces) == 1
 
 

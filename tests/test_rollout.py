@@ -127,7 +127,7 @@ def test_a_policy_remembers_what_it_played_and_saw():
         def begin(self, params, observation):
             return jnp.zeros(observation.shape[1:], jnp.int32), jnp.zeros(observation.shape[1:], jnp.int32)
 
-        def logits(self, params, observation, memory):
+        def logits(self, params, observation, legal, memory):
             rows = jnp.arange(env.num_actions(params))[:, None]
             return jnp.where(rows == memory[0] % 2, 0.0, -jnp.inf)
 

@@ -18,7 +18,6 @@ from aljax.experiment import compare, train_seeds
 from aljax.host import files
 from aljax.host.numerics import difference, numerics
 from aljax.options import Hyperparameters, Protocol, TrainConfig
-from aljax.policy import apply_network
 from aljax.scenario import parse_scenario
 from aljax.train import Curve
 
@@ -341,8 +340,8 @@ def test_a_policy_chooses_the_same_in_any_order_and_on_any_scales(two):
             jax.tree.map(lambda leaf, seed=seed: leaf[seed], policy)
             for policy in (run.policy, run.policy_in(folder, other))
         )
-        before = apply_network(own.network, own.variables, env.observe(state, mine))
-        after = apply_network(moved.network, moved.variables, env.observe(turned, theirs))
+        before = own.architecture.output(own.variables, env.observe(state, mine))
+        after = moved.architecture.output(moved.variables, env.observe(turned, theirs))
         np.testing.assert_allclose(after[rows], before, rtol=1e-4, atol=1e-4)
         assert np.abs(np.diff(before, axis=0)).max() > 0.1
 

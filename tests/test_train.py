@@ -52,7 +52,8 @@ def exact_gradient(variables, network, scenario):
 
     @jax.jit
     def cost(variables):
-        logits = Learned(variables, network, greedy=False).logits(scenario.params, jnp.asarray(seen).T, ())
+        legal = env.always_legal(scenario.params)[:, None, None]
+        logits = Learned(variables, network, greedy=False).logits(scenario.params, jnp.asarray(seen).T, legal, ())
         log = jax.nn.log_softmax(logits, axis=0).T  # [paths, steps, A]
         chosen = jnp.take_along_axis(log, jnp.maximum(jnp.asarray(played), 0)[..., None], -1)[..., 0]
         chosen = jnp.where(played >= 0, chosen, 0.0).sum(1)
@@ -67,7 +68,7 @@ def exact_gradient(variables, network, scenario):
 def enumerated():
     """A tiny scenario, weights away from uniform, and the exact gradient there."""
     scenario = tiny_scenario()
-    network = train.network_of(CONFIG, scenario.params)
+    network = train.policy_architecture(CONFIG, scenario.params)
     state = train.init(jax.random.key(3), scenario.params, config=CONFIG, steps=scenario.horizon)
     leaves, tree = jax.tree.flatten(state.variables)
     keys = jax.random.split(jax.random.key(4), len(leaves))
@@ -119,7 +120,7 @@ def test_the_batch_mean_shortens_the_gradient_by_one_over_the_batch():
 def _enumerated_without_ending():
     """As `enumerated`, where no episode ends early, so that every step has the whole batch."""
     scenario = tiny_scenario("actions.allowed.stop=false", "tolerance=0.0")
-    network = train.network_of(CONFIG, scenario.params)
+    network = train.policy_architecture(CONFIG, scenario.params)
     variables = train.init(jax.random.key(3), scenario.params, config=CONFIG, steps=3).variables
     return scenario, network, variables, exact_gradient(variables, network, scenario)
 
@@ -170,7 +171,7 @@ def test_every_baseline_learns_the_tiny_scenario(kind):
     scenario = tiny_scenario()
     config = dataclasses.replace(CONFIG, episodes=4000, batch=20, baseline=kind)
     variables, curve = runner(config)(jax.random.key(0), Hyperparameters(learning_rate=2e-2), scenario.params)
-    greedy = Learned(variables, train.network_of(config, scenario.params))
+    greedy = Learned(variables, train.policy_architecture(config, scenario.params))
     best = _best_cost(scenario)
     played = rollout(jax.random.key(1), greedy, scenario.params, episodes=4000, steps=3)
     cost = float(train.costs_to_go(played, scenario.params)[0].mean())
@@ -301,7 +302,7 @@ def test_the_entropy_bonus_keeps_the_policy_undecided():
 
 def test_the_entropy_bonus_falls_linearly_to_0_over_the_run():
     """Adam's first moments after one update show the gradient; what the bonus alone adds to it is compared."""
-    params, network = tiny_scenario().params, train.network_of(CONFIG, tiny_scenario().params)
+    params, network = tiny_scenario().params, train.policy_architecture(CONFIG, tiny_scenario().params)
     state = train.init(jax.random.key(3), params, config=CONFIG, steps=3)
     advance = jax.jit(functools.partial(train.advance, config=CONFIG, steps=3))
 

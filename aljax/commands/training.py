@@ -57,7 +57,7 @@ def learn(console: Console, scenario: Scenario, regime: Prepared) -> Trained | L
         return learned
     begin = regime.begin
     if learned is not None:
-        begin = regimes.softened(scenario, learned.policy.variables, learned.policy.network)
+        begin = regimes.softened(scenario, learned.policy.variables, learned.policy.architecture)
     trained = train(console, scenario, regime.config, regime.hyperparameters, regime.protocol, begin)
     return trained if learned is None else regimes.both(learned, trained)
 

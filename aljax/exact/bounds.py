@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.special
 
-from aljax.env import EnvParams, over
+from aljax.env import EnvParams, always_legal, over
 from aljax.exact import lattice, layer
 from aljax.exact.layer import DIVERGENCE, FAILURE, LATENCY, MONEY, VIOLATION
 from aljax.exact.structure import Plan, Segment
@@ -194,7 +194,7 @@ def _best(
     params: EnvParams, plan: Plan, box: Box, after: jax.Array, expected: jax.Array, value: jax.Array
 ) -> jax.Array:
     """The least bound over rows ``[N, L, W]`` in the states of a layer, from those on arriving in the next."""
-    table, weights = params.actions, params.weights
+    table, weights, legal = params.actions, params.weights, always_legal(params)
     best = jnp.full((after.shape[1], plan.last, value.shape[-1]), jnp.inf)
 
     def lead(kind: int, entry: int) -> jax.Array:
@@ -207,7 +207,7 @@ def _best(
             onward = p * lead(failure, layer.entry(plan, i)) + (1 - p) * onward
         now = weights[LATENCY] * table.latency[row] + weights[MONEY] * table.money[row] + weights[FAILURE] * p
         off = p * _least_surprise(params, plan, i, box) + (1 - p) * expected[i]
-        best = jnp.minimum(best, jnp.where(table.allowed[row], now + weights[DIVERGENCE] * off + onward, jnp.inf))
+        best = jnp.minimum(best, jnp.where(legal[row], now + weights[DIVERGENCE] * off + onward, jnp.inf))
     return best
 
 

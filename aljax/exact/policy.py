@@ -51,8 +51,9 @@ class Optimal(Policy):
         none = jnp.zeros(start.shape[1], jnp.int32)
         return Memory(table, jnp.zeros((self.plan.counts, len(none)), jnp.int32), none, jnp.int32(0))
 
-    def logits(self, params: EnvParams, observation: jax.Array, memory: Memory) -> jax.Array:
+    def logits(self, params: EnvParams, observation: jax.Array, legal: jax.Array, memory: Memory) -> jax.Array:
         """See `Policy.logits`."""
+        del legal  # the plan's rows are, in every state
         layers = [s.offset + k * s.size for s in self.plan.segments() for k in range(s.times)]
         at = jnp.array(layers).at[memory.time].get(mode="clip")
         at = at + lattice.number(memory.tails, self.plan.horizon)
@@ -108,6 +109,6 @@ def optimal_path(params: EnvParams, start: Any, plan: Plan) -> Path:
 
 def _succeed(policy: Optimal, params: EnvParams, state: EnvState, memory: Memory) -> tuple[jax.Array, EnvState, Memory]:
     """Plays one optimal step with the best of luck: the row, the next state and memory."""
-    action = jnp.argmax(policy.logits(params, env.observe(state, params), memory))
+    action = jnp.argmax(policy.logits(params, env.observe(state, params), env.legal(state, params), memory))
     state, _ = env.transition(state, action, (jnp.float32(1), jnp.zeros_like(state.z)), params)
     return action, state, policy.remember(params, memory, action, env.observe(state, params))

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aljax.env import EnvParams
+from aljax.env import EnvParams, always_legal
 from aljax.errors import UserError
 from aljax.exact import lattice, layer
 from aljax.exact.layer import DIVERGENCE, FAILURE, LATENCY, MONEY, SUCCESS, VIOLATION, Reached
@@ -186,7 +186,7 @@ def _best(
     params: EnvParams, plan: Plan, reached: Reached, after: jax.Array, value: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """V of a layer and its optimal choices ``[N, L, W]`` from the W of the next."""
-    table, weights = params.actions, params.weights
+    table, weights, legal = params.actions, params.weights, always_legal(params)
 
     def lead(kind: int, entry: int) -> jax.Array:
         """W after an event, the same whatever failed before. ``[N, 1, W]``"""
@@ -203,7 +203,7 @@ def _best(
             onward = p * lead(failure, layer.entry(plan, i)) + (1 - p) * onward
         now = weights[LATENCY] * table.latency[row] + weights[MONEY] * table.money[row] + weights[FAILURE] * p
         now = now + weights[DIVERGENCE] * layer.divergence(params, plan, i, p, reached)
-        total = jnp.where(table.allowed[row], now + onward, jnp.inf)
+        total = jnp.where(legal[row], now + onward, jnp.inf)
         choice = jnp.where(total < best, i, choice)
         best = jnp.minimum(best, total)
     return best, choice

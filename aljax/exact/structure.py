@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aljax import env
 from aljax.env import EnvParams, exceeds
 from aljax.errors import UserError
 from aljax.exact import lattice
@@ -189,9 +190,12 @@ def make_plan(
     coordinates = scenario.coordinate_names if scenario else [str(i) for i in range(p["drift"].shape[1])]
     longest = int(p["horizon"].max())
     horizon = horizon or longest
-    rows = tuple(int(row) for row in np.flatnonzero(p["allowed"].any(0)))
+    legal = np.asarray(env.always_legal(params)).reshape(-1, len(names))
+    rows = tuple(int(row) for row in np.flatnonzero(legal.any(0)))
     task = "bound" if relaxed else "exact solver"
     reason = _obstacle(p, rows, names, coordinates, relaxed)
+    if env.legal_varies(params):
+        reason = "needs rows that are legal whatever happened before, or never"
     if horizon < longest:
         reason = f"was asked for horizon {horizon}, but an episode lasts up to {longest} steps"
     if reason is not None:
@@ -259,11 +263,12 @@ def fits(params: EnvParams, plan: Plan) -> jax.Array:
     flags = (table.ends[rows] == np.array(plan.ends)) & (table.resolves[rows] == np.array(plan.resolves))
     tamed = (only_adds | np.array(plan.ends)) & (steady | np.isin(rows, plan.sticky))
     each = flags & tamed & (surely | np.array([kind is not None for kind in plan.failure])) & jnp.array(alike)
-    allowed = table.allowed[rows]
+    legal = env.always_legal(params)
+    allowed = legal[rows]
     latency, money = (jnp.max(jnp.where(allowed, x[rows], 0)) for x in (table.latency, table.money))
     return (
         jnp.all(each | ~allowed)
-        & ~jnp.any(jnp.delete(table.allowed, rows))
+        & ~jnp.any(jnp.delete(legal, rows))
         & jnp.all(params.misread == 0)
         & (params.horizon <= plan.horizon)
         & (plan.latency | ~_exceedable(params.horizon, latency, params.latency_budget))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax.chance import draw_chance
-from aljax.env import EnvParams
+from aljax.env import EnvParams, always_legal
 from aljax.errors import UserError
 from aljax.keys import one_key
 from aljax.policy import Policy
@@ -168,10 +168,11 @@ def distributions(policy: Policy, params: EnvParams, observation: jax.Array, act
     """
     seen, played = jnp.moveaxis(observation, 0, 2), action.T  # [T, O, N], [T, N]
     following = jnp.concatenate([seen[1:], seen[-1:]])
+    legal = always_legal(params)[:, None]
 
     def step(memory: Any, given: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
         here, row, after = given
-        found = jax.nn.softmax(policy.logits(params, here, memory), axis=0)
+        found = jax.nn.softmax(policy.logits(params, here, legal, memory), axis=0)
         return policy.remember(params, memory, row, after), found
 
     _, found = jax.lax.scan(step, policy.begin(params, seen[0]), (seen, played, following))

@@ -19,12 +19,13 @@ import jax.numpy as jnp
 import optax
 
 from aljax import env
+from aljax.architecture import Variables, architecture_of
 from aljax.chance import uniform
 from aljax.env import EnvParams
 from aljax.keys import one_key
 from aljax.offline.data import Episodes, weighted
 from aljax.options import Algorithm, LearnConfig, LearnHyperparameters
-from aljax.policy import Network, Variables, apply_network, init_network, masked
+from aljax.policy import masked
 
 _NETS: dict[Algorithm, tuple[str, ...]] = {
     "imitation": ("policy",),
@@ -117,9 +118,7 @@ def policy_weights(state: LearnState, config: LearnConfig) -> Variables:
     """The weights of the policy's network; where there is none, of one whose logits are the negative costs."""
     if "policy" in state.nets:
         return state.nets["policy"]
-    last = f"Dense_{len(config.hidden)}"
-    layers = state.nets["q"]["params"]
-    return {"params": layers | {last: jax.tree.map(lambda leaf: -_SHARPNESS * leaf, layers[last])}}
+    return architecture_of(config, 1).scaled(state.nets["q"], -_SHARPNESS)
 
 
 def init(
@@ -135,7 +134,7 @@ def init(
     nets = {}
     for name, own in zip(_NETS[config.algorithm], keys, strict=True):
         outputs = 1 if name == "value" else env.num_actions(params)
-        _, nets[name] = init_network(own, params, config.hidden, outputs)
+        nets[name] = architecture_of(config, outputs).init(own, env.observation_size(params))
     steps = weighted(episodes, params.weights)
     known = _known(episodes, count)
     togo = jnp.where(known, _togo(steps.T).T, 0.0)
@@ -230,18 +229,17 @@ def _loss(
     steps: jax.Array,
 ) -> jax.Array:
     """The sum of every network's loss; what a network learns from another is held constant."""
-    network = Network(config.hidden, env.num_actions(params))
+    legal = env.always_legal(params)[:, None, None]
     total = jnp.maximum(batch.alive.sum(), 1)
 
     def mean(values: jax.Array) -> jax.Array:
         return jnp.where(batch.alive, values, 0.0).sum() / total
 
-    def output(weights: Variables, network: Network = network) -> jax.Array:
-        size, length, count = batch.seen.shape
-        return apply_network(network, weights, batch.seen.reshape(size, -1)).reshape(-1, length, count)
+    def output(weights: Variables, outputs: int = env.num_actions(params)) -> jax.Array:
+        return architecture_of(config, outputs).unroll(weights, batch.seen)
 
     def log_policy(weights: Variables) -> jax.Array:
-        return jax.nn.log_softmax(masked(output(weights), params), axis=0)
+        return jax.nn.log_softmax(masked(output(weights), legal), axis=0)
 
     rows = jnp.arange(env.num_actions(params)).reshape(-1, 1, 1)
     one_hot = rows == batch.action
@@ -261,17 +259,17 @@ def _loss(
         return -mean(chosen(log_policy(nets["policy"])))
 
     if config.algorithm == "cost_sensitive":
-        value = output(nets["value"], Network(config.hidden, 1))[0]
+        value = output(nets["value"], 1)[0]
         advantage = held(batch.togo - value)
         weight = jnp.exp(jnp.clip(-advantage / jnp.maximum(_GENTLE * hyper.pessimism, 1e-6), -20.0, 3.0))
         return mean((batch.togo - value) ** 2) - mean(weight * chosen(log_policy(nets["policy"])))
 
     q = output(nets["q"])
     if config.algorithm == "cql":
-        greedy = only_least(masked(-q, params))
+        greedy = only_least(masked(-q, legal))
         aim = bootstrapped((greedy * output(targets["q"])).sum(0))
         error = chosen(q) - aim
-        push = jax.nn.logsumexp(masked(-q, params), axis=0) + chosen(q)
+        push = jax.nn.logsumexp(masked(-q, legal), axis=0) + chosen(q)
         return mean(error**2) + hyper.pessimism * jnp.sqrt(_SPREAD_OVER / steps) * mean(push)
 
     log_logger, log_chosen, slow = log_policy(nets["logger"]), log_policy(nets["policy"]), output(targets["q"])
@@ -282,7 +280,7 @@ def _loss(
     penalty = scale / jnp.sqrt(steps / _SPREAD_OVER * share + 1e-6)
     pessimistic = slow + jnp.minimum(penalty, _MOST_PENALTY)
     if config.algorithm == "fitted_q":
-        greedy = only_least(masked(-(held(q) + penalty), params))
+        greedy = only_least(masked(-(held(q) + penalty), legal))
         aim = bootstrapped((greedy * pessimistic).sum(0))
         distilled = -mean(jnp.where(greedy, log_chosen, 0.0).sum(0))
         return mean((chosen(q) - aim) ** 2) + imitation + distilled

@@ -13,6 +13,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from aljax import env, limits, runs
+from aljax.architecture import Architecture, Variables, architecture_of
 from aljax.errors import UserError
 from aljax.experiment import Trained
 from aljax.offline.data import Log
@@ -29,8 +30,8 @@ from aljax.options import (
     RegimeName,
     TrainConfig,
 )
-from aljax.policy import Learned, Network, Variables, apply_network, masked
-from aljax.rollout import rollout
+from aljax.policy import Learned, masked
+from aljax.rollout import legal_steps, rollout
 from aljax.scenario import Scenario
 from aljax.seeds import LEARNING, fetch, mesh_of, not_finite, places, run_in_pieces, seed_keys, spread
 
@@ -159,7 +160,7 @@ def prepare(
         if found < protocol.seeds:
             raise UserError(f"seeds: {protocol.seeds}, but {regime.start} has {found}")
         begin = jax.tree.map(lambda leaf: leaf[: protocol.seeds], policy.variables)
-        begin = softened(scenario, begin, policy.network)
+        begin = softened(scenario, begin, policy.architecture)
     return Prepared(regime, scenario, log, begin, config, hyperparameters, protocol)
 
 
@@ -213,8 +214,8 @@ def learn_seeds(
 
     state, seconds = run_in_pieces(start, piece, config.updates, _PIECES, told)
     variables = jax.device_put(fetch(finish(state), protocol.seeds))
-    network = Network(config.hidden, env.num_actions(scenario.params))
-    return Learnt(Learned(variables, network), fetch(state.losses, protocol.seeds), seconds)
+    architecture = architecture_of(config, env.num_actions(scenario.params))
+    return Learnt(Learned(variables, architecture), fetch(state.losses, protocol.seeds), seconds)
 
 
 @functools.lru_cache(16)
@@ -231,7 +232,7 @@ def _programs(config: LearnConfig, devices: int) -> tuple[Any, Any, Any]:
 _GAP = 3.0
 
 
-def softened(scenario: Scenario, variables: Variables, network: Network) -> Variables:
+def softened(scenario: Scenario, variables: Variables, architecture: Architecture) -> Variables:
     """Policies that choose the same but are less sure of it, to go on from online.
 
     What was learned from a log may be so sure that it never tries anything else, and then has nothing to learn from.
@@ -241,24 +242,21 @@ def softened(scenario: Scenario, variables: Variables, network: Network) -> Vari
     Args:
       scenario: where they are to play.
       variables: weights, a leading axis of seeds.
-      network: whose.
+      architecture: whose.
 
     Returns:
       The weights.
     """
-    last = f"Dense_{len(network.hidden)}"
 
     def one(variables: Variables) -> Variables:
         played = rollout(
-            jax.random.key(0), Learned(variables, network), scenario.params, episodes=256, steps=scenario.horizon
+            jax.random.key(0), Learned(variables, architecture), scenario.params, episodes=256, steps=scenario.horizon
         )
         seen = jnp.moveaxis(played.observation, 1, 0)
-        logits = masked(apply_network(network, variables, seen.reshape(len(seen), -1)), scenario.params)
-        first, second = jax.lax.top_k(logits.T, 2)[0].T
+        logits = masked(architecture.unroll(variables, seen), legal_steps(played, scenario.params))
+        first, second = jax.lax.top_k(logits.reshape(len(logits), -1).T, 2)[0].T
         lead = jnp.where(played.alive.ravel(), jnp.minimum(first - second, 1e3), 0.0).sum() / played.alive.sum()
-        layers = variables["params"]
-        scale = jnp.minimum(1.0, _GAP / jnp.maximum(lead, 1e-6))
-        return {"params": layers | {last: jax.tree.map(lambda leaf: (scale * leaf).astype(leaf.dtype), layers[last])}}
+        return architecture.scaled(variables, jnp.minimum(1.0, _GAP / jnp.maximum(lead, 1e-6)))
 
     return jax.jit(jax.vmap(one))(variables)
 

@@ -8,7 +8,6 @@ hosts. `jax.shard_map` splits the lanes over devices; runs have nothing to say t
 
 import dataclasses
 import functools
-import itertools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from aljax import env
+from aljax.architecture import architecture_of
 from aljax.env import EnvParams
 from aljax.exact.policy import Optimal
 from aljax.exact.structure import Plan
@@ -28,7 +28,7 @@ from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import Learned, Policy, Variables
 from aljax.rollout import outcome, rollout
 from aljax.scenario import Scenario
-from aljax.train import Curve, advance, init, network_of
+from aljax.train import Curve, advance, init, policy_architecture
 
 AXIS = "runs"
 """Name of the mesh's only axis."""
@@ -61,8 +61,8 @@ class Shape:
     @property
     def memory(self) -> float:
         """Roughly what an update's arrays hold, likewise."""
-        widths = (self.seen, *self.config.hidden, self.actions)
-        products = sum(a * b for a, b in itertools.pairwise(widths))
+        architecture = architecture_of(self.config, self.actions)
+        products, widths = architecture.products(self.seen), architecture.widths(self.seen)
         return self.config.batch * self.steps * (products + 20 * sum(widths)) + products
 
 
@@ -137,7 +137,7 @@ def _train(stop: jax.Array, given: TrainInput, *, shape: Shape, episodes: int) -
     state = init(jax.random.wrap_key_data(given.key), given.params, **static)
     state = advance(state, 0, stop, given.hyperparameters, given.params, **static)
     finite = jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.variables)]).all()
-    policy = Learned(state.variables, network_of(shape.config, given.params))
+    policy = Learned(state.variables, policy_architecture(shape.config, given.params))
     played = _play(given.evaluation_key, policy, given.params, episodes, shape.steps)
     return Result(played, finite, state.curve, state.variables)
 

@@ -22,7 +22,7 @@ from aljax.sweeps.space import Spec, Value
 from aljax.sweeps.store import Store
 from aljax.sweeps.tables import read_results
 from aljax.sweeps.work import Work
-from aljax.train import Curve, network_of
+from aljax.train import Curve, policy_architecture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +116,7 @@ def train_row(row: Row) -> tuple[Trained, dict[str, float]]:
     begun = time.perf_counter()
     result = program.fetch(program(given, np.int32(shape.config.updates)), 1)
     seconds = {"compile": program.seconds, "train": time.perf_counter() - begun}
-    policy = Learned(result.variables, network_of(shape.config, row.job.scenario.params))
+    policy = Learned(result.variables, policy_architecture(shape.config, row.job.scenario.params))
     policy = jax.tree.map(jax.numpy.asarray, policy)
     figures = {name: float(values[0]) for name, values in played_arrays(result.played).items()}
     return Trained(policy, Curve(*result.curve), seconds), figures

@@ -73,11 +73,11 @@ class Greedy(Policy):
     """Its module."""
     name: ClassVar[str] = "rejax"
 
-    def logits(self, params: EnvParams, observation: jax.Array, memory: Any) -> jax.Array:
+    def logits(self, params: EnvParams, observation: jax.Array, legal: jax.Array, memory: Any) -> jax.Array:
         """See `Policy.logits`."""
         batch = observation.reshape(observation.shape[0], -1).T
         found = self.actor.apply(self.variables, batch, method="_action_dist").logits
-        likely = masked(found.T.reshape(-1, *observation.shape[1:]), params)
+        likely = masked(found.T.reshape(-1, *observation.shape[1:]), legal)
         return only(jnp.argmax(likely, axis=0), env.num_actions(params))
 
 

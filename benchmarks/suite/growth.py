@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from aljax import env, rollout, train
+from aljax.architecture import architecture_of
 from aljax.options import Hyperparameters, TrainConfig
-from aljax.policy import Learned, init_network
+from aljax.policy import Learned
 
 from suite import apart
 from suite.environments import grown
@@ -63,7 +64,8 @@ def program(kind: str, point: dict[str, int]) -> tuple[Program, Any]:
         args: Any = (key, params)
         return compiled(functools.partial(play, **sizes), *args), args
     if kind == "rollout":
-        network, variables = init_network(key, params, TrainConfig().hidden, env.num_actions(params))
+        network = architecture_of(TrainConfig(), env.num_actions(params))
+        variables = network.init(key, env.observation_size(params))
 
         def episodes(key: jax.Array, variables: Any, params: env.EnvParams) -> Any:
             played = rollout.rollout(key, Learned(variables, network, greedy=False), params, **sizes)

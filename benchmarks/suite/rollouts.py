@@ -7,9 +7,10 @@ import jax
 import numpy as np
 
 from aljax import env, load_scenario, rollout
+from aljax.architecture import MLP
 from aljax.env import EnvParams
 from aljax.options import TrainConfig
-from aljax.policy import Learned, init_network
+from aljax.policy import Learned
 
 from rivals import rollouts as rivals
 from suite import apart, devices
@@ -23,8 +24,7 @@ HIDDEN = TrainConfig().hidden[0]
 
 def play(key: jax.Array, params: EnvParams, variables: Any, *, episodes: int, steps: int) -> Any:
     """aljax: trajectories and what they came to."""
-    network = init_network(key, params, (HIDDEN,), env.num_actions(params))[0]
-    policy = Learned(variables, network, greedy=False)
+    policy = Learned(variables, MLP(env.num_actions(params), (HIDDEN,)), greedy=False)
     played = rollout.rollout(key, policy, params, episodes=episodes, steps=steps)
     return played, rollout.outcome(played, params)
 
@@ -34,7 +34,8 @@ def jax_rows(options: Options, where: str, several: int) -> Iterator[dict[str, A
     scenario = load_scenario("paper")
     params, steps = scenario.params, scenario.horizon
     share = options.episodes(jax.default_backend()) // several
-    variables = init_network(jax.random.key(1), params, (HIDDEN,), env.num_actions(params))[1]
+    network = MLP(env.num_actions(params), (HIDDEN,))
+    variables = network.init(jax.random.key(1), env.observation_size(params))
 
     def one(key: jax.Array, params: EnvParams, variables: Any) -> Any:
         return play(key, params, variables, episodes=share, steps=steps)

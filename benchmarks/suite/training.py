@@ -71,7 +71,7 @@ def aljax_row(options: Options, several: int) -> dict[str, Any]:
     learn(0)
     compiling = time.perf_counter() - begun
     found = repeated(lambda: learn(job.config.updates), options.row_repeats) | {"compile_seconds": compiling}
-    policies = Learned(learn(job.config.updates)[0], train.network_of(job.config, params))
+    policies = Learned(learn(job.config.updates)[0], train.policy_architecture(job.config, params))
     return found | {"devices": several, "reached": reached(policies, job.scenario)}
 
 
@@ -83,7 +83,7 @@ def vmapped_row(options: Options) -> dict[str, Any]:
     program = compiled(jax.vmap(run, in_axes=(0, None, None)), keys, hyper, job.scenario.params)
     call = functools.partial(program.call, keys, hyper, job.scenario.params)
     found = repeated(call, options.row_repeats) | program.notes
-    network = train.network_of(job.config, job.scenario.params)
+    network = train.policy_architecture(job.config, job.scenario.params)
     return found | {"reached": reached(Learned(call()[0], network), job.scenario)}
 
 

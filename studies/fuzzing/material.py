@@ -180,7 +180,7 @@ def _run(folder: Path, rng: np.random.Generator, regime: Mapping[str, Any] | Non
     components = dict.fromkeys(("latency", "money", "violation", "failure", "divergence"), figure)
     row = {"cost": figure, "success": figure, "components": components}
     with runs.new_folder(folder) as place:
-        policy = Learned(weights, abstract.network)
+        policy = Learned(weights, abstract.architecture)
         runs.save(place.folder, scenario, config, Hyperparameters(), protocol, policy, curves, regime)
         figures = runs.header(scenario, 40, protocol) | {
             "policies": dict.fromkeys(("learned", "latency", "cost_aware", "random"), row),

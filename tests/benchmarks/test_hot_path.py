@@ -126,7 +126,7 @@ def test_the_program_stays_small():
 def test_a_rollout_draws_its_chance_outside_the_loop():
     scenario = tiny_scenario()
     state = train.init(jax.random.key(0), scenario.params, config=CONFIG, steps=3)
-    policy = Learned(state.variables, train.network_of(CONFIG, scenario.params), greedy=False)
+    policy = Learned(state.variables, train.policy_architecture(CONFIG, scenario.params), greedy=False)
     function = functools.partial(rollout, episodes=8, steps=3)
     program = jax.make_jaxpr(function)(jax.random.key(0), policy, scenario.params)
     (loop,) = (equation for equation in program.jaxpr.eqns if equation.primitive.name == "scan")
@@ -176,7 +176,7 @@ def test_an_update_in_blocks_is_the_update_on_all_their_episodes(monkeypatch, ba
     monkeypatch.setattr(train, "blocks_of", lambda episodes, most: 4)
     after = jax.jit(functools.partial(train.advance, config=config, steps=3))(state, 0, 1, hyper, params)
 
-    network = train.network_of(config, params)
+    network = train.policy_architecture(config, params)
     sampler, key = Learned(state.variables, network, greedy=False), jax.random.fold_in(state.key, 0)
     keys = [jax.random.fold_in(key, block) for block in range(4)]
     played = [rollout(key, sampler, params, episodes=4, steps=3) for key in keys]

@@ -19,7 +19,7 @@ from aljax.exact.structure import make_plan
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import CostAware, Learned, Random
 from aljax.rollout import outcome, rollout
-from aljax.train import network_of, train
+from aljax.train import policy_architecture, train
 
 import oracle
 from enumeration import D, best, family, starts
@@ -136,7 +136,7 @@ def test_no_policy_costs_less_in_random_environments_with_everything(seed):
     policies = {
         "random": Random(),
         "cost_aware": CostAware(jnp.ones(num_actions(params), bool)),
-        "learned": Learned(weights, network_of(config, params)),
+        "learned": Learned(weights, policy_architecture(config, params)),
     }
     key = jax.random.key(seed)
     chance = draw_chance(key, params, episodes=episodes, steps=4)

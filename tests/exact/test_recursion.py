@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax import load_scenario
+from aljax import env, load_scenario
+from aljax.architecture import MLP
 from aljax.env import EnvParams
 from aljax.errors import UserError
 from aljax.exact import lattice
@@ -18,7 +19,7 @@ from aljax.exact.policy import Optimal, optimal_path
 from aljax.exact.recursion import choices, solve
 from aljax.exact.structure import Plan, fits, make_plan
 from aljax.options import Hyperparameters, TrainConfig
-from aljax.policy import CostAware, Learned, Random, init_network
+from aljax.policy import CostAware, Learned, Random
 from aljax.rollout import outcome, rollout
 from aljax.train import train
 
@@ -310,7 +311,8 @@ def test_no_policy_beats_it_on_random_small_scenarios():
     plains, params, plan, _, _ = solved("everything")
     episodes, tools = 2048, jnp.ones(A, bool)
     config = TrainConfig(episodes=6000, batch=60, hidden=(16,))
-    network, untrained = init_network(jax.random.key(2), env_params(plains[0]), (16,), A)
+    network = MLP(A, (16,))
+    untrained = network.init(jax.random.key(2), env.observation_size(env_params(plains[0])))
     learn = functools.partial(train, config=config, steps=H)
     trained, _ = jax.jit(jax.vmap(learn, (None, None, 0)))(jax.random.key(3), Hyperparameters(), params)
 

@@ -10,11 +10,12 @@ import pytest
 from test_hot_path import compilations
 
 from aljax import UserError
+from aljax.architecture import MLP
 from aljax.offline import learn
 from aljax.offline.data import collect
 from aljax.offline.regimes import check, learn_seeds, softened
 from aljax.options import OFFLINE, SUPERVISED, LearnConfig, LearnHyperparameters, Protocol
-from aljax.policy import Learned, Mixture, Network, apply_network, heuristics, masked
+from aljax.policy import Learned, Mixture, heuristics, masked
 from aljax.rollout import outcome, rollout
 
 from tiny import tiny_scenario
@@ -23,7 +24,7 @@ SCENARIO = tiny_scenario()
 PARAMS = SCENARIO.params
 ALGORITHMS = SUPERVISED + OFFLINE
 CONFIG = LearnConfig(updates=400, minibatch=16, hidden=(16,))
-NETWORK = Network((16,), 3)
+NETWORK = MLP(3, (16,))
 
 
 @functools.cache
@@ -57,7 +58,7 @@ def choices(variables, name):
     """What the policy plays at logged steps, and what was logged there."""
     episodes = logged(name).episodes
     seen = jnp.moveaxis(episodes.observation, 2, 0).reshape(episodes.observation.shape[2], -1)
-    logits = masked(apply_network(NETWORK, variables, seen), PARAMS)
+    logits = masked(NETWORK.output(variables, seen), PARAMS.actions.allowed[:, None])
     alive = np.asarray(episodes.alive).ravel()
     return np.asarray(jax.nn.softmax(logits, axis=0)).T[alive], np.asarray(episodes.action).ravel()[alive]
 

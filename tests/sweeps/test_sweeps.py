@@ -36,7 +36,7 @@ from aljax.sweeps.identity import recorded_lanes
 from aljax.sweeps.reader import make_spec
 from aljax.sweeps.run import plan_only
 from aljax.sweeps.store import Store
-from aljax.train import network_of, train
+from aljax.train import policy_architecture, train
 
 from tiny import TINY
 
@@ -128,7 +128,7 @@ def test_a_row_is_the_run_that_its_numbers_stand_for(kept, spec):
     for name in ("cost", "gradient_norm", "components"):
         np.testing.assert_allclose(results.curves[name][row], getattr(curve, name), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(results.curves["cost"][row][:10], curve.cost[:10], rtol=1e-5)
-    policy = Learned(variables, network_of(config, scenario.params))
+    policy = Learned(variables, policy_architecture(config, scenario.params))
     optimal, _ = find_optimal(scenario, Protocol(seeds=1, evaluation_episodes=50))
     played = evaluate(
         keys[1][None],

@@ -1,0 +1,230 @@
+"""Architectures: what turns observations into numbers, a policy's logits or a critic's value.
+
+An `Architecture` is static, its weights are a tree beside it. Training, learning from logs, reloading and sweeps ask
+it for everything that depends on its shape, and know no layer by name. One that carries a state from step to step says
+so by `begin`, `carry` and `unroll`; a feed-forward one leaves them as they are.
+
+As in `aljax.env`, shapes are written for one episode, features first, and every function takes trailing batch axes as
+well.
+"""
+
+import dataclasses
+import itertools
+from typing import Any, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aljax.chance import uniform
+from aljax.keys import one_key
+
+Variables = Any
+"""A tree of weights."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A network's shape. Subclasses are frozen and hashable: two that are equal share one compilation."""
+
+    outputs: int
+    """Numbers that it returns at each step."""
+
+    def init(self, key: jax.Array, inputs: int) -> Variables:
+        """Draws first weights for observations of `inputs` numbers, from one PRNG key."""
+        raise NotImplementedError
+
+    def begin(self, variables: Variables, seen: jax.Array) -> Any:
+        """What is carried once the first observation ``[I]`` of an episode is seen; nothing by default."""
+        del variables, seen
+        return ()
+
+    def output(self, variables: Variables, seen: jax.Array, carried: Any) -> jax.Array:
+        """The numbers for one step.
+
+        Args:
+          variables: weights.
+          seen: the observation. ``[I]``
+          carried: what `begin` or `carry` gave, this observation taken in.
+
+        Returns:
+          ``[outputs]``.
+        """
+        raise NotImplementedError
+
+    def carry(self, variables: Variables, carried: Any, seen: jax.Array) -> Any:
+        """What is carried once the next observation ``[I]`` is seen too."""
+        del variables, seen
+        return carried
+
+    def unroll(self, variables: Variables, seen: jax.Array) -> jax.Array:
+        """The numbers for all steps of whole episodes, as learning needs them.
+
+        Args:
+          variables: weights.
+          seen: every step's observation. ``[I, T, B]``
+
+        Returns:
+          ``[outputs, T, B]``.
+        """
+        steps = jnp.moveaxis(seen, 1, 0)
+
+        def step(carried: Any, following: jax.Array) -> tuple[Any, jax.Array]:
+            here, after = following
+            return self.carry(variables, carried, after), self.output(variables, here, carried)
+
+        after = jnp.concatenate([steps[1:], steps[-1:]])
+        _, found = jax.lax.scan(step, self.begin(variables, steps[0]), (steps, after))
+        return jnp.moveaxis(found, 0, 1)
+
+    def widths(self, inputs: int) -> tuple[int, ...]:
+        """Numbers at each stage of a step, from the inputs to the outputs: what work and memory are estimated from."""
+        raise NotImplementedError
+
+    def products(self, inputs: int) -> int:
+        """Multiplications of a step, which is about how many weights there are."""
+        return sum(before * after for before, after in itertools.pairwise(self.widths(inputs)))
+
+    def rearranged(self, variables: Variables, inputs: np.ndarray, scale: np.ndarray, outputs: np.ndarray) -> Variables:
+        """Weights that do the same on observations, and give outputs, in another order.
+
+        Args:
+          variables: weights, with any leading axes.
+          inputs: which of the inputs that the weights know stands at each place of the new observations. ``[I]``
+          scale: what the new observation at each place is to be multiplied by. ``[I]``
+          outputs: which of the outputs stands at each place of the new ones. ``[outputs]``
+
+        Returns:
+          The weights.
+        """
+        raise NotImplementedError
+
+    def scaled(self, variables: Variables, factor: float | jax.Array) -> Variables:
+        """Weights whose outputs are those of `variables` times a factor."""
+        raise NotImplementedError
+
+
+class Dense(nn.Module):
+    """`flax.linen.Dense` for inputs whose features are the *first* axis: nothing is transposed on the way."""
+
+    features: int
+    """Numbers that it returns."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps ``[I, ...]`` to ``[features, ...]``."""
+        kernel = self.param("kernel", nn.initializers.zeros, (x.shape[0], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return jnp.tensordot(kernel, x, (0, 0)) + bias.reshape(bias.shape + (1,) * (x.ndim - 1))
+
+
+class _Layers(nn.Module):
+    """Tanh layers and an output layer; `MLP.init` draws their first weights."""
+
+    hidden: tuple[int, ...]
+    outputs: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for units in self.hidden:
+            x = nn.tanh(Dense(units)(x))
+        return Dense(self.outputs)(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class MLP(Architecture):
+    """A feed-forward network of tanh layers, which sees one observation and carries nothing."""
+
+    hidden: tuple[int, ...]
+    """Units a hidden layer."""
+
+    def init(self, key: jax.Array, inputs: int) -> Variables:
+        """Draws first weights.
+
+        They are uniform with standard deviation scale / √fan-in. The first layer starts wide (scale 3, biases uniform
+        on [−2, 2]), its units' bends spread over the observations; the output layer starts near 0 (scale 0.01).
+        Measured (studies/gap.py) to come nearer to the optimum than a first layer that starts narrow; presumably
+        because what is best to do changes at sharp thresholds: one call fewer is needed, the deadline passes.
+
+        Args:
+          key: a PRNG key.
+          inputs: numbers of an observation, static.
+
+        Returns:
+          The weights.
+        """
+        key = one_key(key)
+        shapes = jax.eval_shape(_Layers(self.hidden, self.outputs).init, key, jnp.zeros(inputs))
+        leaves, tree = jax.tree_util.tree_flatten_with_path(shapes)
+        # All numbers in one draw: Flax's key a weight takes several times as long to compile.
+        numbers = uniform(key, (sum(leaf.size for _, leaf in leaves),), -1.0, 1.0)
+        weights, used = [], 0
+        for path, leaf in leaves:
+            layer, kind = path[-2].key, path[-1].key
+            first, last = layer == self._first and self.hidden, layer == self._last
+            bound = 2.0 if first else 0.0
+            if kind == "kernel":
+                bound = (3.0 if first else 0.01 if last else 1.0) * (3.0 / leaf.shape[0]) ** 0.5
+            weights.append(bound * numbers[used : used + leaf.size].reshape(leaf.shape))
+            used += leaf.size
+        return tree.unflatten(weights)
+
+    def output(self, variables: Variables, seen: jax.Array, carried: Any = ()) -> jax.Array:
+        """See `Architecture.output`."""
+        del carried
+        found: Any = _Layers(self.hidden, self.outputs).apply(variables, seen)
+        return found
+
+    def unroll(self, variables: Variables, seen: jax.Array) -> jax.Array:
+        """All steps at once. See `Architecture.unroll`."""
+        size, steps, episodes = seen.shape
+        return self.output(variables, seen.reshape(size, steps * episodes)).reshape(-1, steps, episodes)
+
+    def widths(self, inputs: int) -> tuple[int, ...]:
+        """See `Architecture.widths`."""
+        return inputs, *self.hidden, self.outputs
+
+    def rearranged(self, variables: Variables, inputs: np.ndarray, scale: np.ndarray, outputs: np.ndarray) -> Variables:
+        """See `Architecture.rearranged`."""
+        layers = dict(variables["params"])
+        first = layers[self._first]
+        layers[self._first] = first | {"kernel": first["kernel"][..., inputs, :] * scale[:, None]}
+        layers[self._last] = jax.tree.map(lambda leaf: leaf[..., outputs], layers[self._last])
+        return {"params": layers}
+
+    def scaled(self, variables: Variables, factor: float | jax.Array) -> Variables:
+        """See `Architecture.scaled`."""
+        layers = variables["params"]
+        last = jax.tree.map(lambda leaf: (factor * leaf).astype(leaf.dtype), layers[self._last])
+        return {"params": layers | {self._last: last}}
+
+    @property
+    def _first(self) -> str:
+        return "Dense_0"
+
+    @property
+    def _last(self) -> str:
+        return f"Dense_{len(self.hidden)}"
+
+
+class Shaped(Protocol):
+    """Options that say what networks are like (`aljax.options`)."""
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Units of the hidden layers."""
+        ...
+
+
+def architecture_of(options: Shaped, outputs: int) -> Architecture:
+    """The architecture that options stand for: the one place that chooses it.
+
+    Args:
+      options: of training, or of learning from logs.
+      outputs: numbers that it is to return.
+
+    Returns:
+      The architecture.
+    """
+    return MLP(outputs, options.hidden)
