@@ -70,8 +70,8 @@ class Architecture:
         """
         steps = jnp.moveaxis(seen, 1, 0)
 
-        def step(carried: Any, following: jax.Array) -> tuple[Any, jax.Array]:
-            here, after = following
+        def step(carried: Any, observations: tuple[jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
+            here, after = observations
             return self.carry(variables, carried, after), self.output(variables, here, carried)
 
         after = jnp.concatenate([steps[1:], steps[-1:]])

@@ -12,8 +12,10 @@ import pytest
 
 from aljax import env
 from aljax.chance import draw_chance
+from aljax.errors import UserError
+from aljax.exact.structure import make_plan
 from aljax.policy import Policy, Random, heuristics
-from aljax.rollout import outcome, rollout
+from aljax.rollout import legal_steps, outcome, rollout
 from aljax.scenario import load_scenario
 
 from tiny import tiny_scenario
@@ -138,3 +140,31 @@ def test_a_policy_remembers_what_it_played_and_saw():
     params = tiny_scenario("tolerance=0.0").params
     played, _ = play(jax.random.key(8), Alternate(), params, 16, 3)
     np.testing.assert_array_equal(np.asarray(played.action)[:, 0], [0, 1, 0])
+
+
+def test_rows_whose_legality_depends_on_the_state_are_masked_kept_and_refused_by_the_solver(monkeypatch):
+    """Row 0 once a task at most, as a rule would say it: what a later rule needs is `legal` and `legal_varies`."""
+    scenario = tiny_scenario("tolerance=0.0", "actions.failure.weak=0.0")
+
+    def legal(state, params):
+        once = (jnp.arange(3).reshape((3,) + (1,) * state.time.ndim) > 0) | (state.time == 0)
+        return once & env.always_legal(params).reshape((3,) + (1,) * state.time.ndim)
+
+    monkeypatch.setattr(env, "legal", legal)
+    monkeypatch.setattr(env, "legal_varies", lambda params: True)
+    played = rollout(jax.random.key(0), Random(), scenario.params, episodes=64, steps=3)
+    assert played.legal.shape == (3, 3, 64)
+    alive, action = np.asarray(played.alive), np.asarray(played.action)
+    assert (action[0] == 0).any() and not (action[1:] == 0)[alive[1:]].any()
+    assert legal_steps(played, scenario.params).shape == (3, 3, 64)
+    tools = heuristics(scenario)["latency"]
+    again = rollout(jax.random.key(0), tools, scenario.params, episodes=8, steps=3)
+    np.testing.assert_array_equal(again.action[:, 0], [0, 1, 1])
+
+    state = rollout(jax.random.key(0), tools, scenario.params, episodes=1, steps=1).final
+    state = jax.tree.map(lambda leaf: leaf[..., 0], state)
+    _, costs = env.transition(state, jnp.int32(0), (jnp.float32(0.99), jnp.zeros(1)), scenario.params)
+    assert costs[3] == 1  # played all the same: fails for certain
+
+    with pytest.raises(UserError, match=r"needs rows that are legal whatever happened before, or never$"):
+        make_plan(scenario.params, scenario=scenario)
