@@ -1,6 +1,5 @@
 """What must not creep back, and does not depend on the machine: compilations, callbacks, size of programs, memory."""
 
-import contextlib
 import dataclasses
 import functools
 import gc
@@ -18,26 +17,11 @@ from aljax.policy import Learned
 from aljax.rollout import blocks_of, in_blocks, rollout
 from aljax.scenario import load_scenario
 
+from counting import compilations
 from tiny import tiny_scenario
 
 CONFIG = TrainConfig(episodes=64, batch=16, hidden=(8,))
 BASELINES = ("none", "running", "batch", "leave_one_out", "critic")
-
-
-@contextlib.contextmanager
-def compilations():
-    """The names of events in which XLA compiled something."""
-    found = []
-
-    def listen(name, seconds, **details):
-        if name.endswith("backend_compile_duration"):
-            found.append(details.get("fun_name", name))
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield found
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 @functools.cache

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_hot_path import compilations
 
 from aljax import UserError
 from aljax.architecture import MLP
@@ -18,6 +17,7 @@ from aljax.options import OFFLINE, SUPERVISED, LearnConfig, LearnHyperparameters
 from aljax.policy import Learned, Mixture, heuristics, masked
 from aljax.rollout import outcome, rollout
 
+from counting import compilations
 from tiny import tiny_scenario
 
 SCENARIO = tiny_scenario()
