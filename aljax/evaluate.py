@@ -12,10 +12,13 @@ from aljax import env
 from aljax.chance import Chance, draw_chance
 from aljax.env import COMPONENTS, EnvParams
 from aljax.errors import UserError
+from aljax.host.modules import make_callable
 from aljax.keys import key_a_seed
 from aljax.policy import HEURISTICS, OneOf, Policy
 from aljax.rollout import Outcome, outcome, play
 from aljax.statistics import Interval, bootstrap, paired_gap
+
+make_callable(__name__)
 
 
 @jax.tree_util.register_dataclass

@@ -1,244 +1,331 @@
-"""One experiment from options to figures: train every seed in one program, evaluate all policies on shared luck."""
+"""One experiment as one call: train, compare with the optimum and the heuristics, keep, draw.
 
+    import aljax
+
+    result = aljax.experiment.run("escalation", seeds=3, episodes=6_000, out="runs/first")
+    print(result.gap)  # percent above the exact optimum
+
+`run` trains in the simulator from scratch. Policies that come about otherwise, from logs or as a row of a sweep, go the
+same way through `pursue`, which takes any `Learner`.
+"""
+
+import contextlib
 import dataclasses
-import functools
+import difflib
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
-from aljax import env, limits
-from aljax.env import EnvParams
-from aljax.errors import UserError
-from aljax.evaluate import Evaluation, Summary, check_finite, evaluate, summarise
-from aljax.exact.policy import Optimal
-from aljax.host import compiling
+from aljax import plots as pictures
+from aljax import report, runs
+from aljax.checks import check
+from aljax.comparison import Compared, compare, prepare
+from aljax.drawing import draw_all
+from aljax.errors import UserError, listed, plain
+from aljax.evaluate import Evaluation, Summary
+from aljax.exact.bracket import find_optimal
+from aljax.host import files
+from aljax.host.folders import Place
+from aljax.learner import Learner, Scratch, Watch
 from aljax.options import Hyperparameters, Protocol, TrainConfig
-from aljax.policy import Learned, Policy, Variables, heuristics
-from aljax.scenario import Scenario
-from aljax.seeds import EVALUATION, TRAINING, fetch, mesh_of, not_finite, places, run_in_pieces, seed_keys, spread
-from aljax.train import Curve, TrainState, advance, init, policy_architecture
+from aljax.policy import Learned
+from aljax.scenario import Scenario, load_scenario
+from aljax.statistics import Interval
+from aljax.train import Curve
+from aljax.training import abstract_policy
 
-_PIECES = 20  # a run is shown, and could be interrupted, this many times
+_Options = TypeVar("_Options", TrainConfig, Hyperparameters, Protocol)
 
 
 @dataclasses.dataclass(frozen=True)
-class Trained:
-    """What training S seeds gave."""
+class RunResult:
+    """What an experiment came to."""
 
+    scenario: Scenario
+    """Where the policies play."""
+    config: TrainConfig
+    hyperparameters: Hyperparameters
+    protocol: Protocol
     policy: Learned
-    """Greedy; every array has a leading seed axis."""
-    curve: Curve
-    """Learning curves, leading seed axis, as NumPy arrays."""
-    seconds: Mapping[str, float]
-    """``compile`` and ``train``."""
-
-    @property
-    def diverged(self) -> list[int]:
-        """Seeds whose weights are not finite."""
-        return not_finite(self.policy.variables)
-
-    @property
-    def curves(self) -> Mapping[str, np.ndarray]:
-        """The curves by name, as a run folder keeps them. ``[S, updates]`` each, of components ``[S, updates, 5]``"""
-        return self.curve._asdict()
-
-
-@dataclasses.dataclass(frozen=True)
-class Compared:
-    """What evaluating policies side by side gave."""
-
+    """The learned one, greedy; every array has a leading seed axis."""
+    curves: Mapping[str, np.ndarray]
+    """How learning went, by name: ``cost``, ``success``, ``entropy``, ``gradient_norm`` ``[S, updates]`` and
+    ``components`` ``[S, updates, 5]``; of learning from logs alone, ``loss`` ``[S, updates]``."""
     evaluations: Mapping[str, Evaluation]
+    """By policy, episode by episode: every policy met the same starts and the same luck."""
     summaries: Mapping[str, Summary]
+    """By policy, the learned one first: means and spread over seeds, gap to the optimum."""
+    no_optimum: str
+    """Why there is no exact optimum to compare with, one line; empty where there is one."""
+    figures: Mapping[str, Any]
+    """As ``metrics.json`` has them."""
     seconds: Mapping[str, float]
-    """``compile`` and ``evaluate``."""
+    """``compile``, ``train`` (unless nothing was trained) and ``evaluate``."""
+    folder: Path | None = None
+    """Where everything was written; None: nowhere."""
+    notice: str = ""
+    """Why that is not where it was asked for, one line; empty where it is."""
+    complaints: tuple[str, ...] = ()
+    """Pictures that could not be drawn, a line each."""
 
+    @property
+    def curve(self) -> Curve | None:
+        """The learning curves as a `Curve`; None where nothing was trained in the simulator."""
+        found: dict[str, Any] = dict(self.curves)
+        return Curve(**found) if set(found) == set(Curve._fields) else None
 
-def train_seeds(
-    scenario: Scenario,
-    config: TrainConfig,
-    hyperparameters: Hyperparameters,
-    protocol: Protocol,
-    on_progress: Callable[[int, Curve], None] | None = None,
-    begin: Variables | None = None,
-) -> Trained:
-    """Trains `protocol.seeds` policies at once.
+    @property
+    def gap(self) -> Interval | None:
+        """By how many percent the learned policy costs more than the exact optimum; None where there is none."""
+        return self.summaries[Learned.name].gap
 
-    Args:
-      scenario: where.
-      config: shape of the runs.
-      hyperparameters: their numbers.
-      protocol: how many, and from which seed.
-      on_progress: called now and then from the host with the updates done and the curves so far. Nothing calls
-        back from inside the compiled program, which runs in pieces.
-      begin: weights to refine, with a leading axis of seeds; None: from scratch.
+    def to_json(self) -> dict[str, Any]:
+        """The figures, as ``metrics.json`` has them."""
+        return dict(self.figures)
 
-    Returns:
-      The policies and their curves.
+    def draw(self, folder: str | Path | None = None) -> list[str]:
+        """Draws learning curves, cost components and choices of actions, the first seed's policy over the task.
 
-    Raises:
-      UserError: an option out of range.
-    """
-    check(config, hyperparameters, protocol, scenario)
-    numbers = jax.tree.map(np.float32, hyperparameters)
-    devices = min(protocol.seeds, len(jax.local_devices()))
-    init_seeds, advance_seeds = training_programs(config, scenario.horizon, devices)
+        Args:
+          folder: one that there is; None: the run's own, and nothing if it has none.
 
-    def start() -> TrainState:
-        keys = seed_keys(protocol, TRAINING)
-        given = jax.tree.map(lambda leaf: leaf[places(protocol.seeds, devices)], (keys, begin))
-        return init_seeds(given, scenario.params)
-
-    def piece(state: TrainState, low: np.int32, high: np.int32) -> TrainState:
-        return advance_seeds(state, low, high, numbers, scenario.params)
-
-    def told(done: int, state: TrainState) -> None:
-        if on_progress is not None:
-            on_progress(done, fetch(state.curve, protocol.seeds))
-
-    state, seconds = run_in_pieces(start, piece, config.updates, _PIECES, told)
-    variables = jax.device_put(fetch(state.variables, protocol.seeds))
-    policy = Learned(variables, policy_architecture(config, scenario.params))
-    return Trained(policy, fetch(state.curve, protocol.seeds), seconds)
-
-
-@functools.lru_cache(16)
-def training_programs(config: TrainConfig, steps: int, devices: int) -> tuple[Any, Any]:
-    """`train.init` and `train.advance` for seeds on a leading axis, spread over devices; kept, so compiled once.
-
-    Args:
-      config: shape of the runs.
-      steps: length of an episode's scan.
-      devices: how many; the leading axis must be a multiple.
-
-    Returns:
-      The jitted functions. The first takes a pair of keys and of weights to begin with, or None, and the environment;
-      the second gives its state's memory to its result.
-    """
-    mesh = mesh_of(devices)
-    static: dict[str, Any] = {"config": config, "steps": steps}
-
-    def start(seed: tuple[jax.Array, Variables | None], params: EnvParams) -> TrainState:
-        key, variables = seed
-        return init(key, params, variables, **static)
-
-    return spread(start, mesh, 1), spread(functools.partial(advance, **static), mesh, 4, donate_argnums=0)
-
-
-def prepare(
-    scenario: Scenario, protocol: Protocol, learned: Learned | None = None, optimal: Optimal | None = None
-) -> Callable[[Learned | None], Compared]:
-    """Compiles the comparison of policies. See `compare`.
-
-    Args:
-      scenario: where.
-      protocol: seeds and episodes.
-      learned: shapes are enough (`abstract_policy`), so that this can run while the policy is trained.
-      optimal: the exact optimum.
-
-    Returns:
-      The comparison, which takes the learned policy itself.
-    """
-    check_protocol(protocol, scenario)
-    # The learned policy's row comes first, then what it is measured from.
-    others: dict[str, Policy] = ({} if optimal is None else {optimal.name: optimal}) | dict(heuristics(scenario))
-    trained = frozenset({Learned.name} if learned is not None else ())
-    keys = seed_keys(protocol, EVALUATION)
-    static = {"trained": trained, "episodes": protocol.evaluation_episodes, "steps": scenario.horizon}
-    begun = time.perf_counter()
-    run = jax.jit(functools.partial(evaluate, **static), compiler_options=compiling.options())
-    given: dict[str, Policy] = {} if learned is None else {learned.name: learned}
-    compiled = run.lower(keys, given | others, scenario.params).compile()
-    compiled_in = time.perf_counter() - begun
-
-    def comparison(learned: Learned | None) -> Compared:
-        policies = ({} if learned is None else {learned.name: learned}) | others
-        begun = time.perf_counter()
-        found = jax.device_get(compiled(keys, policies, scenario.params))
-        seconds = {"compile": compiled_in, "evaluate": time.perf_counter() - begun}
-        for name in policies:
-            check_finite(found[name], f"costs of policy {name}")
-        reference = found.get(Optimal.name)
-        summaries = {
-            name: summarise(found[name], None if name == Optimal.name else reference, trained=name in trained)
-            for name in policies
+        Returns:
+          A complaint, one line, for each picture that could not be drawn.
+        """
+        folder = self.folder if folder is None else Path(folder)
+        if folder is None:
+            return []
+        name, first = self.scenario.name, jax.tree.map(lambda leaf: np.asarray(leaf)[0], self.policy)
+        drawings: dict[str, Callable[[Path], None]] = {
+            "components.png": lambda file: pictures.components(file, self.scenario, self.summaries),
+            "choices.png": lambda file: pictures.choices(file, self.scenario, self.evaluations, first),
         }
-        return Compared({name: found[name] for name in policies}, summaries, seconds)
+        curve, batch = self.curve, self.config.batch
+        if curve is not None:
+            drawings["learning_curves.png"] = lambda file: pictures.learning_curves(
+                file, curve, batch, self.summaries, name
+            )
+        elif runs.LOSS in self.curves:
+            drawings["learning_curves.png"] = lambda file: pictures.losses(file, self.curves[runs.LOSS], name)
+        return draw_all({folder / name: drawing for name, drawing in drawings.items()})
 
-    return comparison
+
+class UnsavedError(UserError):
+    """The run went well but could not be written: `result` has everything, with no folder."""
+
+    def __init__(self, trouble: UserError, result: RunResult):
+        super().__init__(str(trouble))
+        self.result = result
 
 
-def compare(
-    scenario: Scenario, protocol: Protocol, learned: Learned | None = None, optimal: Optimal | None = None
-) -> Compared:
-    """Evaluates the learned policy, if there is one, beside the optimum and the heuristics on shared starts and luck.
+def run(
+    scenario: str | Path | Scenario = "paper",
+    *,
+    overrides: Sequence[str] = (),
+    config: TrainConfig = TrainConfig(),
+    hyperparameters: Hyperparameters = Hyperparameters(),
+    protocol: Protocol = Protocol(),
+    out: str | Path | None = None,
+    numbered: bool = False,
+    overwrite: bool = False,
+    plots: bool = True,
+    watch: Watch | None = None,
+    **options: Any,
+) -> RunResult:
+    """Trains all seeds, compares them with the optimum and the heuristics, keeps and draws: ``aljax train``.
 
     Args:
-      scenario: where; it need not be the one of training, but must have as many actions and coordinates.
-      protocol: seeds and episodes.
-      learned: with a leading seed axis of `protocol.seeds`.
-      optimal: the exact optimum (`aljax.exact.bracket.find_optimal`), from which the others' gaps are measured.
+      scenario: a scenario, the name of one that ships with aljax, or the path of a TOML file.
+      overrides: changes to a scenario that is loaded, each ``key=value``; see `aljax.load_scenario`.
+      config: shape of the training.
+      hyperparameters: its numbers.
+      protocol: its seeds, and episodes of evaluation.
+      out: a run folder to make, as ``aljax train`` writes it; None: nothing is written.
+      numbered: not there, but at the first of ``out-1``, ``out-2``, ... that is free.
+      overwrite: replace a run folder that stands at `out`.
+      plots: draw into the folder.
+      watch: is told how it goes.
+      **options: single fields of `config`, `hyperparameters` and `protocol`, such as ``episodes=6_000, seeds=3``.
 
     Returns:
-      Evaluations and their summaries, the learned policy first.
-    """
-    return prepare(scenario, protocol, learned, optimal)(learned)
-
-
-def abstract_policy(scenario: Scenario, config: TrainConfig, protocol: Protocol) -> Learned:
-    """Shapes of what `train_seeds` gives, without training."""
-
-    def shapes(keys: jax.Array) -> Any:
-        return jax.vmap(lambda key: init(key, scenario.params, config=config, steps=1).variables)(keys)
-
-    variables = jax.eval_shape(lambda: shapes(jax.random.split(jax.random.key(0), protocol.seeds)))
-    return Learned(variables, policy_architecture(config, scenario.params))
-
-
-def check(
-    config: TrainConfig, hyperparameters: Hyperparameters, protocol: Protocol, scenario: Scenario | None = None
-) -> None:
-    """Refuses options out of range, and what would not fit into any memory.
-
-    Args:
-      config: shape of the runs.
-      hyperparameters: their numbers.
-      protocol: their seeds.
-      scenario: where, if it is known already: it says how large arrays become.
+      Policies, curves, evaluations and figures.
 
     Raises:
-      UserError: one line naming the option.
+      UserError: an option out of range, a scenario that cannot be, a place that is taken, training that diverged.
+      UnsavedError: all went well, but could not be written.
     """
-    limits.check_whole("episodes", config.episodes)
-    limits.check_whole("batch", config.batch)
-    if config.batch > config.episodes:
-        raise UserError(f"batch: {config.batch} episodes an update, but only {config.episodes} episodes in all")
-    most = limits.WHOLE["updates"][1]
-    if config.updates > most:
-        made = f"{config.episodes:,} in batches of {config.batch:,} make {config.updates:,} updates"
-        raise UserError(f"episodes: {made}, expected at most {most:,}")
-    limits.check_hidden(config.hidden)
-    for field in dataclasses.fields(hyperparameters):
-        limits.check_number(field.name, getattr(hyperparameters, field.name))
-    check_protocol(protocol, scenario)
-    if scenario is None:
-        return
-    shown = env.observation_size(scenario.params)
-    played = ((config.batch, "episodes"), (scenario.horizon, "steps"), (shown, "numbers seen"))
-    limits.check_size("batch", "an update", *played)
-    weights = policy_architecture(config, scenario.params).products(shown)
-    limits.check_size("hidden", "training", (protocol.seeds, "seeds"), (weights, "weights"), (6, "numbers for each"))
+    if not isinstance(scenario, Scenario):
+        scenario = load_scenario(scenario, overrides)
+    elif overrides:
+        raise UserError("overrides change a scenario that is loaded: give its name or path, not a Scenario")
+    unused, known = dict(options), [field for part in (config, hyperparameters, protocol) for field in _fields(part)]
+    config, hyperparameters, protocol = (
+        _with(config, unused), _with(hyperparameters, unused), _with(protocol, unused)
+    )  # fmt: skip
+    for name in unused:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise UserError(f"unknown option {plain(name)}{hint}: expected one of {listed(known)}")
+    check(config, hyperparameters, protocol, scenario)
+    learner = Scratch(scenario, config, hyperparameters, protocol)
+    return pursue(learner, out=out, numbered=numbered, overwrite=overwrite, plots=plots, watch=watch)
 
 
-def check_protocol(protocol: Protocol, scenario: Scenario | None = None) -> None:
-    """Refuses seeds and episodes out of range, and more of them than fit. See `check`."""
-    for field in dataclasses.fields(protocol):
-        limits.check_whole(field.name, getattr(protocol, field.name))
-    if protocol.first_seed + protocol.seeds > 2**31:
-        raise UserError(f"first_seed: {protocol.first_seed:,} and {protocol.seeds:,} more reach past seed 2^31 - 1")
-    if scenario is not None:
-        played = ((protocol.seeds, "seeds"), (protocol.evaluation_episodes, "episodes"), (scenario.horizon, "steps"))
-        each = (len(env.COMPONENTS) + env.num_coordinates(scenario.params), "numbers")
-        limits.check_size("evaluation_episodes", "the evaluation", *played, each)
+def pursue(
+    learner: Learner,
+    *,
+    out: str | Path | None = None,
+    numbered: bool = False,
+    overwrite: bool = False,
+    plots: bool = True,
+    watch: Watch | None = None,
+) -> RunResult:
+    """`run`, whose policies come about in any way.
+
+    Args:
+      learner: that way.
+      out: as for `run`.
+      numbered: as for `run`.
+      overwrite: as for `run`.
+      plots: as for `run`.
+      watch: as for `run`.
+
+    Returns:
+      Policies, curves, evaluations and figures.
+
+    Raises:
+      UserError: what the learner refuses, or a place that is taken.
+      UnsavedError: all went well, but could not be written.
+    """
+    watch, scenario, protocol = watch or Watch(), learner.scenario, learner.protocol
+    optimal, no_optimum = find_optimal(scenario, protocol)
+    policy = abstract_policy(scenario, learner.config, protocol)
+    with contextlib.ExitStack() as reserved:
+        place = _reserved(reserved, watch, out, numbered, overwrite)
+        with ThreadPoolExecutor(1) as pool:
+            # The comparison compiles while the policies train.
+            prepared = pool.submit(prepare, scenario, protocol, policy, optimal)
+            made = learner.learn(watch)
+            waiting = time.perf_counter()
+            comparison = prepared.result()
+            waiting = time.perf_counter() - waiting
+        compared = comparison(made.policy)
+        seconds = {**compared.seconds, **made.seconds}
+        seconds["compile"] += waiting
+        options = (learner.config, learner.hyperparameters, protocol)
+        found = _result(scenario, options, made.policy, made.curves, compared, no_optimum, learner.episodes, seconds)
+
+        def write(folder: Path) -> None:
+            runs.save(folder, scenario, *options, made.policy, made.curves, learner.to_json())
+
+        return _kept(found, reserved, place, plots, write)
+
+
+def evaluate_again(
+    run: runs.Run,
+    scenario: Scenario,
+    protocol: Protocol,
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    plots: bool = True,
+    watch: Watch | None = None,
+) -> RunResult:
+    """Evaluates a run's policies anew, beside the optimum and the heuristics: ``aljax evaluate``.
+
+    Args:
+      run: a run folder, read (`aljax.runs.load`).
+      scenario: where, as the run's policies see it (`aljax.runs.Run.as_seen`).
+      protocol: as many seeds as the run has, and the evaluation's episodes.
+      out: a folder to make for figures, tables and pictures; None: nothing is written.
+      overwrite: as for `run`.
+      plots: as for `run`.
+      watch: as for `run`.
+
+    Returns:
+      Evaluations and figures; no curves.
+
+    Raises:
+      UserError: an option out of range, or a place that is taken.
+      UnsavedError: all went well, but could not be written.
+    """
+    with contextlib.ExitStack() as reserved:
+        place = _reserved(reserved, watch or Watch(), out, overwrite=overwrite)
+        optimal, no_optimum = find_optimal(scenario, protocol)
+        compared = compare(scenario, protocol, run.policy, optimal)
+        options = (run.config, run.hyperparameters, protocol)
+        episodes, seconds = run.metrics["episodes"], compared.seconds
+        found = _result(scenario, options, run.policy, {}, compared, no_optimum, episodes, seconds)
+        return _kept(found, reserved, place, plots, lambda folder: None)
+
+
+def _fields(options: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(options)]
+
+
+def _with(part: _Options, given: dict[str, Any]) -> _Options:
+    """Options with those of the given values that are fields of theirs, which are taken out."""
+    return dataclasses.replace(part, **{name: given.pop(name) for name in _fields(part) if name in given})
+
+
+def _reserved(
+    stack: contextlib.ExitStack, watch: Watch, out: str | Path | None, numbered: bool = False, overwrite: bool = False
+) -> Place | None:
+    """The folder to make, its place held by a stack, if one is asked for."""
+    if out is None:
+        return None
+    place = stack.enter_context(runs.new_folder(out, numbered=numbered, overwrite=overwrite))
+    if place.notice:
+        watch.told(place.notice)
+    return place
+
+
+def _result(
+    scenario: Scenario,
+    options: tuple[TrainConfig, Hyperparameters, Protocol],
+    policy: Learned,
+    curves: Mapping[str, np.ndarray],
+    compared: Compared,
+    no_optimum: str,
+    episodes: int,
+    seconds: Mapping[str, float],
+) -> RunResult:
+    """Everything, before it is written."""
+    figures = runs.metrics(scenario, episodes, options[-1], compared, seconds)
+    found = (compared.evaluations, compared.summaries, no_optimum, figures, seconds)
+    return RunResult(scenario, *options, policy, curves, *found)
+
+
+def _kept(
+    found: RunResult,
+    reserved: contextlib.ExitStack,
+    place: Place | None,
+    plots: bool,
+    write: Callable[[Path], None],
+) -> RunResult:
+    """Fills the folder, lets go of it, and draws into it.
+
+    Args:
+      found: the result.
+      reserved: what holds the place; closing it puts the folder there.
+      place: the place, if there is one.
+      plots: draw.
+      write: writes what is there beside figures and tables.
+    """
+    if place is None:
+        return found
+    try:
+        with reserved:
+            write(place.folder)
+            tables = report.metric_tables(found.scenario, found.summaries, plain=True)
+            (place.folder / "tables.md").write_text(report.markdown(tables), encoding="utf-8")
+            files.write_json(place.folder / "metrics.json", found.figures)
+    except UserError as trouble:
+        raise UnsavedError(trouble, found) from None
+    found = dataclasses.replace(found, folder=place.path, notice=place.notice)
+    return dataclasses.replace(found, complaints=tuple(found.draw())) if plots else found

@@ -12,8 +12,6 @@ from rich.table import Table
 
 from aljax.env import COMPONENTS, ActionTable
 from aljax.evaluate import Spread, Summary
-from aljax.exact.bracket import Bracket
-from aljax.exact.policy import Path
 from aljax.host.terminal import LiteralConsole
 from aljax.scenario import Scenario, shipped_text
 from aljax.statistics import Interval
@@ -49,11 +47,19 @@ def metric_tables(scenario: Scenario, summaries: Mapping[str, Summary], *, plain
     """The paper's Table 1 (cost, success) and Table 2 (components), a row a policy.
 
     On the `paper` scenario as it ships, by whatever name, each published row stands under the measured one.
+
+    Args:
+      scenario: where the policies played.
+      summaries: a row each, in this order.
+      plain: without colours, for a file.
+
+    Returns:
+      Both tables.
     """
     published = PUBLISHED if scenario.text == shipped_text("paper") and not scenario.overrides else {}
-    about = f"{_about(scenario)}, {_of_seeds(summaries.values())}"
-    first = new_table(f"Table 1. Total cost and success: {about}", plain)
-    second = new_table(f"Table 2. Cost components, unweighted: {about}", plain)
+    what = f"{about(scenario)}, {of_seeds(summaries.values())}"
+    first = new_table(f"Table 1. Total cost and success: {what}", plain)
+    second = new_table(f"Table 2. Cost components, unweighted: {what}", plain)
     first.add_column("policy")
     second.add_column("policy")
     for table, names in ((first, ("cost", "success")), (second, COMPONENTS)):
@@ -65,8 +71,8 @@ def metric_tables(scenario: Scenario, summaries: Mapping[str, Summary], *, plain
     first.add_column("cost, IQM [95 % CI]", justify="right")
     for name, summary in summaries.items():
         gap = [percent(summary.gap) if summary.gap is not None else ""] if gaps else []
-        first.add_row(name, *_figures(summary, ("cost", "success")), *gap, str(summary.cost_iqm))
-        second.add_row(name, *_figures(summary, COMPONENTS))
+        first.add_row(name, *figures_of(summary, ("cost", "success")), *gap, str(summary.cost_iqm))
+        second.add_row(name, *figures_of(summary, COMPONENTS))
         paper = published.get(name, {})
         for table, names in ((first, ("cost", "success")), (second, COMPONENTS)):
             if any(k in paper for k in names):
@@ -76,63 +82,64 @@ def metric_tables(scenario: Scenario, summaries: Mapping[str, Summary], *, plain
 
 
 def percent(gap: Interval) -> str:
-    """A gap in percent, as precisely as it is known."""
+    """A gap in percent, as precisely as it is known.
+
+    Args:
+      gap: in percent.
+
+    Returns:
+      The estimate, and its interval where that is known.
+    """
     return f"{gap.estimate:.2f}" if np.isnan(gap.low) else f"{gap.estimate:.2f} [{gap.low:.2f}, {gap.high:.2f}]"
 
 
-def optimal_table(scenario: Scenario, exact: Summary, rolled_out: Summary | None) -> Table:
-    """The exact optimum and, for comparison, what following it came to in as many episodes."""
-    rows = {"expected": exact} | ({} if rolled_out is None else {"rolled out": rolled_out})
-    table = new_table(f"The exact optimum: {_about(scenario)}, {_of_seeds(rows.values())}", False)
-    for column in ("", "cost", "success", *COMPONENTS):
-        table.add_column(column, justify="right" if column else "left")
-    for name, summary in rows.items():
-        table.add_row(name, *_figures(summary, ("cost", "success", *COMPONENTS)))
-    return table
+def of_seeds(summaries: Iterable[Summary]) -> str:
+    """What a table's figures are.
 
+    Args:
+      summaries: the table's rows.
 
-def path_table(scenario: Scenario, path: Path) -> Table:
-    """The optimal actions from one start, as long as none fails."""
-    start = ", ".join(f"{name} {_g(x)}" for name, x in zip(scenario.coordinate_names, path.z[0], strict=True))
-    solution = path.solution
-    about = f"expected cost {float(solution.value[0]):.4f}, success {float(solution.success[0]):.4f}"
-    table = new_table(f"Optimal actions from {start}, as long as none fails ({about})", False)
-    for column in ("step", "action", *scenario.coordinate_names):
-        table.add_column(column, justify="left" if column == "action" else "right")
-    for step, (action, z) in enumerate(zip(path.actions, path.z[1:], strict=True), 1):
-        table.add_row(str(step), scenario.action_names[action], *map(_g, z))
-    return table
-
-
-def bracket_table(scenario: Scenario, found: Bracket) -> Table:
-    """A lower and an upper bound on the optimum's cost."""
-    table = new_table(f"Bounds on the optimal expected cost: {_about(scenario)}", False)
-    for column in ("bound", "cost [95 % CI]", "from"):
-        table.add_column(column, justify="right" if "CI" in column else "left")
-    table.add_row("lower", str(found.lower), "information relaxation: no policy costs less on average")
-    table.add_row("upper", str(found.upper), f"the best policy found: {found.policy}")
-    table.add_row("between them", f"{percent(found.gap)} %", "of the lower bound, paired start by start")
-    return table
-
-
-def _of_seeds(summaries: Iterable[Summary]) -> str:
-    """What a table's figures are."""
+    Returns:
+      Words for its title.
+    """
     return "of one seed" if all(summary.single for summary in summaries) else "mean ± std over seeds"
 
 
-def _figures(summary: Summary, names: Iterable[str]) -> list[str]:
-    """Some of a policy's figures: with their spread where there are seeds to spread over."""
+def figures_of(summary: Summary, names: Iterable[str]) -> list[str]:
+    """Some of a policy's figures: with their spread where there are seeds to spread over.
+
+    Args:
+      summary: of the policy.
+      names: which: ``cost``, ``success`` or a component.
+
+    Returns:
+      A cell a name.
+    """
     spreads = {"cost": summary.cost, "success": summary.success, **summary.components}
     return [f"{spreads[name].mean:.4f}" if summary.single else str(spreads[name]) for name in names]
 
 
-def _about(scenario: Scenario) -> str:
-    """A scenario's name, and what of it was changed."""
+def about(scenario: Scenario) -> str:
+    """A scenario's name, and what of it was changed.
+
+    Args:
+      scenario: which.
+
+    Returns:
+      Words for a title.
+    """
     return scenario.name + (f" with {', '.join(scenario.overrides)}" if scenario.overrides else "")
 
 
 def scenario_list(scenarios: Iterable[Scenario]) -> Table:
-    """The shipped scenarios, a row each."""
+    """The shipped scenarios, a row each.
+
+    Args:
+      scenarios: in this order.
+
+    Returns:
+      The table.
+    """
     table = new_table("Scenarios", False)
     for column in ("name", "actions", "coordinates", "horizon", "what it is"):
         table.add_column(column, justify="right" if column in ("actions", "coordinates", "horizon") else "left")
@@ -143,26 +150,33 @@ def scenario_list(scenarios: Iterable[Scenario]) -> Table:
 
 
 def scenario_tables(scenario: Scenario) -> list[Table]:
-    """One scenario: its actions, its task, its weights, and where the numbers come from."""
+    """One scenario: its actions, its task, its weights, and where the numbers come from.
+
+    Args:
+      scenario: which.
+
+    Returns:
+      Three tables, or four where the file names sources.
+    """
     params, names = scenario.params, scenario.coordinate_names
     actions = new_table("Actions", False)
     for column in ("action", "kind", "latency s", "money $", "failure", "after failing", "success does", "noise"):
         actions.add_column(column, justify="left" if column in ("action", "kind", "success does") else "right")
     for i, (action, kind) in enumerate(zip(scenario.action_names, scenario.kinds, strict=True)):
         row = {name: np.asarray(getattr(params.actions, name))[i] for name in _columns()}
-        numbers = (_g(row[k]) for k in ("latency", "money", "failure", "retry_failure"))
-        actions.add_row(action, kind, *numbers, _effect(row, names), _g(row["noise"]))
+        numbers = (in_short(row[k]) for k in ("latency", "money", "failure", "retry_failure"))
+        actions.add_row(action, kind, *numbers, _effect(row, names), in_short(row["noise"]))
     task = new_table("Task", False)
     for column in ("coordinate", "starts", "drift a step", "tolerance", "misread std"):
         task.add_column(column, justify="left" if column == "coordinate" else "right")
     for i, name in enumerate(names):
-        starts = f"{_g(params.start_low[i])} to {_g(params.start_high[i])}"
-        task.add_row(name, starts, *(_g(x[i]) for x in (params.drift, params.tolerance, params.misread)))
+        starts = f"{in_short(params.start_low[i])} to {in_short(params.start_high[i])}"
+        task.add_row(name, starts, *(in_short(x[i]) for x in (params.drift, params.tolerance, params.misread)))
     cost = new_table("Cost weights λ and limits", False)
     for column in (*COMPONENTS, "horizon", "latency budget", "money budget"):
         cost.add_column(column, justify="right")
-    limits = (_g(params.latency_budget), _g(params.money_budget))
-    cost.add_row(*(_g(weight) for weight in np.asarray(params.weights)), str(scenario.horizon), *limits)
+    limits = (in_short(params.latency_budget), in_short(params.money_budget))
+    cost.add_row(*(in_short(weight) for weight in np.asarray(params.weights)), str(scenario.horizon), *limits)
     sources = new_table("Where the numbers come from", False)
     sources.add_column("key")
     sources.add_column("source", overflow="fold")
@@ -172,7 +186,12 @@ def scenario_tables(scenario: Scenario) -> list[Table]:
 
 
 def show(console: Console, tables: Iterable[Table]) -> None:
-    """Prints tables, each under its title on a line of its own: inside a narrow table a title would be folded."""
+    """Prints tables, each under its title on a line of its own: inside a narrow table a title would be folded.
+
+    Args:
+      console: where to.
+      tables: in this order.
+    """
     for table in tables:
         title, table.title = table.title, None
         console.print(title, style="bold", soft_wrap=True)
@@ -181,7 +200,14 @@ def show(console: Console, tables: Iterable[Table]) -> None:
 
 
 def markdown(tables: Iterable[Table]) -> str:
-    """Tables as text for a file; what Markdown would read in a name is escaped, so that a cell stays a cell."""
+    """Tables as text for a file; what Markdown would read in a name is escaped, so that a cell stays a cell.
+
+    Args:
+      tables: made plain (`new_table`).
+
+    Returns:
+      Markdown, a line a row.
+    """
     stream = io.StringIO()
     show(_MarkdownConsole(file=stream, width=_UNFOLDED, color_system=None), tables)
     return "\n".join(line.rstrip() for line in stream.getvalue().strip().splitlines()) + "\n"
@@ -196,7 +222,15 @@ class _MarkdownConsole(LiteralConsole):
 
 
 def new_table(title: str, plain: bool) -> Table:
-    """An empty table with a title; `plain`: as Markdown."""
+    """An empty table with a title; `plain`: as Markdown.
+
+    Args:
+      title: above it.
+      plain: drawn as Markdown.
+
+    Returns:
+      A table without columns.
+    """
     return Table(title=title, box=box.MARKDOWN if plain else box.SIMPLE_HEAD, title_justify="left", title_style="bold")
 
 
@@ -213,12 +247,20 @@ def _effect(row: Mapping[str, Any], names: Iterable[str]) -> str:
     parts = []
     for name, gain, shift in zip(names, row["gain"], row["shift"], strict=True):
         if gain != 1 or shift != 0:
-            factor = "" if gain == 1 else f"× {_g(gain)}"
+            factor = "" if gain == 1 else f"× {in_short(gain)}"
             parts.append(" ".join(filter(None, (name, factor, f"{shift:+.4g}" if shift else ""))))
     if row["reveals"]:
         parts.append("clears the misreading")
     return ", ".join(parts) or "nothing"
 
 
-def _g(value: Any) -> str:
+def in_short(value: Any) -> str:
+    """A number with four digits, for a table.
+
+    Args:
+      value: anything that is a number.
+
+    Returns:
+      Its text.
+    """
     return f"{float(value):.4g}"

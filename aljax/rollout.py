@@ -12,7 +12,10 @@ import jax.numpy as jnp
 from aljax import env
 from aljax.chance import Chance, draw_chance
 from aljax.env import EnvParams, EnvState
+from aljax.host.modules import make_callable
 from aljax.policy import Policy
+
+make_callable(__name__)
 
 
 @jax.tree_util.register_dataclass

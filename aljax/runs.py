@@ -17,9 +17,10 @@ import numpy as np
 from flax import serialization
 
 from aljax import env
+from aljax.checks import check
+from aljax.comparison import Compared
 from aljax.env import COMPONENTS
 from aljax.errors import UserError, listed, one_line, path_errors, plain, plain_path, short
-from aljax.experiment import Compared, abstract_policy, check
 from aljax.host import folders, toml
 from aljax.host.files import check_digests, digests, open_regular, read_json, write_json
 from aljax.host.folders import Place
@@ -29,6 +30,7 @@ from aljax.options import Baseline, Hyperparameters, Protocol, Schedule, TrainCo
 from aljax.policy import Learned
 from aljax.scenario import Scenario, parse_scenario
 from aljax.train import Curve
+from aljax.training import abstract_policy
 
 _MANIFEST = "manifest.json"
 _METRICS = "metrics.json"
@@ -153,7 +155,18 @@ def _in_order(scenario: Scenario, rows: np.ndarray, coordinates: np.ndarray) -> 
 def metrics(
     scenario: Scenario, episodes: int, protocol: Protocol, compared: Compared, seconds: Mapping[str, float]
 ) -> dict[str, Any]:
-    """What ``metrics.json`` holds and ``--json`` writes."""
+    """What ``metrics.json`` holds and ``--json`` writes.
+
+    Args:
+      scenario: where the policies played.
+      episodes: that each seed trained on.
+      protocol: seeds and episodes of evaluation.
+      compared: their evaluations.
+      seconds: ``compile``, ``train``, ``evaluate``, as far as there are any.
+
+    Returns:
+      What JSON can say.
+    """
     return header(scenario, episodes, protocol) | {
         "policies": {name: summary.to_json() for name, summary in compared.summaries.items()},
         "seconds": {key: round(seconds.get(key, 0.0), 4) for key in ("compile", "train", "evaluate")},
@@ -161,7 +174,16 @@ def metrics(
 
 
 def header(scenario: Scenario, episodes: int, protocol: Protocol) -> dict[str, Any]:
-    """What figures are about, and what made them."""
+    """What figures are about, and what made them.
+
+    Args:
+      scenario: where.
+      episodes: that each seed trained on.
+      protocol: seeds and episodes of evaluation.
+
+    Returns:
+      What JSON can say.
+    """
     device = jax.devices()[0]
     return {
         "scenario": scenario.name,
@@ -203,7 +225,14 @@ def new_folder(path: str | Path, *, numbered: bool = False, overwrite: bool = Fa
 
 
 def is_run_folder(path: Path) -> bool:
-    """What stands there was written by `new_folder`: by ``train`` or ``evaluate``."""
+    """What stands there was written by `new_folder`: by ``train`` or ``evaluate``.
+
+    Args:
+      path: of a folder, or of anything.
+
+    Returns:
+      Whether it was.
+    """
     try:
         found = read_json(path / _MANIFEST)
     except UserError:
@@ -244,6 +273,12 @@ def save(
 
 def load(path: str | Path) -> Run:
     """Reads a run folder back.
+
+    Args:
+      path: of the folder.
+
+    Returns:
+      Everything that is in it, checked.
 
     Raises:
       UserError: no run folder, or one that is damaged or from another version; one line naming the file.

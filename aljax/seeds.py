@@ -127,7 +127,14 @@ def spread(function: Callable[..., Any], mesh: Mesh, shared: int, **options: Any
 
 
 def not_finite(tree: Any) -> list[int]:
-    """Which seeds of a tree's leading axis have a number in it that is infinite or none: their training diverged."""
+    """Which seeds of a tree's leading axis have a number in it that is infinite or none: their training diverged.
+
+    Args:
+      tree: of arrays ``[S, ...]``.
+
+    Returns:
+      Their numbers, from 0.
+    """
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
     finite = np.all([np.isfinite(leaf).reshape(leaf.shape[0], -1).all(1) for leaf in leaves], axis=0)
     return [int(seed) for seed in np.flatnonzero(~finite)]

@@ -19,10 +19,13 @@ import optax
 from aljax import env
 from aljax.architecture import Architecture, Variables, architecture_of
 from aljax.env import EnvParams
+from aljax.host.modules import make_callable
 from aljax.keys import one_key
 from aljax.options import Baseline, Hyperparameters, Schedule, TrainConfig
 from aljax.policy import Learned, masked
 from aljax.rollout import Outcome, Trajectory, blocks_of, in_blocks, legal_steps, outcome, rollout
+
+make_callable(__name__)
 
 jax.tree_util.register_dataclass(Hyperparameters)
 

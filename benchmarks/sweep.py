@@ -31,7 +31,7 @@ SWEEPS = Path(__file__).parent.parent / "examples" / "sweeps"
 SINGLE = """
 import json, sys
 from aljax import load_scenario
-from aljax.experiment import train_seeds
+from aljax.training import train_seeds
 from aljax.options import Protocol
 from aljax.options import Hyperparameters, TrainConfig
 batch, episodes = int(sys.argv[1]), int(sys.argv[2])

@@ -24,7 +24,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from aljax import Scenario, UserError, env, experiment, load_scenario
+from aljax import Scenario, UserError, env, load_scenario, seeds, training
 from aljax.errors import one_line
 from aljax.host import compiling, terminal
 from aljax.host.files import write_json
@@ -97,10 +97,10 @@ class Work:
 def time_aljax(work: Work, repeats: int) -> Timed:
     """All seeds as `aljax train` does them, spread over the processor's cores; every output brought to the host."""
     devices = min(work.seeds, len(jax.devices()))
-    keys = jax.random.split(jax.random.key(0), work.seeds)[experiment.places(work.seeds, devices)]
+    keys = jax.random.split(jax.random.key(0), work.seeds)[seeds.places(work.seeds, devices)]
     hyper, params = jax.tree.map(np.float32, work.hyper), work.scenario.params
     begun, begun_cpu = time.perf_counter(), time.process_time()
-    start, advance = experiment.training_programs(work.config, work.scenario.horizon, devices)
+    start, advance = training.training_programs(work.config, work.scenario.horizon, devices)
 
     def learn(updates: int) -> Any:
         state = advance(start((keys, None), params), np.int32(0), np.int32(updates), hyper, params)

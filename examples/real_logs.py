@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
 
+from aljax.drawing import pyplot
 from aljax.errors import UserError, one_line
 from aljax.host.files import write_json
 from aljax.host.terminal import console, visible
@@ -38,7 +39,6 @@ from aljax.offline.behaviour import cross_fitted, folds_of
 from aljax.offline.estimate import estimate
 from aljax.offline.question import Question
 from aljax.options import EstimateSettings
-from aljax.plots import pyplot
 from aljax.statistics import Interval
 
 # Choices that are weighed. What a longer run went on to do counts as the consequence of its last one: to leave such

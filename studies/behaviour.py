@@ -20,13 +20,13 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # receipts, rivals
 
 from aljax.env import over
-from aljax.experiment import train_seeds
 from aljax.host import terminal
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import heuristics
 from aljax.report import show
 from aljax.rollout import outcome, rollout
 from aljax.scenario import Scenario, load_scenario
+from aljax.training import train_seeds
 
 from receipts import status_of
 

@@ -32,7 +32,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # receipts, r
 
 from aljax import load_scenario
 from aljax.env import EnvParams, num_actions
-from aljax.experiment import train_seeds
 from aljax.host.files import write_json
 from aljax.offline.data import Log, collect
 from aljax.offline.estimate import estimate
@@ -42,6 +41,7 @@ from aljax.options import EstimateSettings, Hyperparameters, Protocol, TrainConf
 from aljax.policy import Mixture, Policy, Random, heuristics, masked
 from aljax.scenario import Scenario
 from aljax.seeds import COLLECTION, seed_keys
+from aljax.training import train_seeds
 
 from receipts import machine, status_of, versions
 

@@ -26,11 +26,11 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # receipts, rivals
 
 from aljax import train
+from aljax.checks import check
 from aljax.env import EnvParams, exceeds
 from aljax.errors import UserError
 from aljax.exact.policy import Optimal
 from aljax.exact.structure import Plan, make_plan
-from aljax.experiment import check
 from aljax.host import terminal
 from aljax.host.files import check_writable, write_json
 from aljax.options import Hyperparameters, Protocol, TrainConfig

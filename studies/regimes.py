@@ -36,28 +36,27 @@ from aljax.evaluate import evaluate
 from aljax.exact.bounds import lower_bounds
 from aljax.exact.bracket import find_optimal, starts
 from aljax.exact.structure import make_plan
-from aljax.experiment import (
-    COLLECTION,
-    EVALUATION,
-    LEARNING,
-    RELAXATION,
-    TRAINING,
-    Protocol,
-    fetch,
-    mesh_of,
-    places,
-    seed_keys,
-    spread,
-    training_programs,
-)  # fmt: skip
 from aljax.host import compiling
 from aljax.host.files import write_json
 from aljax.offline.data import Episodes, distributions, play_logged
 from aljax.offline.learn import learn
 from aljax.offline.regimes import REFINEMENT, softened
-from aljax.options import Hyperparameters, LearnConfig, LearnHyperparameters, TrainConfig
+from aljax.options import Hyperparameters, LearnConfig, LearnHyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned, Mixture, Policy, heuristics
+from aljax.seeds import (
+    COLLECTION,
+    EVALUATION,
+    LEARNING,
+    RELAXATION,
+    TRAINING,
+    fetch,
+    mesh_of,
+    places,
+    seed_keys,
+    spread,
+)
 from aljax.statistics import paired_gap
+from aljax.training import training_programs
 
 from receipts import machine, status_of, versions
 
@@ -288,9 +287,9 @@ def page(receipt: Mapping[str, Any]) -> str:
 
 def draw(receipt: Mapping[str, Any], folder: Path) -> None:
     """The gap against the number of logged episodes, a panel a scenario and logger."""
-    from aljax import plots
+    from aljax import drawing
 
-    plt = plots.pyplot()
+    plt = drawing.pyplot()
     names = list(receipt["yardstick"])
     figure, axes = plt.subplots(
         len(names), len(LOGGERS), figsize=(10, 2.6 * len(names)), sharex=True, squeeze=False, layout="constrained"
@@ -320,7 +319,7 @@ def draw(receipt: Mapping[str, Any], folder: Path) -> None:
     for axis in axes[-1]:
         axis.set_xlabel("logged episodes")
     axes[0, 0].legend(fontsize=6)
-    plots.save(figure, folder / "regimes.png", plt)
+    drawing.save(figure, folder / "regimes.png", plt)
 
 
 def main() -> int:

@@ -22,13 +22,14 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # receipts, rivals
 
 from aljax import runs, train
-from aljax.experiment import Trained, compare, train_seeds
+from aljax.comparison import compare
+from aljax.drawing import label, pyplot
 from aljax.host import files, terminal
 from aljax.options import Hyperparameters, Protocol, TrainConfig
-from aljax.plots import label, pyplot
 from aljax.policy import Learned
 from aljax.rollout import rollout
 from aljax.scenario import Scenario, load_scenario
+from aljax.training import Trained, train_seeds
 
 from receipts import status_of
 

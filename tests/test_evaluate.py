@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from aljax import UserError
+from aljax.checks import check
+from aljax.comparison import compare
 from aljax.env import COMPONENTS
 from aljax.evaluate import Spread, check_finite, summarise
-from aljax.experiment import check, compare, train_seeds
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.scenario import load_scenario
 from aljax.seeds import seed_keys
+from aljax.training import train_seeds
 
 from tiny import tiny_scenario
 

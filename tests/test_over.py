@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aljax import env
+from aljax.comparison import compare
 from aljax.exact.bounds import lower_bounds
 from aljax.exact.bracket import find_optimal
 from aljax.exact.recursion import solve
 from aljax.exact.structure import fits, make_plan
-from aljax.experiment import compare
 from aljax.options import Protocol
 from aljax.policy import Random
 from aljax.rollout import outcome, rollout

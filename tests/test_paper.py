@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from aljax.comparison import compare
 from aljax.env import COMPONENTS
 from aljax.exact.bracket import find_optimal
-from aljax.experiment import compare, train_seeds
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.report import PUBLISHED, metric_tables
 from aljax.scenario import load_scenario, parse_scenario
+from aljax.training import train_seeds
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,13 @@
-"""Pictures: names as they are written, many actions, and that a picture that fails costs itself only."""
+"""Pictures of a run: names as they are written, many actions."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 import warnings
 
 import numpy as np
 import pytest
 
-from aljax import UserError, plots
+from aljax import plots
+from aljax.drawing import draw_all
 from aljax.env import COMPONENTS
 from aljax.evaluate import Evaluation, Spread, Summary
 from aljax.scenario import parse_scenario
@@ -87,7 +85,7 @@ def test_names_are_shown_as_they_are_written(picture, figures, tmp_path):
     place.parent.mkdir()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        assert plots.draw_all({place: drawings[picture]}) == []
+        assert draw_all({place: drawings[picture]}) == []
     assert not caught and place.read_bytes().startswith(b"\x89PNG")
     shown = texts(figures[0])
     assert any(scenario.name in text for text in shown)
@@ -106,12 +104,6 @@ def test_one_seed_has_no_spread(figures, tmp_path):
         plots.components(tmp_path / "c.png", scenario_of(["a"]), {"random": each})
         (errors,) = figures[-1].axes[0].collections
         assert sum(len(segment) > 0 for segment in errors.get_segments()) == bars
-
-
-def test_a_long_name_keeps_its_beginning_and_its_end():
-    assert plots.label(LONG) == "a tool with a name so long…n the picture"
-    assert len(plots.label("$" * 50).replace("\\$", "$")) == 40  # a dollar's escape takes no room
-    assert plots.label("x" * 40) == "x" * 40
 
 
 def test_policies_whose_names_are_shortened_to_the_same_have_bars_of_their_own(figures, tmp_path):
@@ -144,60 +136,3 @@ def test_of_many_actions_the_most_played_are_named_and_the_rest_are_others(actio
 def test_few_actions_are_all_named_whether_they_are_played_or_not(figures, tmp_path):
     plots.choices(tmp_path / "c.png", scenario_of(["a", "b", "c"]), {"it": playing([0, 1, 0])})
     assert legend(figures[0]) == ["a", "b", "c"]
-
-
-def test_a_picture_that_fails_costs_itself_only(tmp_path):
-    plt = plots.pyplot()
-
-    def failing(path):
-        plt.figure()
-        path.write_bytes(b"half a picture")
-        raise ZeroDivisionError("in the\nmiddle")
-
-    def drawing(path):
-        plots.save(plt.figure(), path, plt)
-
-    before = plt.get_fignums()
-    complaints = plots.draw_all({tmp_path / "a.png": failing, tmp_path / "b.png": drawing})
-    assert complaints == [f"{tmp_path / 'a.png'} could not be drawn: ZeroDivisionError: in the middle"]
-    assert [item.name for item in tmp_path.iterdir()] == ["b.png"]
-    assert plt.get_fignums() == before
-
-
-@pytest.mark.parametrize(
-    ("before", "environment", "complaint"),
-    [
-        (
-            "import sys; sys.modules['matplotlib'] = None; import aljax.commands.main",
-            {},
-            "no pictures: plots need matplotlib: pip install 'aljax[plot]'",
-        ),
-        ("", {"MPLBACKEND": "nonsense"}, "no pictures: matplotlib cannot be loaded: "),
-        ("", {"PYTHONWARNINGS": "error"}, None),
-        ("", {"MPLCONFIGDIR": "/proc/no"}, None),
-    ],
-)
-def test_what_is_around_matplotlib_is_no_traceback(before, environment, complaint, tmp_path):
-    script = f"""{before}
-from pathlib import Path
-from aljax import plots
-
-def drawing(path):
-    plt = plots.pyplot()
-    plots.save(plt.figure(), path, plt)
-
-print(*plots.draw_all({{Path("a.png"): drawing}}))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
-        env=os.environ | environment,
-    )  # fmt: skip
-    assert done.returncode == 0 and done.stderr == "", done.stderr
-    assert (tmp_path / "a.png").exists() == (complaint is None)
-    assert done.stdout.startswith(complaint or "\n") and done.stdout.count("\n") == 1
-
-
-def test_asked_for_by_name_a_picture_needs_matplotlib(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(UserError, match="pip install 'aljax\\[plot\\]'"):
-        plots.pyplot()

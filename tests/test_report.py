@@ -41,10 +41,6 @@ def test_one_seed_has_no_spread():
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text if line.startswith("| learned")]
     assert rows == [["learned", "39.3878", "0.5000", "39.39"], ["learned", *(f"{k}.0000" for k in range(5))]]
     assert alone.to_json()["cost"] == {"mean": 39.3878, "std": 0.0}  # files keep it, as NumPy has it
-    solved = lines([report.optimal_table(tiny_scenario(), alone, alone)])
-    assert solved[0] == "The exact optimum: tiny, of one seed" and "±" not in "".join(solved)
-    spread = lines([report.optimal_table(tiny_scenario(), SUMMARY, SUMMARY)])
-    assert "mean ± std over seeds" in spread[0] and "12.5000 ± 0.2500" in "".join(spread)
 
 
 def test_gaps_have_a_column_where_there_is_an_optimum():

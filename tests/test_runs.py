@@ -14,12 +14,13 @@ import pytest
 from flax import serialization
 
 from aljax import UserError, env, runs
-from aljax.experiment import compare, train_seeds
+from aljax.comparison import compare
 from aljax.host import files
 from aljax.host.numerics import difference, numerics
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.scenario import parse_scenario
 from aljax.train import Curve
+from aljax.training import train_seeds
 
 from tiny import TINY, tiny_scenario
 

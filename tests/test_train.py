@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from aljax import env, train
-from aljax.experiment import train_seeds
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.rollout import rollout
 from aljax.train import Running
+from aljax.training import train_seeds
 
 from tiny import branches, start_of, tiny_scenario
 

@@ -5,8 +5,8 @@ from rich.console import Console
 from aljax import runs
 from aljax.commands import shared
 from aljax.commands.options.baseline import Baseline
+from aljax.comparison import compare
 from aljax.exact.bracket import find_optimal
-from aljax.experiment import compare
 from aljax.host import files
 from aljax.host.terminal import deliver
 from aljax.scenario import load_scenario
@@ -21,4 +21,4 @@ def run(options: Baseline, console: Console) -> None:
     optimal, reason = find_optimal(scenario, options.protocol)
     compared = compare(scenario, options.protocol, optimal=optimal)
     figures = runs.metrics(scenario, 0, options.protocol, compared, compared.seconds)
-    deliver(shared.json(options.json, figures), lambda: shared.show(console, scenario, compared, reason))
+    deliver(shared.json(options.json, figures), lambda: shared.show(console, scenario, compared.summaries, reason))

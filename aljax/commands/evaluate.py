@@ -1,17 +1,17 @@
 """The command ``aljax evaluate``."""
 
-import contextlib
 import dataclasses
+import functools
 import os
 
 from rich.console import Console
 
 from aljax import runs
 from aljax.commands import shared
+from aljax.commands.bars import Bars
 from aljax.commands.options.evaluate import Evaluate
 from aljax.errors import UserError, plain_path
-from aljax.exact.bracket import find_optimal
-from aljax.experiment import compare
+from aljax.experiment import evaluate_again
 from aljax.host import files
 from aljax.host.numerics import difference, numerics
 from aljax.host.terminal import deliver
@@ -35,29 +35,16 @@ def run(options: Evaluate, console: Console) -> None:
     scenario = run.as_seen(options.folder, scenario)
     changes = {"seed": options.seed, "evaluation_episodes": options.evaluation_episodes}
     protocol = dataclasses.replace(run.protocol, **{k: v for k, v in changes.items() if v is not None})
-    with contextlib.ExitStack() as reserved:
-        place = None
+    watch = Bars(console)
+    again = functools.partial(evaluate_again, run, scenario, protocol, overwrite=options.overwrite, watch=watch)
+    result, unsaved = shared.finished(lambda: again(out=options.out, plots=False))
+
+    def show() -> None:
+        shared.show(console, scenario, result.summaries, result.no_optimum)
+        differs = difference(run.numerics, numerics()) if run.numerics else ""
+        if differs and options.scenario is None and not options.overrides and protocol == run.protocol:
+            console.print(f"Not the run's own figures to the last bit: it was {differs}.", soft_wrap=True)
         if options.out is not None:
-            place = reserved.enter_context(runs.new_folder(options.out, overwrite=options.overwrite))
-            shared.tell(console, place)
-        optimal, reason = find_optimal(scenario, protocol)
-        compared = compare(scenario, protocol, run.policy, optimal)
-        figures = runs.metrics(scenario, run.metrics["episodes"], protocol, compared, compared.seconds)
+            console.print(*shared.written(result), soft_wrap=True)
 
-        def save() -> None:
-            if place is not None:
-                with reserved:
-                    shared.write_results(place.folder, scenario, compared, figures)
-
-        def show() -> None:
-            shared.show(console, scenario, compared, reason)
-            differs = difference(run.numerics, numerics()) if run.numerics else ""
-            if differs and options.scenario is None and not options.overrides and protocol == run.protocol:
-                console.print(f"Not the run's own figures to the last bit: it was {differs}.", soft_wrap=True)
-            if place is not None:
-                console.print(*shared.written(place), soft_wrap=True)
-
-        def draw() -> list[str]:
-            return [] if place is None else shared.draw(place, scenario, compared, run.policy)
-
-        deliver((save, *shared.json(options.json, figures)), show, draw if options.plots else None)
+    deliver((*unsaved, *shared.json(options.json, result.figures)), show, result.draw if options.plots else None)

@@ -6,15 +6,17 @@ from typing import Any
 
 from rich.console import Console
 
-from aljax import env, limits, plots, report, runs
+from aljax import env, limits, report, runs
 from aljax.commands.options.ope import Ope
 from aljax.commands.shared import start_jax
+from aljax.drawing import check_figure, draw_all
 from aljax.errors import UserError
 from aljax.host import files
 from aljax.host.terminal import bar, complain
 from aljax.offline.answer import Answer
 from aljax.offline.data import Log
 from aljax.offline.estimate import check_settings, estimate
+from aljax.offline.plots import estimates
 from aljax.offline.policies import policies_of, true_values
 from aljax.offline.question import question_of
 from aljax.offline.reading import read_logs
@@ -34,7 +36,7 @@ def run(options: Ope, console: Console) -> None:
     each = (len(env.COMPONENTS) + env.num_coordinates(scenario.params), "numbers")
     limits.check_size("truth", "playing", (options.truth, "episodes"), (scenario.horizon, "steps"), each)
     if options.figure is not None:
-        plots.check_figure(options.figure)
+        check_figure(options.figure)
     for place in (options.json, options.figure):
         if place is not None:
             files.check_writable(place)
@@ -62,7 +64,7 @@ def run(options: Ope, console: Console) -> None:
         for line in answer_words(answer):
             console.print(line)
     if options.figure is not None:
-        for line in plots.draw_all({options.figure: lambda place: plots.estimates(place, answers, truths)}):
+        for line in draw_all({options.figure: lambda place: estimates(place, answers, truths)}):
             complain(line)
 
 

@@ -9,18 +9,24 @@ from typing import Any
 
 from rich.console import Console
 
-from aljax import limits, plots, report, runs
-from aljax.commands import shared, training
+from aljax import limits, report, runs
+from aljax.checks import check
+from aljax.commands import shared
+from aljax.commands.bars import Bars
 from aljax.commands.options.optimal import Optimum
 from aljax.commands.options.shared import TRAINING, refuse
+from aljax.comparison import compare
+from aljax.drawing import check_figure, draw_all
 from aljax.errors import UserError, plain
 from aljax.evaluate import summarise
+from aljax.exact import plots
 from aljax.exact.bracket import bracket, exact, find_optimal
 from aljax.exact.policy import optimal_path
+from aljax.exact.report import bracket_table, optimal_table, path_table
 from aljax.exact.structure import Plan, make_plan
-from aljax.experiment import check, compare
 from aljax.host import files
 from aljax.host.terminal import bar, deliver
+from aljax.learner import train_watched
 from aljax.scenario import Scenario, load_scenario
 
 
@@ -37,7 +43,7 @@ def run(options: Optimum, console: Console) -> None:
         if place is not None:
             files.check_writable(place)
     if options.figure is not None:
-        plots.check_figure(options.figure)
+        check_figure(options.figure)
     drawings: dict[Path, Callable[[Path], None]] = {}
     try:
         plan = make_plan(scenario.params, scenario=scenario)
@@ -56,7 +62,7 @@ def run(options: Optimum, console: Console) -> None:
         figures, show = _solve(options, console, scenario, plan, start)
     figures["seconds"]["in_all"] = round(time.perf_counter() - begun, 4)
     deliver(shared.json(options.json, figures), show)
-    complaints = plots.draw_all(drawings) if drawings else []
+    complaints = draw_all(drawings) if drawings else []
     if complaints:
         raise UserError(complaints[0])
 
@@ -93,10 +99,10 @@ def _solve(
     expected, compared, path = summarise(expectations.result()), comparison.result(), shortest.result()
 
     def show() -> None:
-        report.show(console, [report.optimal_table(scenario, expected, compared.summaries.get("optimal"))])
+        report.show(console, [optimal_table(scenario, expected, compared.summaries.get("optimal"))])
         if reason:
             console.print(reason)
-        report.show(console, [report.path_table(scenario, path)])
+        report.show(console, [path_table(scenario, path)])
 
     figures = runs.metrics(scenario, 0, options.protocol, compared, compared.seconds)
     return figures | {"exact": expected.to_json()}, show
@@ -115,12 +121,14 @@ def _bound(
         policy, trained_on = run.policy, run.metrics["episodes"]
     else:
         console.print(announcement)
-        policy = training.train(console, scenario, options.config, options.hyperparameters, options.protocol).policy
+        numbers = (options.config, options.hyperparameters, options.protocol)
+        with Bars(console) as watch:
+            policy = train_watched(scenario, *numbers, watch).policy
         trained_on = options.config.updates * options.config.batch
     total = options.protocol.seeds * options.protocol.evaluation_episodes
     with bar(console, "bounding", total, "starts") as (shown, task):
         found = bracket(scenario, options.protocol, plan, policy, lambda done: shown.update(task, completed=done))
     policies = {found.policy.partition(",")[0]: found.summary.to_json()}
     figures = runs.header(scenario, trained_on, options.protocol) | {"policies": policies, "seconds": {}}
-    show = functools.partial(report.show, console, [report.bracket_table(scenario, found)])
+    show = functools.partial(report.show, console, [bracket_table(scenario, found)])
     return figures | {"bounds": found.to_json()}, show

@@ -12,11 +12,11 @@ from rich.progress import Progress, TaskID
 
 from aljax import report
 from aljax.commands.options.sweep import Sweep
+from aljax.drawing import pyplot
 from aljax.errors import UserError, one_line, short
 from aljax.host import compiling, files, process
 from aljax.host.numerics import versions
 from aljax.host.terminal import bar, complain, deliver, styled
-from aljax.plots import pyplot
 from aljax.sweeps import report as sweep_report
 from aljax.sweeps.execute import Watch
 from aljax.sweeps.plan import SweepPlan

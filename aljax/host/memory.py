@@ -2,17 +2,29 @@
 
 
 def available_memory() -> int:
-    """What programs may still take of this host's memory, bytes; 0: not known."""
+    """What programs may still take of this host's memory, bytes; 0: not known.
+
+    Returns:
+      Bytes.
+    """
     return _linux("/proc/meminfo", "MemAvailable")
 
 
 def resident_memory() -> int:
-    """What this process holds now, bytes; 0: not known."""
+    """What this process holds now, bytes; 0: not known.
+
+    Returns:
+      Bytes.
+    """
     return _linux("/proc/self/status", "VmRSS")
 
 
 def peak_memory() -> int:
-    """The most that this process has held so far, bytes; 0: not known."""
+    """The most that this process has held so far, bytes; 0: not known.
+
+    Returns:
+      Bytes.
+    """
     return _linux("/proc/self/status", "VmHWM")
 
 

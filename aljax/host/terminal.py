@@ -33,7 +33,14 @@ _STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u2
 
 
 def visible(text: str) -> str:
-    """Text with everything that would steer a terminal, lines aside, shown as the escape that Python has for it."""
+    """Text with everything that would steer a terminal, lines aside, shown as the escape that Python has for it.
+
+    Args:
+      text: may be the user's.
+
+    Returns:
+      What can be printed.
+    """
     return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
@@ -82,12 +89,24 @@ def flush() -> None:
 
 
 def styled(text: object, style: str) -> Text:
-    """A piece of a line in a style of its own, for `Console.print` beside strings."""
+    """A piece of a line in a style of its own, for `Console.print` beside strings.
+
+    Args:
+      text: shown literally.
+      style: as rich names it, such as ``bold``.
+
+    Returns:
+      What `Console.print` takes.
+    """
     return Text(visible(str(text)), style=style)
 
 
 def complain(text: object) -> None:
-    """One line on standard error, whatever the message holds; one of megabytes is cut in the middle."""
+    """One line on standard error, whatever the message holds; one of megabytes is cut in the middle.
+
+    Args:
+      text: the message, of any size.
+    """
     line = visible(one_line(text))
     if len(line) > _MOST:
         line = f"{line[: _MOST // 2]} … {line[-_MOST // 2 :]}"
@@ -123,7 +142,17 @@ def deliver(
 
 @contextlib.contextmanager
 def bar(console: Console, doing: str, total: int, what: str) -> Iterator[tuple[Progress, TaskID]]:
-    """A bar with the time that is left; silent where the output is no terminal."""
+    """A bar with the time that is left; silent where the output is no terminal.
+
+    Args:
+      console: where it is drawn.
+      doing: what is done, in a word.
+      total: how much there is to do.
+      what: is counted.
+
+    Yields:
+      The bar and its task, for ``bar.update(task, completed=..., note=...)``.
+    """
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
         TextColumn("{task.fields[what]}{task.fields[note]}", markup=False), TimeElapsedColumn(), TimeRemainingColumn(),

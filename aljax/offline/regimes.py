@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 from aljax import env, limits, runs
 from aljax.architecture import Architecture, Variables, architecture_of
 from aljax.errors import UserError
-from aljax.experiment import Trained
+from aljax.learner import Watch, refuse_diverged, train_watched
 from aljax.offline.data import Log
 from aljax.offline.learn import LearnState, advance, init, policy_weights
 from aljax.offline.reading import read_logs
@@ -34,6 +34,7 @@ from aljax.policy import Learned, masked
 from aljax.rollout import legal_steps, rollout
 from aljax.scenario import Scenario
 from aljax.seeds import LEARNING, fetch, mesh_of, not_finite, places, run_in_pieces, seed_keys, spread
+from aljax.training import Trained
 
 REFINEMENT = Hyperparameters(learning_rate=2e-3, entropy=0.05)
 """For going on online from a policy that there is, which the steps and exploration of a run from scratch would undo."""
@@ -80,7 +81,7 @@ class Learnt:
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A regime with everything read and checked."""
+    """A regime with everything read and checked: an `aljax.learner.Learner`."""
 
     regime: Regime
     scenario: Scenario
@@ -98,10 +99,29 @@ class Prepared:
         """Played in the simulator by each seed."""
         return self.config.updates * self.config.batch if self.regime.name == "online" else 0
 
-    def learn(self, on_progress: Callable[[int, np.ndarray], None] | None = None) -> Learnt:
-        """Learns from the log."""
-        assert self.log is not None
-        return learn_seeds(self.scenario, self.log, self.regime.learn, self.regime.learning, self.protocol, on_progress)
+    def learn(self, watch: Watch) -> Learnt | Trained:
+        """Learns from the log, and goes on online where the regime says so. See `aljax.learner.Learner`."""
+        learnt, begin = None, self.begin
+        if self.log is not None:
+            learnt = self._from_log(self.log, watch)
+            if self.regime.name != "online":
+                return learnt
+            begin = softened(self.scenario, learnt.policy.variables, learnt.policy.architecture)
+        trained = train_watched(self.scenario, self.config, self.hyperparameters, self.protocol, watch, begin)
+        return trained if learnt is None else both(learnt, trained)
+
+    def _from_log(self, log: Log, watch: Watch) -> Learnt:
+        """The first part, refused where it diverged."""
+        config = self.regime.learn
+        doing = f"learning ({config.algorithm})"
+        watch.advanced(doing, 0, config.updates, "")
+
+        def on_progress(done: int, losses: np.ndarray) -> None:
+            watch.advanced(doing, done, config.updates, f"loss {losses[:, done - 1].mean():.3f}")
+
+        learnt = learn_seeds(self.scenario, log, config, self.regime.learning, self.protocol, on_progress)
+        refuse_diverged(learnt.diverged, "step_size")
+        return learnt
 
     def to_json(self) -> dict[str, Any]:
         """What reproduces it, for a run's configuration."""

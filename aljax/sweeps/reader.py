@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from aljax import limits
+from aljax.checks import check_protocol
 from aljax.errors import UserError, plain, plain_path, short
-from aljax.experiment import check_protocol
 from aljax.host import toml
 from aljax.options import Protocol
 from aljax.sweeps.resolve import Resolver

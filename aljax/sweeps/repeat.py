@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from aljax.errors import UserError, one_line, plain, plain_path
-from aljax.experiment import Trained
+from aljax.learner import Watch, refuse_failed
 from aljax.options import Protocol
 from aljax.policy import Learned
 from aljax.sweeps.gathered import played_arrays
@@ -23,6 +23,7 @@ from aljax.sweeps.store import Store
 from aljax.sweeps.tables import read_results
 from aljax.sweeps.work import Work
 from aljax.train import Curve, policy_architecture
+from aljax.training import Trained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +121,31 @@ def train_row(row: Row) -> tuple[Trained, dict[str, float]]:
     policy = jax.tree.map(jax.numpy.asarray, policy)
     figures = {name: float(values[0]) for name, values in played_arrays(result.played).items()}
     return Trained(policy, Curve(*result.curve), seconds), figures
+
+
+class RowLearner:
+    """A row of a sweep as an `aljax.learner.Learner`: what it learns is the row's policy, bit for bit."""
+
+    def __init__(self, row: Row) -> None:
+        self.scenario, self.config, self.hyperparameters = row.job.scenario, row.job.config, row.job.hyperparameters
+        self.row, self.protocol = row, row.protocol
+        self.figures: dict[str, float] = {}
+        """The evaluation as the sweep's table has it, once it has learned."""
+
+    @property
+    def episodes(self) -> int:
+        """Played by its seed."""
+        return self.config.updates * self.config.batch
+
+    def learn(self, watch: Watch) -> Trained:
+        """Trains the row again; nothing is told meanwhile."""
+        del watch
+        trained, self.figures = train_row(self.row)
+        refuse_failed(trained)
+        return trained
+
+    def to_json(self) -> None:
+        """Trained online from scratch."""
 
 
 def recorded(row: Row) -> dict[str, Any] | None:

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from aljax.checks import check
 from aljax.errors import UserError, listed, plain
-from aljax.experiment import check
 from aljax.host import toml
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.scenario import Scenario, parse_scenario, read_scenario

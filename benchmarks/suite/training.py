@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aljax import Scenario, experiment, load_scenario, rollout, train
+from aljax import Scenario, load_scenario, rollout, seeds, train, training
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import Learned, Policy
 
@@ -59,10 +59,10 @@ def reached(policies: Policy, scenario: Scenario, episodes: int = 20_000) -> dic
 def aljax_row(options: Options, several: int) -> dict[str, Any]:
     """All seeds as `aljax train` does them: spread over the devices, on a CPU one after the other on each core."""
     job = work(options)
-    keys = jax.random.split(jax.random.key(0), SEEDS)[experiment.places(SEEDS, several)]
+    keys = jax.random.split(jax.random.key(0), SEEDS)[seeds.places(SEEDS, several)]
     hyper, params = jax.tree.map(np.float32, job.hyper), job.scenario.params
     begun = time.perf_counter()
-    start, advance = experiment.training_programs(job.config, job.scenario.horizon, several)
+    start, advance = training.training_programs(job.config, job.scenario.horizon, several)
 
     def learn(updates: int) -> Any:
         state = advance(start((keys, None), params), np.int32(0), np.int32(updates), hyper, params)

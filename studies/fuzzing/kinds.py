@@ -15,9 +15,9 @@ import numpy as np
 from flax import serialization
 
 from aljax import runs
+from aljax.checks import check as check_options
 from aljax.commands.main import main
 from aljax.errors import UserError
-from aljax.experiment import check as check_options
 from aljax.offline.reading import read_logs
 from aljax.options import Hyperparameters
 from aljax.scenario import Scenario, load_scenario

@@ -12,7 +12,6 @@ import jax
 import numpy as np
 
 from aljax import runs
-from aljax.experiment import abstract_policy
 from aljax.host import files
 from aljax.offline.data import Log, collect
 from aljax.offline.writing import write_log
@@ -26,6 +25,7 @@ from aljax.sweeps.reader import make_spec
 from aljax.sweeps.results import CURVE, FIGURES
 from aljax.sweeps.tables import write_results
 from aljax.train import Curve
+from aljax.training import abstract_policy
 
 SMALL = """\
 title = "Two tools, a question and a way out"

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from aljax import train
-from aljax.experiment import train_seeds
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.rollout import blocks_of, in_blocks, rollout
 from aljax.scenario import load_scenario
+from aljax.training import train_seeds
 
 from counting import compilations
 from tiny import tiny_scenario

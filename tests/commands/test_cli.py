@@ -1,7 +1,6 @@
 """The command line, mostly as a user meets it: a process of its own, real files, a real kill."""
 
 import inspect
-import io
 import json
 import os
 import random
@@ -13,19 +12,13 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from aljax import UserError, runs
-from aljax.commands import bench, evaluate, training
+from aljax.commands import bench, evaluate
 from aljax.commands import main as cli
 from aljax.commands.main import COMMANDS, main
-from aljax.experiment import Trained
-from aljax.host import terminal
 from aljax.host.numerics import numerics
-from aljax.options import Hyperparameters, Protocol, TrainConfig
-from aljax.policy import Learned
-from aljax.train import Curve
 
 from tiny import TINY
 
@@ -397,27 +390,6 @@ def test_killed_at_any_moment_train_leaves_no_folder_that_reads_as_whole(scenari
                     with pytest.raises(UserError):
                         runs.load(partial)
     runs.load(tmp_path / "run")
-
-
-def test_episodes_that_are_no_whole_batches_are_said(monkeypatch):
-    done = Trained(policy=None, curve=None, seconds={})  # pyright: ignore
-    monkeypatch.setattr(Trained, "diverged", [])
-    monkeypatch.setattr(training, "train_seeds", lambda *_: done)
-    for episodes, said in ((100, "Trains on 90 episodes a seed, not 100: whole batches of 30.\n"), (90, "")):
-        stream = io.StringIO()
-        config = TrainConfig(episodes=episodes)
-        assert training.train(terminal.console(stream), None, config, Hyperparameters(), Protocol()) is done  # pyright: ignore
-        assert stream.getvalue() == said
-
-
-def test_training_that_failed_blames_the_learning_rate_only_where_costs_are_finite():
-    policy = Learned({"w": np.array([[1.0], [np.nan]])}, network=None)  # pyright: ignore
-    curve = Curve(*(np.ones((2, 4)) for _ in Curve._fields))
-    with pytest.raises(UserError, match=r"diverged .* on seeds 1: try a smaller --learning-rate$"):
-        training.check_finite(Trained(policy, curve, {}))
-    cost = np.array([[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, np.inf, np.nan]])
-    with pytest.raises(UserError, match=r"on seeds 1: costs of episodes are not finite from update 2 on, so the "):
-        training.check_finite(Trained(policy, curve._replace(cost=cost), {}))
 
 
 def test_bench_hands_its_options_to_the_suite_and_returns_its_status(capfd):

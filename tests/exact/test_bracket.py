@@ -6,14 +6,15 @@ import jax
 import numpy as np
 import pytest
 
+from aljax.comparison import compare
 from aljax.evaluate import evaluate
 from aljax.exact.bracket import bracket, exact, find_optimal, starts
 from aljax.exact.structure import make_plan
-from aljax.experiment import compare, train_seeds
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import heuristics
 from aljax.rollout import rollout
 from aljax.seeds import EVALUATION, SELECTION, seed_keys
+from aljax.training import train_seeds
 
 from tiny import tiny_scenario
 

@@ -13,8 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax import UserError, plots, runs
-from aljax.commands import training
+from aljax import UserError, learner, plots, runs
 from aljax.commands.main import main
 from aljax.host import process
 
@@ -118,14 +117,14 @@ def test_two_commands_that_train_at_once_leave_two_runs(here):
     ("options", "taken", "beside"), [([], "runs/tiny-1", "runs/tiny-2"), (["--out", "run"], "run", "run-2")]
 )
 def test_a_folder_that_the_user_makes_while_training_runs_stays(options, taken, beside, here, capsys, monkeypatch):
-    train = training.train
+    train = learner.train_seeds
 
     def train_meanwhile(*args):
         (here / taken).mkdir()
         (here / taken / "thesis.txt").write_text("years")
         return train(*args)
 
-    monkeypatch.setattr(training, "train", train_meanwhile)
+    monkeypatch.setattr(learner, "train_seeds", train_meanwhile)
     assert main([*TRAIN, "--no-plots", *options]) == 0
     assert (here / taken / "thesis.txt").read_text() == "years"
     runs.load(here / beside)
@@ -218,13 +217,13 @@ def test_what_cannot_be_saved_is_shown_all_the_same(here, capsys, monkeypatch):
     captured = capsys.readouterr()
     assert "Table 1" in captured.out and "Written to run" in captured.out
     assert captured.err == "aljax: /dev/full: cannot be written: No space left on device\n"
-    before, train = (here / "run" / "metrics.json").read_bytes(), training.train
+    before, train = (here / "run" / "metrics.json").read_bytes(), learner.train_seeds
 
     def lose_the_place(*args):
         shutil.rmtree(here / ".run.partial" / "new")
         return train(*args)
 
-    monkeypatch.setattr(training, "train", lose_the_place)
+    monkeypatch.setattr(learner, "train_seeds", lose_the_place)
     assert main([*TRAIN, "--out", "run", "--overwrite", "--json", "m.json"]) == 2
     captured = capsys.readouterr()
     assert "Table 1" in captured.out and "Nothing was written" in captured.out

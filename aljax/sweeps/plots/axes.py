@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from aljax.plots import label, pyplot, save
+from aljax.drawing import label, pyplot, save
 from aljax.sweeps.plots.frame import (
     BLUE,
     ORANGE,

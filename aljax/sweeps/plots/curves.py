@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aljax.plots import pyplot, save
+from aljax.drawing import pyplot, save
 from aljax.sweeps.plots.frame import BLUE, ORANGE, VERMILLION, currency, known_level, means, plain_log, title, wide
 from aljax.sweeps.results import Results
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from aljax.plots import draw_all
+from aljax.drawing import draw_all
 from aljax.sweeps.pareto import over_weights
 from aljax.sweeps.plots.axes import against_axes
 from aljax.sweeps.plots.curves import learning_curves

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from aljax.plots import label
+from aljax.drawing import label
 from aljax.sweeps.pareto import over_weights
 from aljax.sweeps.results import Results
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from aljax.plots import label, pyplot, save
+from aljax.drawing import label, pyplot, save
 from aljax.sweeps.plots.frame import MAP, VERMILLION, best_of, currency, means, plain_log, title, top_of, wide
 from aljax.sweeps.plots.scale import Scale, scale_of
 from aljax.sweeps.report import by_importance, number

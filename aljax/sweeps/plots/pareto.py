@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from aljax.plots import label, pyplot, save
+from aljax.drawing import label, pyplot, save
 from aljax.sweeps.pareto import MAXIMISE, OBJECTIVES, fronts, objectives, over_weights, scenarios
 from aljax.sweeps.plots.frame import GREY, MAP, drawn_of, some, title
 from aljax.sweeps.results import Results

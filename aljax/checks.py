@@ -1,0 +1,63 @@
+"""Refuses options out of range, and what would not fit into any memory, before the work."""
+
+import dataclasses
+
+from aljax import env, limits
+from aljax.errors import UserError, short
+from aljax.options import Hyperparameters, Protocol, TrainConfig
+from aljax.scenario import Scenario
+from aljax.train import policy_architecture
+
+
+def check(
+    config: TrainConfig, hyperparameters: Hyperparameters, protocol: Protocol, scenario: Scenario | None = None
+) -> None:
+    """Refuses options out of range, and what would not fit into any memory.
+
+    Args:
+      config: shape of the runs.
+      hyperparameters: their numbers.
+      protocol: their seeds.
+      scenario: where, if it is known already: it says how large arrays become.
+
+    Raises:
+      UserError: one line naming the option.
+    """
+    limits.check_whole("episodes", config.episodes)
+    limits.check_whole("batch", config.batch)
+    if config.batch > config.episodes:
+        raise UserError(f"batch: {config.batch} episodes an update, but only {config.episodes} episodes in all")
+    most = limits.WHOLE["updates"][1]
+    if config.updates > most:
+        made = f"{config.episodes:,} in batches of {config.batch:,} make {config.updates:,} updates"
+        raise UserError(f"episodes: {made}, expected at most {most:,}")
+    if not isinstance(config.hidden, tuple):  # a list cannot say what has been compiled
+        raise UserError(f"hidden: expected a tuple of units a layer, such as (64,), got {short(config.hidden)}")
+    limits.check_hidden(config.hidden)
+    for field in dataclasses.fields(hyperparameters):
+        limits.check_number(field.name, getattr(hyperparameters, field.name))
+    check_protocol(protocol, scenario)
+    if scenario is None:
+        return
+    shown = env.observation_size(scenario.params)
+    played = ((config.batch, "episodes"), (scenario.horizon, "steps"), (shown, "numbers seen"))
+    limits.check_size("batch", "an update", *played)
+    weights = policy_architecture(config, scenario.params).products(shown)
+    limits.check_size("hidden", "training", (protocol.seeds, "seeds"), (weights, "weights"), (6, "numbers for each"))
+
+
+def check_protocol(protocol: Protocol, scenario: Scenario | None = None) -> None:
+    """Refuses seeds and episodes out of range, and more of them than fit. See `check`.
+
+    Args:
+      protocol: seeds and episodes.
+      scenario: where, if it is known already.
+    """
+    for field in dataclasses.fields(protocol):
+        limits.check_whole(field.name, getattr(protocol, field.name))
+    if protocol.first_seed + protocol.seeds > 2**31:
+        raise UserError(f"first_seed: {protocol.first_seed:,} and {protocol.seeds:,} more reach past seed 2^31 - 1")
+    if scenario is not None:
+        played = ((protocol.seeds, "seeds"), (protocol.evaluation_episodes, "episodes"), (scenario.horizon, "steps"))
+        each = (len(env.COMPONENTS) + env.num_coordinates(scenario.params), "numbers")
+        limits.check_size("evaluation_episodes", "the evaluation", *played, each)

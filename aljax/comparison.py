@@ -1,0 +1,87 @@
+"""Policies side by side: the learned one, the optimum and the heuristics on shared starts and luck."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Mapping
+
+import jax
+
+from aljax.checks import check_protocol
+from aljax.evaluate import Evaluation, Summary, check_finite, evaluate, summarise
+from aljax.exact.policy import Optimal
+from aljax.host import compiling
+from aljax.options import Protocol
+from aljax.policy import Learned, Policy, heuristics
+from aljax.scenario import Scenario
+from aljax.seeds import EVALUATION, seed_keys
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """What evaluating policies side by side gave."""
+
+    evaluations: Mapping[str, Evaluation]
+    summaries: Mapping[str, Summary]
+    seconds: Mapping[str, float]
+    """``compile`` and ``evaluate``."""
+
+
+def prepare(
+    scenario: Scenario, protocol: Protocol, learned: Learned | None = None, optimal: Optimal | None = None
+) -> Callable[[Learned | None], Compared]:
+    """Compiles the comparison of policies. See `compare`.
+
+    Args:
+      scenario: where.
+      protocol: seeds and episodes.
+      learned: shapes are enough (`abstract_policy`), so that this can run while the policy is trained.
+      optimal: the exact optimum.
+
+    Returns:
+      The comparison, which takes the learned policy itself.
+    """
+    check_protocol(protocol, scenario)
+    # The learned policy's row comes first, then what it is measured from.
+    others: dict[str, Policy] = ({} if optimal is None else {optimal.name: optimal}) | dict(heuristics(scenario))
+    trained = frozenset({Learned.name} if learned is not None else ())
+    keys = seed_keys(protocol, EVALUATION)
+    static = {"trained": trained, "episodes": protocol.evaluation_episodes, "steps": scenario.horizon}
+    begun = time.perf_counter()
+    run = jax.jit(functools.partial(evaluate, **static), compiler_options=compiling.options())
+    given: dict[str, Policy] = {} if learned is None else {learned.name: learned}
+    compiled = run.lower(keys, given | others, scenario.params).compile()
+    compiled_in = time.perf_counter() - begun
+
+    def comparison(learned: Learned | None) -> Compared:
+        policies = ({} if learned is None else {learned.name: learned}) | others
+        begun = time.perf_counter()
+        found = jax.device_get(compiled(keys, policies, scenario.params))
+        seconds = {"compile": compiled_in, "evaluate": time.perf_counter() - begun}
+        for name in policies:
+            check_finite(found[name], f"costs of policy {name}")
+        reference = found.get(Optimal.name)
+        summaries = {
+            name: summarise(found[name], None if name == Optimal.name else reference, trained=name in trained)
+            for name in policies
+        }
+        return Compared({name: found[name] for name in policies}, summaries, seconds)
+
+    return comparison
+
+
+def compare(
+    scenario: Scenario, protocol: Protocol, learned: Learned | None = None, optimal: Optimal | None = None
+) -> Compared:
+    """Evaluates the learned policy, if there is one, beside the optimum and the heuristics on shared starts and luck.
+
+    Args:
+      scenario: where; it need not be the one of training, but must have as many actions and coordinates.
+      protocol: seeds and episodes.
+      learned: with a leading seed axis of `protocol.seeds`.
+      optimal: the exact optimum (`aljax.exact.bracket.find_optimal`), from which the others' gaps are measured.
+
+    Returns:
+      Evaluations and their summaries, the learned policy first.
+    """
+    return prepare(scenario, protocol, learned, optimal)(learned)

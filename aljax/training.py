@@ -1,0 +1,132 @@
+"""Training over seeds: every seed's run at once, in one compiled program that goes on piece by piece."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from aljax.architecture import Variables
+from aljax.checks import check
+from aljax.env import EnvParams
+from aljax.options import Hyperparameters, Protocol, TrainConfig
+from aljax.policy import Learned
+from aljax.scenario import Scenario
+from aljax.seeds import TRAINING, fetch, mesh_of, not_finite, places, run_in_pieces, seed_keys, spread
+from aljax.train import Curve, TrainState, advance, init, policy_architecture
+
+_PIECES = 20  # a run is shown, and could be interrupted, this many times
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What training S seeds gave."""
+
+    policy: Learned
+    """Greedy; every array has a leading seed axis."""
+    curve: Curve
+    """Learning curves, leading seed axis, as NumPy arrays."""
+    seconds: Mapping[str, float]
+    """``compile`` and ``train``."""
+
+    @property
+    def diverged(self) -> list[int]:
+        """Seeds whose weights are not finite."""
+        return not_finite(self.policy.variables)
+
+    @property
+    def curves(self) -> Mapping[str, np.ndarray]:
+        """The curves by name, as a run folder keeps them. ``[S, updates]`` each, of components ``[S, updates, 5]``"""
+        return self.curve._asdict()
+
+
+def train_seeds(
+    scenario: Scenario,
+    config: TrainConfig,
+    hyperparameters: Hyperparameters,
+    protocol: Protocol,
+    on_progress: Callable[[int, Curve], None] | None = None,
+    begin: Variables | None = None,
+) -> Trained:
+    """Trains `protocol.seeds` policies at once.
+
+    Args:
+      scenario: where.
+      config: shape of the runs.
+      hyperparameters: their numbers.
+      protocol: how many, and from which seed.
+      on_progress: called now and then from the host with the updates done and the curves so far. Nothing calls
+        back from inside the compiled program, which runs in pieces.
+      begin: weights to refine, with a leading axis of seeds; None: from scratch.
+
+    Returns:
+      The policies and their curves.
+
+    Raises:
+      UserError: an option out of range.
+    """
+    check(config, hyperparameters, protocol, scenario)
+    numbers = jax.tree.map(np.float32, hyperparameters)
+    devices = min(protocol.seeds, len(jax.local_devices()))
+    init_seeds, advance_seeds = training_programs(config, scenario.horizon, devices)
+
+    def start() -> TrainState:
+        keys = seed_keys(protocol, TRAINING)
+        given = jax.tree.map(lambda leaf: leaf[places(protocol.seeds, devices)], (keys, begin))
+        return init_seeds(given, scenario.params)
+
+    def piece(state: TrainState, low: np.int32, high: np.int32) -> TrainState:
+        return advance_seeds(state, low, high, numbers, scenario.params)
+
+    def told(done: int, state: TrainState) -> None:
+        if on_progress is not None:
+            on_progress(done, fetch(state.curve, protocol.seeds))
+
+    state, seconds = run_in_pieces(start, piece, config.updates, _PIECES, told)
+    variables = jax.device_put(fetch(state.variables, protocol.seeds))
+    policy = Learned(variables, policy_architecture(config, scenario.params))
+    return Trained(policy, fetch(state.curve, protocol.seeds), seconds)
+
+
+@functools.lru_cache(16)
+def training_programs(config: TrainConfig, steps: int, devices: int) -> tuple[Any, Any]:
+    """`train.init` and `train.advance` for seeds on a leading axis, spread over devices; kept, so compiled once.
+
+    Args:
+      config: shape of the runs.
+      steps: length of an episode's scan.
+      devices: how many; the leading axis must be a multiple.
+
+    Returns:
+      The jitted functions. The first takes a pair of keys and of weights to begin with, or None, and the environment;
+      the second gives its state's memory to its result.
+    """
+    mesh = mesh_of(devices)
+    static: dict[str, Any] = {"config": config, "steps": steps}
+
+    def start(seed: tuple[jax.Array, Variables | None], params: EnvParams) -> TrainState:
+        key, variables = seed
+        return init(key, params, variables, **static)
+
+    return spread(start, mesh, 1), spread(functools.partial(advance, **static), mesh, 4, donate_argnums=0)
+
+
+def abstract_policy(scenario: Scenario, config: TrainConfig, protocol: Protocol) -> Learned:
+    """Shapes of what `train_seeds` gives, without training.
+
+    Args:
+      scenario: where.
+      config: shape of the training.
+      protocol: how many seeds.
+
+    Returns:
+      A policy of `jax.ShapeDtypeStruct` in the place of arrays.
+    """
+
+    def shapes(keys: jax.Array) -> Any:
+        return jax.vmap(lambda key: init(key, scenario.params, config=config, steps=1).variables)(keys)
+
+    variables = jax.eval_shape(lambda: shapes(jax.random.split(jax.random.key(0), protocol.seeds)))
+    return Learned(variables, policy_architecture(config, scenario.params))
