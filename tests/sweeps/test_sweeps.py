@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import multiprocessing
 import os
 import random
 import shutil
@@ -29,7 +30,7 @@ from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.scenario import load_scenario
 from aljax.seeds import EVALUATION, TRAINING, seed_keys
-from aljax.sweeps import execute, plan, repeat, run
+from aljax.sweeps import execute, plan, programs, repeat, run
 from aljax.sweeps.execute import Watch, prepared
 from aljax.sweeps.gathered import Gathered
 from aljax.sweeps.identity import recorded_lanes
@@ -225,32 +226,70 @@ def start(file, out, *args, lanes=LANES, **environment):
 def test_killed_ten_times_and_resumed_it_ends_as_if_undisturbed(kept, spec, tmp_path):
     _, _, expected = kept
     file, out, dice = sweep_file(tmp_path, spec), tmp_path / "out", random.Random(0)
-    one = {"JAX_NUM_CPU_DEVICES": "1"}
-    # The processes find each other's compilations, or they would mostly compile when they are killed.
-    warm = start(file, tmp_path / "other", "--plan", **one)
-    assert warm.communicate(timeout=240) and warm.returncode == 0
-    chunks = 5 + 2  # of training and of optima
+    chunks = 5 + 5  # of training and of optima
     kills = 0
     while kills < 10:
-        process = start(file, out, **one)
+        process = Forked(file, out)
         wanted = min(chunks, finished(out) + dice.choice((0, 0, 1)))
-        while process.poll() is None and finished(out) < wanted:
+        while process.alive and finished(out) < wanted:
             time.sleep(0.001)
         time.sleep(dice.random() * (0.02 if wanted else 3))
-        ended = process.poll() is not None  # it was quicker, and the next one begins anew
-        process.send_signal(dice.choice((signal.SIGKILL, signal.SIGTERM)))
-        output = process.communicate()
+        ended = not process.alive  # it was quicker, and the next one begins anew
+        process.kill(dice.choice((signal.SIGKILL, signal.SIGTERM)))
         kills += not ended
-        assert not ended or process.returncode == 0, output
+        assert not ended or process.status == 0, process.told
         assert not (out / "manifest.json").exists() or same_files(out, expected)
         if ended:
             shutil.rmtree(out)
-    last = start(file, out, **one)
-    _, errors = last.communicate(timeout=240)
-    assert last.returncode == 0, errors
+    last = Forked(file, out)
+    assert last.status == 0, last.told
     assert same_files(out, expected)
     left = {"sweep.json", "table.parquet", "curves.npz", "summary.md", "manifest.json", ".lock"}
     assert {path.name for path in out.iterdir()} == left
+
+
+class Forked:
+    """``aljax sweep`` in a process of its own, forked off one that has imported everything and begun nothing.
+
+    It finds what this process compiled: it has as many devices, and uses one.
+    """
+
+    def __init__(self, file, out):
+        self.file = file.parent / "told.txt"
+        options = ["sweep", str(file), "--out", str(out), "--lanes", str(LANES), "--devices", "1", "--no-plots"]
+        self.process = FORKS.Process(target=run_command, args=(options, str(self.file)))
+        self.process.start()
+
+    @property
+    def alive(self):
+        return self.process.is_alive()
+
+    @property
+    def status(self):
+        """When it has ended."""
+        self.process.join(240)
+        return self.process.exitcode
+
+    @property
+    def told(self):
+        return self.file.read_text()
+
+    def kill(self, how):
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.kill(self.process.pid, how)
+        self.process.join(240)
+
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["aljax.commands.sweep", "pytest"])
+
+
+def run_command(options, told):
+    """A command; what it tells goes into a file."""
+    with open(told, "w") as file:  # noqa: PTH123
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.exit(main(options))
 
 
 def finished(folder):
@@ -287,13 +326,12 @@ def test_a_diverged_run_is_marked_and_hurts_no_other(spec, scenario):
 
 def test_the_compilations_promised_are_those_made(scenario, caplog):
     raw = {
-        "scenario": scenario, "seeds": 2, "evaluation_episodes": 20,
-        "set": {"episodes": 60, "baseline": "none"},
-        "axes": {"hidden": [[3], [4]], "entropy": [0.1, 0.2, 0.3], "horizon": [2]},
+        "scenario": scenario, "seeds": 2, "evaluation_episodes": 50, "set": {"episodes": 1200},
+        "axes": {"hidden": [[3], [4]], "entropy": [0.1, 0.2, 0.3], "horizon": [3]},
     }  # fmt: skip
     told = Told()
     with jax.log_compiles(), caplog.at_level(logging.WARNING):
-        sweep(raw, lanes=2, devices=1, watch=told)
+        sweep(raw, lanes=LANES, devices=1, watch=told)
     compiled = collections.Counter(
         record.getMessage().partition("jit(")[2].partition(")")[0]
         for record in caplog.records
@@ -316,14 +354,15 @@ def test_the_plan_tells_numbers_before_anything_is_written(spec, tmp_path, capsy
     assert not (tmp_path / "out").exists()
 
 
-def test_lanes_shrink_until_they_fit_or_it_says_why_not(scenario):
-    raw = {"scenario": scenario, "seeds": 1, "optimum": False, "evaluation_episodes": 200}
-    raw |= {"set": {"episodes": 60, "hidden": [2], "baseline": "none"}, "axes": {"entropy": [0.1]}}
-    needed = plan_only(raw, lanes=16, devices=1).device_bytes
+def test_lanes_shrink_until_they_fit_or_it_says_why_not(scenario, monkeypatch):
+    monkeypatch.setattr(programs, "default_lanes", lambda: 2 * LANES)
+    raw = {"scenario": scenario, "seeds": 1, "optimum": False, "evaluation_episodes": 50}
+    raw |= {"set": {"episodes": 1200, "hidden": [4]}, "axes": {"entropy": [0.1]}}
+    needed = plan_only(raw, lanes=2 * LANES, devices=1).device_bytes
     fitted = plan_only(raw, devices=1, memory_limit=0.6 * needed)
-    assert fitted.lanes == 8 and fitted.device_bytes < 0.6 * needed
-    with pytest.raises(UserError, match="does not fit in memory: 16 runs side by side need"):
-        plan_only(raw, lanes=16, devices=1, memory_limit=0.6 * needed)
+    assert fitted.lanes == LANES and fitted.device_bytes < 0.6 * needed
+    with pytest.raises(UserError, match=f"does not fit in memory: {2 * LANES} runs side by side need"):
+        plan_only(raw, lanes=2 * LANES, devices=1, memory_limit=0.6 * needed)
 
 
 def test_what_the_host_cannot_hold_is_refused_before_anything_is_made(spec, monkeypatch):
@@ -360,9 +399,8 @@ def test_the_table_is_parquet_with_a_row_a_run(kept, spec):
 def test_a_sweep_over_scenarios_of_different_shapes(scenario, tmp_path):
     other = tmp_path / "other.toml"
     other.write_text(TINY.replace('coordinates = ["error"]', 'coordinates = ["error", "doubt"]'))
-    fixed = {"episodes": 60, "hidden": [2], "baseline": "none"}
-    raw = {"seeds": 1, "evaluation_episodes": 20, "set": fixed}
-    found = sweep(raw | {"axes": {"scenario": [scenario, str(other)]}, "optimum": False}, lanes=2, devices=1)
+    raw = {"seeds": 1, "evaluation_episodes": 50, "set": {"episodes": 1200, "hidden": [4]}}
+    found = sweep(raw | {"axes": {"scenario": [scenario, str(other)]}, "optimum": False}, lanes=LANES, devices=1)
     assert found.table["scenario"].tolist() == [scenario, str(other)]
     assert found.table["cost"][1] != found.table["cost"][0] and np.isnan(found.table["optimal_cost"]).all()
 
