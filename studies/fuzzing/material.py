@@ -40,13 +40,7 @@ tolerance = 0.5
 latency_budget = 6.0
 money_budget = inf
 z_scale = 2.0
-
-[weights]
-latency = 0.5
-money = 1.0
-violation = 2.0
-failure = 1.0
-divergence = 0.5
+weights = { latency = 0.5, money = 1.0, violation = 2.0, failure = 1.0, divergence = 0.5 }
 
 [actions.weak]
 latency = 1.0
