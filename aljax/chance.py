@@ -92,12 +92,30 @@ def _if_needed(needed: jax.Array, draw: Callable[[jax.Array], jax.Array], words:
 
 
 def uniform(key: jax.Array, shape: tuple[int, ...], low: float, high: float) -> jax.Array:
-    """Uniform numbers on [low, high), one to a block: for few numbers, where compiling takes longer than drawing."""
+    """Uniform numbers on [low, high), one to a block: for few numbers, where compiling takes longer than drawing.
+
+    Args:
+      key: a PRNG key.
+      shape: of the numbers.
+      low: the least.
+      high: above the largest.
+
+    Returns:
+      float32, of that shape.
+    """
     return low + (high - low) * uniform_pairs(key, shape)[0]
 
 
 def uniform_pairs(key: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-    """Two arrays of independent numbers on [0, 1)."""
+    """Two arrays of independent numbers on [0, 1).
+
+    Args:
+      key: a PRNG key.
+      shape: of each array.
+
+    Returns:
+      float32, both of that shape.
+    """
     return _uniforms(_words(key), 0, shape)
 
 
@@ -120,7 +138,17 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
 def threefry(key0: jax.Array, key1: jax.Array, x0: jax.Array, x1: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Threefry-2x32 of 20 rounds: two words of key and two of counter (uint32, broadcast) to two random words."""
+    """Threefry-2x32 of 20 rounds: two words of key and two of counter (uint32, broadcast) to two random words.
+
+    Args:
+      key0: first word of the key. uint32
+      key1: second word. uint32
+      x0: first word of the counter. uint32
+      x1: second word. uint32
+
+    Returns:
+      Two arrays uint32, of the arguments' common shape.
+    """
     schedule = (key0, key1, key0 ^ key1 ^ np.uint32(0x1BD11BDA))
     x0, x1 = x0 + schedule[0], x1 + schedule[1]
     for group in range(5):

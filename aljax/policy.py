@@ -60,13 +60,29 @@ def _policy(cls: type[P]) -> type[P]:
 
 
 def only(choice: jax.Array, actions: int) -> jax.Array:
-    """The logits ``[A]`` of a policy that surely plays `choice`."""
+    """The logits ``[A]`` of a policy that surely plays `choice`.
+
+    Args:
+      choice: the row. Integer, of any shape
+      actions: A, rows of the table.
+
+    Returns:
+      0 at the row and −inf elsewhere; a leading axis A.
+    """
     rows = jnp.arange(actions, dtype=choice.dtype).reshape((actions,) + (1,) * choice.ndim)
     return jnp.where(rows == choice, 0.0, -jnp.inf)
 
 
 def masked(logits: jax.Array, legal: jax.Array) -> jax.Array:
-    """Logits ``[A]`` with −inf at the rows that are not legal, Boolean ``[A]``."""
+    """Logits ``[A]`` with −inf at the rows that are not legal, Boolean ``[A]``.
+
+    Args:
+      logits: unnormalised log-probabilities, a leading axis A.
+      legal: Boolean, as `aljax.env.legal` gives it.
+
+    Returns:
+      Logits of the same shape.
+    """
     return jnp.where(legal, logits, -jnp.inf)
 
 
@@ -125,7 +141,15 @@ class CostAware(Policy):
 
 
 def expected_immediate_cost(params: EnvParams, observation: jax.Array) -> jax.Array:
-    """Σ λ_k E[C_k] of playing each row now, the violation left out; see `CostAware`. ``[A]``"""
+    """Σ λ_k E[C_k] of playing each row now, the violation left out; see `CostAware`. ``[A]``
+
+    Args:
+      params: the environment.
+      observation: what the policy sees, a leading axis O.
+
+    Returns:
+      Weighted costs, a leading axis A.
+    """
     table, d, actions = params.actions, num_coordinates(params), num_actions(params)
     ndim = observation.ndim - 1
 
@@ -233,6 +257,13 @@ class Learned(Policy):
 
 
 def heuristics(scenario: Scenario) -> Mapping[str, Policy]:
-    """The policies that need no training, by name: ``latency``, ``cost_aware``, ``random``."""
+    """The policies that need no training, by name: ``latency``, ``cost_aware``, ``random``.
+
+    Args:
+      scenario: whose tools they choose among.
+
+    Returns:
+      Policies by name, in this order.
+    """
     tools = jax.device_put(np.asarray(scenario.tools))
     return {policy.name: policy for policy in (Latency(tools), CostAware(tools), Random())}

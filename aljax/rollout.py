@@ -74,7 +74,16 @@ def rollout(key: jax.Array, policy: Policy, params: EnvParams, *, episodes: int,
 
 
 def play(chance: Chance, policy: Policy, params: EnvParams) -> Trajectory:
-    """`rollout` on chance that is drawn already, so that several policies can share the drawing too."""
+    """`rollout` on chance that is drawn already, so that several policies can share the drawing too.
+
+    Args:
+      chance: of B episodes of T steps.
+      policy: what chooses.
+      params: the environment.
+
+    Returns:
+      The trajectories.
+    """
     state, varies = env.begin(chance.start, chance.misread, params), env.legal_varies(params)
     observation = env.observe(state, params)
 
@@ -94,7 +103,15 @@ def play(chance: Chance, policy: Policy, params: EnvParams) -> Trajectory:
 
 
 def legal_steps(trajectory: Trajectory, params: EnvParams) -> jax.Array:
-    """Which rows could be chosen at each step. Boolean ``[A, T, B]``, of length 1 where all are alike"""
+    """Which rows could be chosen at each step. Boolean ``[A, T, B]``, of length 1 where all are alike
+
+    Args:
+      trajectory: of B episodes.
+      params: the environment.
+
+    Returns:
+      Boolean ``[A, T, B]`` or ``[A, 1, 1]``.
+    """
     if trajectory.legal is None:
         return env.always_legal(params)[:, None, None]
     return jnp.moveaxis(trajectory.legal, 1, 0)
@@ -119,7 +136,15 @@ def in_blocks(play: Callable[[jax.Array], Any], key: jax.Array, blocks: int) -> 
 
 
 def blocks_of(episodes: int, most: int) -> int:
-    """The least number of equal blocks of at most `most` episodes; 1 where that would make them tiny."""
+    """The least number of equal blocks of at most `most` episodes; 1 where that would make them tiny.
+
+    Args:
+      episodes: B.
+      most: of a block.
+
+    Returns:
+      How many blocks; it divides B.
+    """
     found = next(blocks for blocks in range(-(-episodes // most), episodes + 1) if episodes % blocks == 0)
     return found if episodes // found > most // 8 else 1
 
@@ -146,12 +171,28 @@ def sample(logits: jax.Array, uniform: jax.Array) -> jax.Array:
 
 
 def succeeded(state: EnvState, params: EnvParams) -> jax.Array:
-    """The episode has ended and violates nothing. Boolean scalar"""
+    """The episode has ended and violates nothing. Boolean scalar
+
+    Args:
+      state: of one episode.
+      params: the environment.
+
+    Returns:
+      Boolean scalar.
+    """
     return state.done & (env.violation(state.z, state.latency, state.money, params) == 0.0)
 
 
 def outcome(trajectory: Trajectory, params: EnvParams) -> Outcome:
-    """Sums trajectories over their steps."""
+    """Sums trajectories over their steps.
+
+    Args:
+      trajectory: of B episodes.
+      params: the environment.
+
+    Returns:
+      What each episode came to.
+    """
     costs = trajectory.costs.sum(0)
     return Outcome(
         costs=costs,

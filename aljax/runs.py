@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from flax import serialization
 
-from aljax import env
+from aljax import transfer
 from aljax.checks import check
 from aljax.comparison import Compared
 from aljax.env import COMPONENTS
@@ -70,86 +70,21 @@ class Run:
     def as_seen(self, folder: str | Path, scenario: Scenario) -> Scenario:
         """A scenario as the run's policy learned to see it: rows and coordinates in its order, on its scales.
 
-        Scales that a file does not give follow from its other numbers, so a changed latency or horizon would change
-        what the policy sees even where nothing has happened yet. A scale that an override names is left alone.
-
         Args:
           folder: the run's, for messages.
           scenario: of the same actions and coordinates, in any order.
 
+        Returns:
+          See `aljax.transfer.as_seen`.
+
         Raises:
           UserError: it has others.
         """
-        scenario = _in_order(scenario, *self._order(folder, scenario))
-        return dataclasses.replace(scenario, params=dataclasses.replace(scenario.params, **self._scales(scenario)))
+        return transfer.as_seen(self.scenario, plain_path(folder), scenario)
 
     def policy_in(self, folder: str | Path, scenario: Scenario) -> Learned:
-        """The policy as it plays in a scenario as it is: in its order, on its scales. See `as_seen`.
-
-        Inputs and outputs of the network are put in the scenario's order, and its first weights take what differs in
-        the scales, so its choices are the same.
-        """
-        rows, coordinates = self._order(folder, scenario)
-        params, d = scenario.params, len(coordinates)
-        factors = {name: getattr(params, name) / scale for name, scale in self._scales(scenario, coordinates).items()}
-        scaled = np.ones(env.observation_size(params), np.float32)
-        scaled[:d] = factors.get("z_scale", 1.0)
-        scaled[d : d + 2] = factors.get("latency_scale", 1.0), factors.get("money_scale", 1.0)
-        seen = np.concatenate([coordinates, [d, d + 1], d + 2 + coordinates, [2 * d + 2], 2 * d + 3 + rows])
-        if (scaled == 1).all() and (np.diff(seen) == 1).all():
-            return self.policy
-        inverse = np.argsort(seen)  # which of the network's inputs is each of the scenario's
-        found = self.policy.architecture.rearranged(self.policy.variables, inverse, scaled, np.argsort(rows))
-        return dataclasses.replace(self.policy, variables=found)
-
-    def _order(self, folder: str | Path, scenario: Scenario) -> tuple[np.ndarray, np.ndarray]:
-        """Where a scenario has each of the run's rows and each of its coordinates."""
-        mine, found = self.scenario, []
-        for kind in ("action", "coordinate"):
-            names, others = (getattr(each, f"{kind}_names") for each in (mine, scenario))
-            if set(names) != set(others):
-                raise UserError(
-                    f"{plain(scenario.name)}: {kind}s {listed(others, 160)}; but {plain_path(folder)} was trained on "
-                    f"{plain(mine.name)}, with {listed(names, 160)}"
-                )
-            found.append(np.array([others.index(name) for name in names]))
-        return found[0], found[1]
-
-    def _scales(self, scenario: Scenario, coordinates: np.ndarray | None = None) -> dict[str, jax.Array]:
-        """The scales that the policy learned on, but for those that an override names, by name.
-
-        Args:
-          scenario: whose overrides.
-          coordinates: where it has each of the run's coordinates; none: in the same order.
-        """
-        named = {override.partition("=")[0].partition(".")[0].strip() for override in scenario.overrides}
-        names = (name for name in ("z_scale", "latency_scale", "money_scale") if name not in named)
-        scales = {name: getattr(self.scenario.params, name) for name in names}
-        if coordinates is not None and "z_scale" in scales:
-            scales["z_scale"] = scales["z_scale"][np.argsort(coordinates)]
-        return scales
-
-
-def _in_order(scenario: Scenario, rows: np.ndarray, coordinates: np.ndarray) -> Scenario:
-    """A scenario with its rows and coordinates in another order."""
-
-    def row(column: Any) -> Any:
-        taken = np.asarray(column)[rows]
-        return jax.device_put(taken[:, coordinates] if taken.ndim == 2 else taken)
-
-    params = scenario.params
-    vectors = {
-        field.name: jax.device_put(np.asarray(getattr(params, field.name))[coordinates])
-        for field in dataclasses.fields(params)
-        if field.name not in ("actions", "weights") and getattr(params, field.name).ndim == 1
-    }
-    return dataclasses.replace(
-        scenario,
-        params=dataclasses.replace(params, actions=jax.tree.map(row, params.actions), **vectors),
-        action_names=tuple(scenario.action_names[i] for i in rows),
-        coordinate_names=tuple(scenario.coordinate_names[i] for i in coordinates),
-        kinds=tuple(scenario.kinds[i] for i in rows),
-    )
+        """The policy as it plays in a scenario as it is: in its order, on its scales. Arguments as for `as_seen`."""
+        return transfer.policy_in(self.policy, self.scenario, plain_path(folder), scenario)
 
 
 def metrics(

@@ -212,7 +212,15 @@ def _best(
 
 
 def least_violation(params: EnvParams, box: Box) -> jax.Array:
-    """The least g over the boxes of a layer. ``[N, 1, W]``"""
+    """The least g over the boxes of a layer. ``[N, 1, W]``
+
+    Args:
+      params: the environment.
+      box: where the states of the layer may stand.
+
+    Returns:
+      In the units of `aljax.env.violation`. ``[N, 1, W]``
+    """
     size = _least_size(box.low, box.high)
     beyond = [over(size[:, i], params.tolerance[i]) for i in range(size.shape[1])]
     over_latency = over(box.latency, params.latency_budget) / params.latency_budget

@@ -93,7 +93,16 @@ class Path:
 
 
 def optimal_path(params: EnvParams, start: Any, plan: Plan) -> Path:
-    """Solves an environment from one start ``[d]``, and lists the optimal actions, each assumed to succeed."""
+    """Solves an environment from one start ``[d]``, and lists the optimal actions, each assumed to succeed.
+
+    Args:
+      params: the environment.
+      start: the task vector. ``[d]``
+      plan: of the exact solution.
+
+    Returns:
+      The actions, what they lead through, and the solution's values.
+    """
     z, zero = jnp.asarray(start, jnp.float32), jnp.float32(0)
     state = EnvState(z, jnp.zeros_like(z), zero, zero, jnp.int32(0), jnp.int32(-1), jnp.bool_(False))
     policy = Optimal(plan)

@@ -62,7 +62,12 @@ def solve(params: EnvParams, start: jax.Array, plan: Plan) -> Solution:
 
 
 def choices(params: EnvParams, start: jax.Array, plan: Plan) -> jax.Array:
-    """The optimal choices in all states, from each start. Arguments as for `solve`.
+    """The optimal choices in all states, from each start.
+
+    Args:
+      params: as for `solve`.
+      start: as for `solve`. ``[d, B]``
+      plan: as for `solve`.
 
     Returns:
       Positions in `Plan.rows`, or their number R where the episode is over: the layers of decision times one after

@@ -250,7 +250,15 @@ def make_plan(
 
 
 def fits(params: EnvParams, plan: Plan) -> jax.Array:
-    """Whether a plan is right for this one environment, which may be traced. Boolean scalar"""
+    """Whether a plan is right for this one environment, which may be traced. Boolean scalar
+
+    Args:
+      params: the environment.
+      plan: of an environment that may be another.
+
+    Returns:
+      Boolean scalar.
+    """
     table, rows = params.actions, np.array(plan.rows)
     only_adds = jnp.all(table.gain[rows] == 1, axis=1) & (table.noise[rows] == 0)
     steady = table.retry_failure[rows] == table.failure[rows]
@@ -282,7 +290,16 @@ def _exceedable(horizon: Any, most: Any, budget: Any) -> jax.Array:
 
 
 def adds(params: EnvParams, plan: Plan, event: Event) -> jax.Array:
-    """What an event adds to the task, and where budgeted to latency, then money. ``[d]`` to ``[d + 2]``"""
+    """What an event adds to the task, and where budgeted to latency, then money. ``[d]`` to ``[d + 2]``
+
+    Args:
+      params: the environment.
+      plan: the solution's structure.
+      event: the row, and whether it succeeds.
+
+    Returns:
+      A vector of d to d + 2 numbers.
+    """
     row, succeeds = event
     table = params.actions
     spent = [column[row] for column, on in ((table.latency, plan.latency), (table.money, plan.money)) if on]

@@ -1,0 +1,118 @@
+"""A policy in another scenario than its own: rows and coordinates are matched by name, scales are those of training.
+
+Scales that a file does not give follow from its other numbers, so a changed latency or horizon would change what the
+policy sees even where nothing has happened yet. A scale that an override names is left alone.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from aljax import env
+from aljax.errors import UserError, listed, plain
+from aljax.policy import Learned
+from aljax.scenario import Scenario
+
+
+def as_seen(own: Scenario, trained: str, scenario: Scenario) -> Scenario:
+    """A scenario as a policy learned to see it: rows and coordinates in its order, on its scales.
+
+    Args:
+      own: what the policy was trained on.
+      trained: the run, for messages.
+      scenario: of the same actions and coordinates, in any order.
+
+    Returns:
+      The scenario rearranged.
+
+    Raises:
+      UserError: it has others.
+    """
+    scenario = _in_order(scenario, *_order(own, trained, scenario))
+    return dataclasses.replace(scenario, params=dataclasses.replace(scenario.params, **_scales(own, scenario)))
+
+
+def policy_in(policy: Learned, own: Scenario, trained: str, scenario: Scenario) -> Learned:
+    """A policy as it plays in a scenario as it is: in its order, on its scales. The reverse of `as_seen`.
+
+    Inputs and outputs of the network are put in the scenario's order, and its first weights take what differs in the
+    scales, so its choices are the same.
+
+    Args:
+      policy: a leading seed axis on every array.
+      own: what it was trained on.
+      trained: the run, for messages.
+      scenario: of the same actions and coordinates, in any order.
+
+    Returns:
+      The policy, the same object where nothing differs.
+
+    Raises:
+      UserError: it has others.
+    """
+    rows, coordinates = _order(own, trained, scenario)
+    params, d = scenario.params, len(coordinates)
+    factors = {name: getattr(params, name) / scale for name, scale in _scales(own, scenario, coordinates).items()}
+    scaled = np.ones(env.observation_size(params), np.float32)
+    scaled[:d] = factors.get("z_scale", 1.0)
+    scaled[d : d + 2] = factors.get("latency_scale", 1.0), factors.get("money_scale", 1.0)
+    seen = np.concatenate([coordinates, [d, d + 1], d + 2 + coordinates, [2 * d + 2], 2 * d + 3 + rows])
+    if (scaled == 1).all() and (np.diff(seen) == 1).all():
+        return policy
+    inverse = np.argsort(seen)  # which of the network's inputs is each of the scenario's
+    found = policy.architecture.rearranged(policy.variables, inverse, scaled, np.argsort(rows))
+    return dataclasses.replace(policy, variables=found)
+
+
+def _order(own: Scenario, trained: str, scenario: Scenario) -> tuple[np.ndarray, np.ndarray]:
+    """Where a scenario has each of the own one's rows and each of its coordinates."""
+    found = []
+    for kind in ("action", "coordinate"):
+        names, others = (getattr(each, f"{kind}_names") for each in (own, scenario))
+        if set(names) != set(others):
+            raise UserError(
+                f"{plain(scenario.name)}: {kind}s {listed(others, 160)}; but {trained} was trained on "
+                f"{plain(own.name)}, with {listed(names, 160)}"
+            )
+        found.append(np.array([others.index(name) for name in names]))
+    return found[0], found[1]
+
+
+def _scales(own: Scenario, scenario: Scenario, coordinates: np.ndarray | None = None) -> dict[str, jax.Array]:
+    """The scales that the policy learned on, but for those that an override names, by name.
+
+    Args:
+      own: what it was trained on.
+      scenario: whose overrides.
+      coordinates: where it has each of the own one's coordinates; none: in the same order.
+    """
+    named = {override.partition("=")[0].partition(".")[0].strip() for override in scenario.overrides}
+    names = (name for name in ("z_scale", "latency_scale", "money_scale") if name not in named)
+    scales = {name: getattr(own.params, name) for name in names}
+    if coordinates is not None and "z_scale" in scales:
+        scales["z_scale"] = scales["z_scale"][np.argsort(coordinates)]
+    return scales
+
+
+def _in_order(scenario: Scenario, rows: np.ndarray, coordinates: np.ndarray) -> Scenario:
+    """A scenario with its rows and coordinates in another order."""
+
+    def row(column: Any) -> Any:
+        taken = np.asarray(column)[rows]
+        return jax.device_put(taken[:, coordinates] if taken.ndim == 2 else taken)
+
+    params = scenario.params
+    vectors = {
+        field.name: jax.device_put(np.asarray(getattr(params, field.name))[coordinates])
+        for field in dataclasses.fields(params)
+        if field.name not in ("actions", "weights") and getattr(params, field.name).ndim == 1
+    }
+    return dataclasses.replace(
+        scenario,
+        params=dataclasses.replace(params, actions=jax.tree.map(row, params.actions), **vectors),
+        action_names=tuple(scenario.action_names[i] for i in rows),
+        coordinate_names=tuple(scenario.coordinate_names[i] for i in coordinates),
+        kinds=tuple(scenario.kinds[i] for i in rows),
+    )
