@@ -11,6 +11,9 @@ import pytest
 from aljax import UserError
 from aljax.architecture import MLP
 from aljax.offline import learn
+from aljax.offline.algorithms import ALGORITHMS as RULES
+from aljax.offline.algorithms.common import Batch, Frame
+from aljax.offline.algorithms.gradient import doubly_robust
 from aljax.offline.data import collect
 from aljax.offline.regimes import check, learn_seeds, softened
 from aljax.options import OFFLINE, SUPERVISED, LearnConfig, LearnHyperparameters, Protocol
@@ -61,6 +64,10 @@ def choices(variables, name):
     logits = masked(NETWORK.output(variables, seen), PARAMS.actions.allowed[:, None])
     alive = np.asarray(episodes.alive).ravel()
     return np.asarray(jax.nn.softmax(logits, axis=0)).T[alive], np.asarray(episodes.action).ravel()[alive]
+
+
+def test_every_algorithm_that_can_be_asked_for_is_there():
+    assert tuple(RULES) == ALGORITHMS
 
 
 def test_imitation_learns_with_which_probability_the_logger_chose():
@@ -174,11 +181,11 @@ def test_doubly_robust_advantages_follow_their_recursion():
     action = rng.integers(0, actions, (steps, count))
     policy = rng.dirichlet(np.ones(actions), (steps, count)).transpose(2, 0, 1)
     q, logged = rng.normal(size=(actions, steps, count)), rng.uniform(0.2, 1, (steps, count))
-    frame = learn.Frame(jnp.array([3.0, 2.0, 1.5, 0.5]), jnp.float32(2.0))
+    frame = Frame(jnp.array([3.0, 2.0, 1.5, 0.5]), jnp.float32(2.0))
     costs = np.where(alive, rng.uniform(0, 3, (steps, count)), 0.0)
     one_hot = np.arange(actions)[:, None, None] == action
-    batch = learn._Batch(None, action, jnp.array(costs), None, jnp.array(alive), None)
-    ours = learn._doubly_robust(batch, frame, jnp.array(q), jnp.array(policy), jnp.array(logged), limit, one_hot)
+    batch = Batch(None, action, jnp.array(costs), None, jnp.array(alive), None)
+    ours = doubly_robust(batch, frame, jnp.array(q), jnp.array(policy), jnp.array(logged), limit, one_hot)
 
     offset, scale = np.asarray(frame.offset), float(frame.scale)
     real = offset[:, None] + scale * q  # [A, T, B], out of the frame
