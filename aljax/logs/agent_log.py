@@ -22,7 +22,14 @@ LEAST = float(np.finfo(np.float32).tiny)
 
 
 def recognises(row: Mapping[str, Any]) -> bool:
-    """Whether a file that begins with this row is an agent log."""
+    """Whether a file that begins with this row is an agent log.
+
+    Args:
+      row: the file's first.
+
+    Returns:
+      Whether it has what every row of an agent log has.
+    """
     return {"episode", "logger", "kind"} <= row.keys()
 
 

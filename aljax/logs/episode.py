@@ -27,7 +27,15 @@ class LoggedEpisode:
     """Numbers of the steps' rows, from 1, and last that of the end."""
 
     def refuse(self, step: int, text: str) -> UserError:
-        """A complaint about the row of a step; −1: of the end."""
+        """A complaint about the row of a step; −1: of the end.
+
+        Args:
+          step: the step's number; −1: the end.
+          text: what is wrong.
+
+        Returns:
+          The error to raise: one line with file and row.
+        """
         return UserError(f"{self.where}, row {self.rows[step]}: {text}")
 
     def require_outcomes(self, *kinds: str) -> None:

@@ -33,7 +33,10 @@ class Lines:
         return self._hash.hexdigest()
 
     def first(self) -> dict[str, Any] | None:
-        """The row to come, which stays to be iterated; None: there is none.
+        """The row to come, which stays to be iterated.
+
+        Returns:
+          The row, without its number; None: there is none.
 
         Raises:
           UserError: as iterating does.

@@ -17,7 +17,11 @@ class Estimate:
     """Why."""
 
     def to_json(self) -> dict[str, Any]:
-        """For files."""
+        """For files.
+
+        Returns:
+          A table of plain values; an interval is its ``estimate``, ``low`` and ``high``.
+        """
         return {"refused": self.refused} if self.interval is None else dict(self.interval.to_json())
 
 
@@ -43,7 +47,11 @@ class Answer:
     """In plain words."""
 
     def to_json(self) -> dict[str, Any]:
-        """For files."""
+        """For files.
+
+        Returns:
+          A table of plain values; an interval is its ``estimate``, ``low`` and ``high``.
+        """
         return {
             "estimates": {
                 outcome: {name: found.to_json() for name, found in by_name.items()}

@@ -48,6 +48,12 @@ class Converter:
     def arrays(self, episode: LoggedEpisode) -> EpisodeArrays:
         """An episode's arrays, checked.
 
+        Args:
+          episode: as it stood in the file.
+
+        Returns:
+          Its arrays.
+
         Raises:
           UserError: one line with file and row: no steps or too many, an action that the scenario does not have, an
             observation of another length, a cost that is missing, below 0 or too large for single precision, what the

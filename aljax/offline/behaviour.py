@@ -62,7 +62,15 @@ class Behaviour:
     """By logger."""
 
     def probabilities(self, phi: Any, logger: int | None = None) -> np.ndarray:
-        """Of every action, under one logger or all together. ``[N, T, F]`` to ``[N, T, A]``"""
+        """Of every action, under one logger or all together. ``[N, T, F]`` to ``[N, T, A]``
+
+        Args:
+          phi: features of the episodes that were fitted on. ``[N, T, F]``
+          logger: its number; None: all together.
+
+        Returns:
+          Probabilities, each episode's by a fit without its fold. ``[N, T, A]``
+        """
         fits = (self.together if logger is None else self.each[logger]).by_fold
         phi = np.asarray(phi, np.float64)
         found = np.empty((*phi.shape[:2], next(iter(fits.values())).beta.shape[1]))
@@ -140,7 +148,15 @@ def fit_behaviour(
 
 
 def probabilities(phi: Any, beta: np.ndarray) -> np.ndarray:
-    """Softmax of ``φ · β``, of as many features as β has. ``[..., A]``"""
+    """Softmax of ``φ · β``, of as many features as β has. ``[..., A]``
+
+    Args:
+      phi: features, of which the first F' are looked at. ``[..., F]``
+      beta: coefficients. ``[F', A]``
+
+    Returns:
+      Probabilities. ``[..., A]``
+    """
     found = np.asarray(phi, np.float64)[..., : len(beta)] @ beta
     found -= found.max(-1, keepdims=True)
     np.exp(found, out=found)
@@ -149,7 +165,15 @@ def probabilities(phi: Any, beta: np.ndarray) -> np.ndarray:
 
 
 def folds_of(task: Any, folds: int, seed: int = 0) -> np.ndarray:
-    """Which fold each episode is in, whole tasks together. Integer ``[N]``
+    """Which fold each episode is in, whole tasks together.
+
+    Args:
+      task: of each episode. ``[N]``
+      folds: how many.
+      seed: of the draw.
+
+    Returns:
+      Integer ``[N]``, from 0.
 
     Raises:
       UserError: fewer tasks than folds.

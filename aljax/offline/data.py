@@ -84,7 +84,14 @@ class Log:
         return len(self.episodes)
 
     def take(self, rows: Any) -> "Log":
-        """These episodes alone, in this order; a slice or integers."""
+        """These episodes alone, in this order; a slice or integers.
+
+        Args:
+          rows: a slice, or integers ``[M]``.
+
+        Returns:
+          The data set with these episodes, in this order, and all names.
+        """
         return dataclasses.replace(self, episodes=jax.tree.map(lambda leaf: leaf[rows], self.episodes))
 
 
@@ -133,7 +140,19 @@ def collect(
 def play_logged(
     key: jax.Array, number: jax.Array, policy: Policy, params: EnvParams, *, episodes: int, steps: int
 ) -> Episodes:
-    """One logger's episodes, probabilities left out."""
+    """One logger's episodes, probabilities left out.
+
+    Args:
+      key: of the tasks, the same for every logger.
+      number: the logger's, which its own luck is drawn by.
+      policy: the logger.
+      params: the environment.
+      episodes: how many, each on a task of its own.
+      steps: T, at least the horizon.
+
+    Returns:
+      N episodes; probabilities ``[N, T, 0]``.
+    """
     tasks = draw_chance(key, params, episodes=episodes, steps=1)
     own = draw_chance(jax.random.fold_in(key, number), params, episodes=episodes, steps=steps)
     played = play(own._replace(start=tasks.start, misread=tasks.misread), policy, params)
@@ -190,6 +209,12 @@ def joined(logs: Sequence[Log]) -> Log:
 
     Shorter ones are padded to the longest T.
 
+    Args:
+      logs: data sets with observations of one size.
+
+    Returns:
+      All episodes, in this order, as NumPy arrays; NaN where a logger's probability is known in another set only.
+
     Raises:
       UserError: observations of another size.
     """
@@ -234,5 +259,13 @@ def _padded(values: np.ndarray, steps: int, fill: float = 0) -> np.ndarray:
 
 
 def weighted(episodes: Episodes, weights: Any) -> Any:
-    """Σ_k λ_k C_k of each step. ``[N, T]``"""
+    """Σ_k λ_k C_k of each step. ``[N, T]``
+
+    Args:
+      episodes: N episodes of T steps.
+      weights: λ. ``[5]``
+
+    Returns:
+      ``[N, T]``.
+    """
     return jnp.einsum("ntk,k->nt", episodes.costs, weights, precision="highest")

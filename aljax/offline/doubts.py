@@ -80,13 +80,28 @@ def suspicions(kind: str, size: float, mean: Interval, by_task: np.ndarray) -> l
 
 
 def unlogged_share(question: Question, ways: Behaviour) -> float:
-    """Which share of the policy's choices, at logged steps, the logs hardly have there."""
+    """Which share of the policy's choices, at logged steps, the logs hardly have there.
+
+    Args:
+      question: what is asked.
+      ways: how loggers choose.
+
+    Returns:
+      From 0 to 1.
+    """
     hardly = min(_HARDLY, _HARDLY * 10 / question.target.shape[2])
     return float((question.target * (ways.probabilities(question.phi) < hardly)).sum(2)[question.alive].mean())
 
 
 def no_model(unlogged: float) -> str:
-    """Why the model says nothing, from the share of choices that were hardly logged; empty: it does."""
+    """Why the model says nothing.
+
+    Args:
+      unlogged: the share of choices that were hardly logged.
+
+    Returns:
+      In words; empty: it says something.
+    """
     if unlogged <= _MOST_UNLOGGED:
         return ""
     return f"{100 * unlogged:.0f} % of what the policy chooses was hardly ever logged there: nothing to learn it from"

@@ -157,6 +157,9 @@ def _terms(
 def check_settings(settings: EstimateSettings) -> None:
     """Refuses settings out of range.
 
+    Args:
+      settings: of estimates.
+
     Raises:
       UserError: one line naming the option.
     """

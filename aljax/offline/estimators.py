@@ -72,29 +72,72 @@ def balanced_weights(target: Any, probability: Any, logger: Any, alive: Any) -> 
 
 
 def direct(influence: Any) -> Terms:
-    """The direct method: mean of the model's V̂ at the start, in which `aljax.offline.model.fit` gives each a say."""
+    """The direct method: mean of the model's V̂ at the start, in which `aljax.offline.model.fit` gives each a say.
+
+    Args:
+      influence: the value of the start, as each episode says it. ``[N]``
+
+    Returns:
+      The estimator on this data set.
+    """
     return Terms(np.asarray(influence, np.float64)[:, None], lambda means: means[..., 0])
 
 
 def per_decision(weights: np.ndarray, costs: Any) -> Terms:
-    """Per-decision importance sampling (Precup et al., 2000): mean of Σ_t w_t c_t. Unbiased where μ covers π."""
+    """Per-decision importance sampling (Precup et al., 2000): mean of Σ_t w_t c_t. Unbiased where μ covers π.
+
+    Args:
+      weights: w. ``[N, T]``
+      costs: 0 after the end. ``[N, T]``
+
+    Returns:
+      The estimator on this data set.
+    """
     return Terms((weights * costs).sum(1, keepdims=True), lambda means: means[..., 0])
 
 
 def self_normalised(weights: np.ndarray, costs: Any) -> Terms:
-    """Σ_t of the mean of w_t c_t over the mean of w_t: biased by O(1/N), less variable than `per_decision`."""
+    """Σ_t of the mean of w_t c_t over the mean of w_t: biased by O(1/N), less variable than `per_decision`.
+
+    Args:
+      weights: w. ``[N, T]``
+      costs: 0 after the end. ``[N, T]``
+
+    Returns:
+      The estimator on this data set.
+    """
     steps = weights.shape[1]
     return Terms(np.concatenate([weights * costs, weights], axis=1), lambda means: _ratios(means, steps))
 
 
 def doubly_robust(weights: np.ndarray, costs: Any, q: Any, v: Any) -> Terms:
-    """Mean of Σ_t w_t (c_t − Q̂_t) + w_{t−1} V̂_t (Jiang and Li, 2016): right if either the weights or the model are."""
+    """Mean of Σ_t w_t (c_t − Q̂_t) + w_{t−1} V̂_t (Jiang and Li, 2016): right if either the weights or the model are.
+
+    Args:
+      weights: w. ``[N, T]``
+      costs: 0 after the end. ``[N, T]``
+      q: the model's Q̂ of what was played. ``[N, T]``
+      v: its V̂ under the policy in question. ``[N, T]``
+
+    Returns:
+      The estimator on this data set.
+    """
     values = weights * (costs - np.asarray(q)) + _before(weights) * v
     return Terms(values.sum(1, keepdims=True), lambda means: means[..., 0])
 
 
 def weighted_doubly_robust(weights: np.ndarray, costs: Any, q: Any, v: Any) -> Terms:
-    """`doubly_robust` with each w_t over its mean (Thomas and Brunskill, 2016)."""
+    """`doubly_robust` with each w_t over its mean (Thomas and Brunskill, 2016).
+
+    Args:
+      weights: w. ``[N, T]``
+      costs: 0 after the end. ``[N, T]``
+      q: the model's Q̂ of what was played. ``[N, T]``
+      v: its V̂ under the policy in question. ``[N, T]``
+
+    Returns:
+      The estimator on this data set.
+    """
     steps = weights.shape[1]
     before = _before(weights)
     values = np.concatenate([weights * (costs - np.asarray(q)), weights, before * v, before], axis=1)
@@ -140,14 +183,29 @@ def _ratios(means: np.ndarray, steps: int) -> np.ndarray:
 
 
 def effective_size(weights: Any) -> float:
-    """How many unweighted episodes would tell as much: (Σ w)² / Σ w² (Kish, 1965); 0 where all weights are."""
+    """How many unweighted episodes would tell as much: (Σ w)² / Σ w² (Kish, 1965); 0 where all weights are.
+
+    Args:
+      weights: not below 0. ``[N]``
+
+    Returns:
+      From 0, where all weights are 0, to N.
+    """
     weights = np.asarray(weights, np.float64)
     square = float((weights**2).sum())
     return float(weights.sum()) ** 2 / square if square > 0 else 0.0
 
 
 def by_task(values: Any, task: Any) -> np.ndarray:
-    """Sums of rows ``[N, F]`` by task ``[K, F]``, tasks without episodes left out."""
+    """Sums of rows ``[N, F]`` by task ``[K, F]``, tasks without episodes left out.
+
+    Args:
+      values: a row an episode. ``[N, F]``
+      task: of each. ``[N]``
+
+    Returns:
+      A row a task, in their order. ``[K, F]``
+    """
     values = np.asarray(values, np.float64)
     _, number = np.unique(task, return_inverse=True)
     order = np.argsort(number, kind="stable")

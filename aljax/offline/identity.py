@@ -39,11 +39,22 @@ class Identity:
         return hashlib.sha256(text).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
-        """For files; `identity_from` reads it."""
+        """For files; `identity_from` reads it.
+
+        Returns:
+          A table of plain values.
+        """
         return dataclasses.asdict(self)
 
     def differences(self, other: "Identity") -> str:
-        """What is not the same in another one, in words: theirs, and what it is here."""
+        """What is not the same in another one, in words: theirs, and what it is here.
+
+        Args:
+          other: of the scenario that a log says it is of.
+
+        Returns:
+          Theirs, and what it is here, in words.
+        """
         for name in ("actions", "coordinates", "kinds"):
             here, there = getattr(self, name), getattr(other, name)
             if here != there:
@@ -71,7 +82,14 @@ class Identity:
 
 
 def identity_of(scenario: Scenario) -> Identity:
-    """What a scenario is to a log."""
+    """What a scenario is to a log.
+
+    Args:
+      scenario: the scenario.
+
+    Returns:
+      Its identity.
+    """
     numbers = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(scenario.params):
         key = ".".join(part.name for part in path)
@@ -81,7 +99,14 @@ def identity_of(scenario: Scenario) -> Identity:
 
 
 def identity_from(found: Any) -> Identity | None:
-    """From a file's JSON; None if it is nothing of the kind."""
+    """From a file's JSON; None if it is nothing of the kind.
+
+    Args:
+      found: what stands there.
+
+    Returns:
+      The identity; None: what stands there is none.
+    """
     fields = [field.name for field in dataclasses.fields(Identity)]
     if not isinstance(found, dict) or set(found) != set(fields) or not isinstance(found["numbers"], dict):
         return None

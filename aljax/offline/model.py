@@ -77,7 +77,15 @@ class Fitted:
     that of the regressions included. ``[N]``"""
 
     def values(self, phi: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Q̂ of all actions ``[N, T, A]`` and V̂ under the policy ``[N, T]``."""
+        """Q̂ of all actions ``[N, T, A]`` and V̂ under the policy ``[N, T]``.
+
+        Args:
+          phi: features. ``[N, T, F]``
+          target: the policy's probabilities of every action there. ``[N, T, A]``
+
+        Returns:
+          Q̂ of all actions ``[N, T, A]`` and V̂ under the policy ``[N, T]``.
+        """
         phi, target = np.asarray(phi), np.asarray(target)
         q = np.empty(target.shape)
         for t in range(target.shape[1]):

@@ -71,7 +71,16 @@ def _policy_of(name: str, scenario: Scenario, protocol: Protocol, greedy: bool) 
 
 
 def true_values(policy: Policy, scenario: Scenario, protocol: Protocol) -> dict[str, Any]:
-    """A policy's cost and success in the simulator, with intervals."""
+    """A policy's cost and success in the simulator, with intervals.
+
+    Args:
+      policy: any.
+      scenario: where it plays.
+      protocol: seeds and episodes.
+
+    Returns:
+      Intervals at the 95 % level: ``cost``, weighted by λ, and ``success``.
+    """
     static = {"trained": frozenset(), "episodes": protocol.evaluation_episodes, "steps": scenario.horizon}
     play = jax.jit(evaluate, static_argnames=("trained", "episodes", "steps"))
     found = play(seed_keys(protocol, EVALUATION), {"it": policy}, scenario.params, **static)["it"].outcome

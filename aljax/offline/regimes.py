@@ -100,7 +100,17 @@ class Prepared:
         return self.config.updates * self.config.batch if self.regime.name == "online" else 0
 
     def learn(self, watch: Watch) -> Learnt | Trained:
-        """Learns from the log, and goes on online where the regime says so. See `aljax.learner.Learner`."""
+        """Learns from the log, and goes on online where the regime says so. See `aljax.learner.Learner`.
+
+        Args:
+          watch: told what goes on.
+
+        Returns:
+          The policies, and what they minimised or their curves.
+
+        Raises:
+          UserError: what was learned diverged.
+        """
         learnt, begin = None, self.begin
         if self.log is not None:
             learnt = self._from_log(self.log, watch)
@@ -124,7 +134,11 @@ class Prepared:
         return learnt
 
     def to_json(self) -> dict[str, Any]:
-        """What reproduces it, for a run's configuration."""
+        """What reproduces it, for a run's configuration.
+
+        Returns:
+          A table of plain values.
+        """
         found: dict[str, Any] = {"name": self.regime.name}
         if self.regime.start is not None:
             found["start"] = str(self.regime.start)
@@ -138,7 +152,14 @@ class Prepared:
 
 
 def default_algorithm(name: RegimeName) -> Algorithm:
-    """What a regime makes of a log unless told otherwise."""
+    """What a regime makes of a log unless told otherwise.
+
+    Args:
+      name: the regime.
+
+    Returns:
+      The algorithm's name.
+    """
     return "cost_sensitive" if name == "supervised" else "fitted_q"
 
 
@@ -185,7 +206,15 @@ def prepare(
 
 
 def both(learned: Learnt, trained: Trained) -> Trained:
-    """What learning from a log and refining online came to: the second's policies, the time of both."""
+    """What learning from a log and refining online came to: the second's policies, the time of both.
+
+    Args:
+      learned: from the log.
+      trained: online, from there on.
+
+    Returns:
+      The second's policies and curves, with the seconds of both.
+    """
     seconds = {name: learned.seconds[name] + value for name, value in trained.seconds.items()}
     return dataclasses.replace(trained, seconds=seconds)
 
@@ -283,6 +312,12 @@ def softened(scenario: Scenario, variables: Variables, architecture: Architectur
 
 def check(scenario: Scenario, log: Log, config: LearnConfig, hyperparameters: LearnHyperparameters) -> None:
     """Refuses options out of range, and data of another shape than the scenario's.
+
+    Args:
+      scenario: whose log it is.
+      log: the data set.
+      config: shape of learning.
+      hyperparameters: its numbers.
 
     Raises:
       UserError: one line naming what is wrong.

@@ -13,7 +13,15 @@ from aljax.statistics import Interval
 
 
 def log_table(log: Log, scenario: Scenario) -> Table:
-    """What each logger did and what it came to."""
+    """What each logger did and what it came to.
+
+    Args:
+      log: the data set.
+      scenario: whose it is; costs are weighed by its λ.
+
+    Returns:
+      A row a logger.
+    """
     table = new_table(f"Logged episodes: {scenario.name}", False)
     for column in ("logger", "episodes", "tasks", "steps", "cost", "success", "probabilities"):
         table.add_column(column, justify="left" if column in ("logger", "probabilities") else "right")
@@ -38,13 +46,29 @@ def log_table(log: Log, scenario: Scenario) -> Table:
 
 
 def log_words(log: Log) -> Iterator[str]:
-    """What is odd about the files, a line each."""
+    """What is odd about the files, a line each.
+
+    Args:
+      log: the data set.
+
+    Yields:
+      Lines.
+    """
     for warning in log.warnings:
         yield f"Warning: {warning}."
 
 
 def answer_table(name: str, answer: Answer, truth: Mapping[str, Interval] | None = None) -> Table:
-    """Every estimator's answer, beside what the loggers paid and, where it is known, the truth."""
+    """Every estimator's answer, beside what the loggers paid and, where it is known, the truth.
+
+    Args:
+      name: of the policy.
+      answer: about it.
+      truth: its values in the simulator, by outcome.
+
+    Returns:
+      A row an estimator, a column an outcome.
+    """
     table = new_table(f"Estimated from {answer.episodes:,} logged episodes of {answer.tasks:,} tasks: {name}", False)
     table.add_column("estimator")
     for outcome in answer.estimates:
@@ -62,7 +86,14 @@ def answer_table(name: str, answer: Answer, truth: Mapping[str, Interval] | None
 
 
 def answer_words(answer: Answer) -> Iterator[str]:
-    """What to think of the answer, a line each."""
+    """What to think of the answer, a line each.
+
+    Args:
+      answer: about a policy.
+
+    Yields:
+      Lines.
+    """
     for kind, size in answer.effective_tasks.items():
         mean = answer.mean_weight[kind]
         yield f"Weights ({kind}): worth {size:,.1f} tasks, mean {mean.estimate:.3f} [{mean.low:.3f}, {mean.high:.3f}]"

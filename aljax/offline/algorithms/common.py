@@ -72,24 +72,60 @@ class Lesson:
     """The logged action. Boolean ``[A, T, B]``"""
 
     def mean(self, values: jax.Array) -> jax.Array:
-        """Over the steps that are alive. ``[T, B]`` to a scalar"""
+        """Over the steps that are alive. ``[T, B]`` to a scalar
+
+        Args:
+          values: of every step. ``[T, B]``
+
+        Returns:
+          Scalar.
+        """
         return jnp.where(self.batch.alive, values, 0.0).sum() / self.total
 
     def output(self, weights: Variables, outputs: int | None = None) -> jax.Array:
-        """A network's numbers at every step, one a row unless told otherwise. ``[outputs, T, B]``"""
+        """A network's numbers at every step, one a row unless told otherwise. ``[outputs, T, B]``
+
+        Args:
+          weights: the network's.
+          outputs: how many numbers it returns; None: one a row.
+
+        Returns:
+          ``[outputs, T, B]``.
+        """
         outputs = env.num_actions(self.params) if outputs is None else outputs
         return architecture_of(self.config, outputs).unroll(weights, self.batch.seen)
 
     def log_policy(self, weights: Variables) -> jax.Array:
-        """Log-probabilities of the rows, from a network's logits; −inf where a row is not legal. ``[A, T, B]``"""
+        """Log-probabilities of the rows, from a network's logits; −inf where a row is not legal. ``[A, T, B]``
+
+        Args:
+          weights: the network's.
+
+        Returns:
+          ``[A, T, B]``.
+        """
         return jax.nn.log_softmax(masked(self.output(weights), self.legal), axis=0)
 
     def chosen(self, values: jax.Array) -> jax.Array:
-        """What belongs to the logged action. ``[A, T, B]`` to ``[T, B]``"""
+        """What belongs to the logged action. ``[A, T, B]`` to ``[T, B]``
+
+        Args:
+          values: of every row. ``[A, T, B]``
+
+        Returns:
+          ``[T, B]``.
+        """
         return jnp.where(self.one_hot, values, 0.0).sum(0)
 
     def bootstrapped(self, following: jax.Array) -> jax.Array:
-        """Targets in the frame, held constant, from estimates at each step in the frame. ``[T, B]`` to ``[T, B]``"""
+        """Targets in the frame, held constant, from estimates at each step in the frame. ``[T, B]`` to ``[T, B]``
+
+        Args:
+          following: costs to go from each step on, in the frame. ``[T, B]``
+
+        Returns:
+          What was paid at the step and the estimate at the next, in the frame, held constant. ``[T, B]``
+        """
         frame, batch = self.frame, self.batch
         whole = jnp.where(batch.alive, frame.offset[:, None] + frame.scale * following, 0.0)
         ahead = jnp.concatenate([whole[1:], jnp.zeros_like(whole[:1])])
@@ -107,7 +143,21 @@ def lesson(
     config: LearnConfig,
     steps: jax.Array,
 ) -> Lesson:
-    """A step's lesson, with what follows from the rest of it. See `Lesson`."""
+    """A step's lesson, with what follows from the rest of it. See `Lesson`.
+
+    Args:
+      nets: the networks' weights by name.
+      targets: those that follow slowly.
+      batch: the step's draw.
+      frame: what costs to go are measured in.
+      hyper: traced numbers.
+      params: the environment.
+      config: static shape.
+      steps: logged steps in the whole data set.
+
+    Returns:
+      See `Lesson`.
+    """
     rows = jnp.arange(env.num_actions(params)).reshape(-1, 1, 1)
     return Lesson(
         nets,
@@ -125,7 +175,15 @@ def lesson(
 
 
 def policy_network(nets: Mapping[str, Variables], config: LearnConfig) -> Variables:
-    """The weights of the network called ``policy``."""
+    """The weights of the network called ``policy``.
+
+    Args:
+      nets: weights by name.
+      config: static shape.
+
+    Returns:
+      Its weights.
+    """
     del config
     return nets["policy"]
 
@@ -146,6 +204,13 @@ class Rule:
 
 
 def only_least(logits: jax.Array) -> jax.Array:
-    """1 at the first of the largest logits, else 0. ``[A, ...]``"""
+    """1 at the first of the largest logits, else 0. ``[A, ...]``
+
+    Args:
+      logits: of the rows. ``[A, ...]``
+
+    Returns:
+      Boolean ``[A, ...]``.
+    """
     rows = jnp.arange(logits.shape[0]).reshape((-1,) + (1,) * (logits.ndim - 1))
     return rows == jnp.argmax(logits, axis=0)
