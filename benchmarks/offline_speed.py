@@ -41,7 +41,7 @@ from aljax.offline.estimators import (
     weighted_doubly_robust,
 )
 from aljax.offline.learn import advance, init, learn
-from aljax.offline.regimes import learn_seeds
+from aljax.offline.learning import learn_seeds
 from aljax.options import LearnConfig, LearnHyperparameters, Protocol
 from aljax.policy import Learned, Mixture, heuristics
 from aljax.rollout import rollout

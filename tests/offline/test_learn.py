@@ -15,7 +15,8 @@ from aljax.offline.algorithms import ALGORITHMS as RULES
 from aljax.offline.algorithms.common import Batch, Frame
 from aljax.offline.algorithms.gradient import doubly_robust
 from aljax.offline.data import collect
-from aljax.offline.regimes import check, learn_seeds, softened
+from aljax.offline.learning import check, learn_seeds
+from aljax.offline.regimes import softened
 from aljax.options import OFFLINE, SUPERVISED, LearnConfig, LearnHyperparameters, Protocol
 from aljax.policy import Learned, Mixture, heuristics, masked
 from aljax.rollout import outcome, rollout
