@@ -315,7 +315,7 @@ def played(action: jax.Array, params: EnvParams) -> jax.Array:
 
 
 def over(x: jax.Array, c: jax.Array) -> jax.Array:
-    """By how much x exceeds a bound c: x − c where x > c + `SLACK` max(1, |c|), else 0.
+    """By how much x exceeds a bound c: x − c where x > c + `SLACK` max(1, ``|c|``), else 0.
 
     Decimal fractions are not exact in binary, and their sums in single precision less so: seven calls of 0.1 s take
     0.70000005 s. The slack is wider than that (docs/reference/scenario_files.md says up to which horizon), so that a

@@ -251,7 +251,7 @@ def _least_surprise(params: EnvParams, plan: Plan, i: int, box: Box) -> jax.Arra
 
 
 def _least_size(low: jax.Array, high: jax.Array) -> jax.Array:
-    """The least |x| over intervals."""
+    """The least ``|x|`` over intervals."""
     return jnp.maximum(0.0, jnp.maximum(low, -high))
 
 

@@ -1,0 +1,36 @@
+"""How Sphinx builds these pages: ``make docs``, or ``python -m sphinx -W --keep-going docs build/docs``."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # generate
+
+import aljax
+import generate
+
+project = "aljax"
+author = "The aljax authors"
+project_copyright = author
+release = version = aljax.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+myst_heading_anchors = 3  # links to headings, as GitHub makes them
+
+default_role = "py:obj"  # `name` in a docstring links to what it names, where there is such a thing
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+napoleon_numpy_docstring = False
+python_use_unqualified_type_names = True
+toc_object_entries_show_parents = "hide"
+
+html_theme = "furo"  # brings its fonts and scripts along: the pages need no network
+html_title = f"aljax {version}"
+html_copy_source = False
+html_show_sphinx = False
+
+
+def setup(app):
+    """Has the pages made that follow from the package: the library, module by module, and the commands."""
+    app.connect("builder-inited", lambda app: generate.write(Path(app.srcdir)))
