@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: train test lint format calibrate bench clean
+.PHONY: train test lint format calibrate bench docs clean
 
 train: $(VENV)/.installed
 	$(BIN)/aljax train $(ARGS)
@@ -28,8 +28,11 @@ bench: $(VENV)/.benched
 	$(BIN)/python benchmarks/bench.py --json benchmarks/results/bench.json --page docs/reference/benchmarks.md \
 	  --figures docs/figures $(ARGS)
 
+docs: $(VENV)/.documented
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -d build/doctrees docs build/docs $(ARGS)
+
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build/docs build/doctrees
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -46,6 +49,10 @@ $(VENV)/.tested: $(VENV)/.installed
 
 $(VENV)/.benched: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,bench]'
+	@touch $@
+
+$(VENV)/.documented: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,docs]'
 	@touch $@
 
 $(VENV)/.linted: $(VENV)/.tested

@@ -31,6 +31,17 @@ html_copy_source = False
 html_show_sphinx = False
 
 
+def without_types(app, what, name, obj, options, lines):
+    """Has Napoleon take nothing before a colon for a type: types stand in annotations, and sentences have colons."""
+    if what in {"attribute", "data", "property"}:
+        lines.insert(0, "")
+    for at in reversed(range(len(lines) - 1)):
+        if lines[at].strip() in {"Returns:", "Yields:"}:
+            following = lines[at + 1]
+            lines.insert(at + 1, following[: len(following) - len(following.lstrip())] + "\\ ")  # an empty word
+
+
 def setup(app):
     """Has the pages made that follow from the package: the library, module by module, and the commands."""
     app.connect("builder-inited", lambda app: generate.write(Path(app.srcdir)))
+    app.connect("autodoc-process-docstring", without_types, priority=400)  # before Napoleon, at 500

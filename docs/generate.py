@@ -45,7 +45,7 @@ def module_pages() -> Iterator[tuple[str, str]]:
         inside = [other for other in names if other.rpartition(".")[0] == name]
         lines = [*heading(name), f".. automodule:: {name}", "   :members:"]
         if name == "aljax":
-            lines += ["   :imported-members:"]
+            lines += ["   :imported-members:", "   :no-index:"]  # each is at home in its module
         if inside:
             lines += ["", ".. toctree::", "   :maxdepth: 1", "", *(f"   {other}" for other in inside)]
         yield f"{MODULES}/{name}.rst", "\n".join(lines) + "\n"

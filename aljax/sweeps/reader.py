@@ -70,7 +70,7 @@ def make_spec(raw: Mapping[str, Any], where: str = "sweep") -> Spec:
     """Makes a sweep of a mapping with the keys of a sweep file.
 
     Args:
-      raw: see docs/sweeps.md.
+      raw: see docs/reference/sweep_files.md.
       where: stands for the file in messages.
 
     Returns:
