@@ -1,11 +1,13 @@
 """How Sphinx builds these pages: ``make docs``, or ``python -m sphinx -W --keep-going docs build/docs``."""
 
+import re
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # generate
 
 import aljax
+
 import generate
 
 project = "aljax"
@@ -31,17 +33,19 @@ html_copy_source = False
 html_show_sphinx = False
 
 
-def without_types(app, what, name, obj, options, lines):
-    """Has Napoleon take nothing before a colon for a type: types stand in annotations, and sentences have colons."""
-    if what in {"attribute", "data", "property"}:
-        lines.insert(0, "")
-    for at in reversed(range(len(lines) - 1)):
-        if lines[at].strip() in {"Returns:", "Yields:"}:
-            following = lines[at + 1]
-            lines.insert(at + 1, following[: len(following) - len(following.lstrip())] + "\\ ")  # an empty word
+def as_markup(app, what, name, obj, options, lines):
+    """Makes of a docstring what Napoleon and Sphinx take for what is meant.
+
+    Nothing before a colon is a type, as types stand in annotations and sentences have colons. What is indented by four
+    under a line that is not is shown as it is: commands, equations.
+    """
+    text = "\n".join(lines)
+    text = re.sub(r"^( *)((?:Returns|Yields):\n)(\s+)", r"\1\2\3\\ \n\3", text, flags=re.MULTILINE)  # an empty word
+    text = re.sub(r"^((?![\s-]).+\n\n)(?= {4}\S)", r"\1::\n\n", text, flags=re.MULTILINE)
+    lines[:] = ["" for _ in range(what in {"attribute", "data", "property"})] + text.split("\n")
 
 
 def setup(app):
     """Has the pages made that follow from the package: the library, module by module, and the commands."""
     app.connect("builder-inited", lambda app: generate.write(Path(app.srcdir)))
-    app.connect("autodoc-process-docstring", without_types, priority=400)  # before Napoleon, at 500
+    app.connect("autodoc-process-docstring", as_markup, priority=400)  # before Napoleon, at 500

@@ -43,12 +43,24 @@ def module_pages() -> Iterator[tuple[str, str]]:
     names = module_names()
     for name in names:
         inside = [other for other in names if other.rpartition(".")[0] == name]
-        lines = [*heading(name), f".. automodule:: {name}", "   :members:"]
-        if name == "aljax":
-            lines += ["   :imported-members:", "   :no-index:"]  # each is at home in its module
+        lines = [*heading(name), f".. automodule:: {name}"]
+        lines += ["", *public_names()] if name == "aljax" else ["   :members:"]
         if inside:
             lines += ["", ".. toctree::", "   :maxdepth: 1", "", *(f"   {other}" for other in inside)]
         yield f"{MODULES}/{name}.rst", "\n".join(lines) + "\n"
+
+
+def public_names() -> list[str]:
+    """A row a public name: where it is at home, and what its docstring says first."""
+    lines = [*heading("Public names", "-"), ".. list-table::", ""]
+    for name in sorted(set(aljax.__all__) - {"__version__"}, key=str.lower):
+        found = getattr(aljax, name)
+        if inspect.ismodule(found):
+            found = getattr(found, name, found)  # a module that is called as its function
+        home = found.__name__ if inspect.ismodule(found) else f"{found.__module__}.{found.__qualname__}"
+        summary = " ".join((inspect.getdoc(found) or "").partition("\n\n")[0].split())
+        lines += [f"   * - :py:obj:`aljax.{name} <{home}>`", f"     - {summary}"]
+    return [*lines, "", *heading("Modules", "-")]
 
 
 def commands_page() -> str:

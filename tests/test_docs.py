@@ -83,7 +83,7 @@ def test_the_scenario_to_begin_with_is_one():
     assert load_scenario(ROOT / "examples" / "my_agent.toml").action_names[0] == "search"
 
 
-@pytest.mark.skipif(importlib.util.find_spec("sphinx") is None, reason="needs the extra docs; make docs builds the rest")
+@pytest.mark.skipif(importlib.util.find_spec("sphinx") is None, reason="needs the extra docs, as make docs does")
 def test_the_pages_build_without_a_warning(tmp_path):
     """All but the reference that is made from the package, which takes long: `make docs` builds that too."""
     settings = ["-D", "extensions=myst_parser", "-D", f"exclude_patterns={','.join(f'{n}*' for n in GENERATED)}"]
