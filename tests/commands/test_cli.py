@@ -232,7 +232,7 @@ def test_every_example_is_one_that_the_parser_takes(where, line):
 def test_there_are_examples_of_every_command_and_of_the_pages():
     found = {where for where, _ in examples()}
     commands = {options.__name__ for options in COMMANDS.values()}
-    assert found >= commands | {"README.md", "learn_from_logs.md", "optimal.md", "sweep.md"}
+    assert found >= commands | {"first_steps.md", "learn_from_logs.md", "optimal.md", "sweep.md"}
     assert len(set(examples())) > 40
 
 
