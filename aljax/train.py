@@ -23,6 +23,7 @@ from aljax.host.modules import make_callable
 from aljax.keys import one_key
 from aljax.options import Baseline, Hyperparameters, Schedule, TrainConfig
 from aljax.policy import Learned, masked
+from aljax.returns import lambda_advantages, normalised, step_costs, togo_of
 from aljax.rollout import Outcome, Trajectory, blocks_of, in_blocks, legal_steps, outcome, rollout
 
 make_callable(__name__)
@@ -96,14 +97,33 @@ def train(
 
 
 def policy_architecture(config: TrainConfig, params: EnvParams) -> Architecture:
-    """What the policy's network is like under a configuration in an environment."""
+    """What the policy's network is like under a configuration in an environment.
+
+    Args:
+      config: shape of the run.
+      params: the environment.
+
+    Returns:
+      The architecture: as many outputs as there are rows.
+    """
     return architecture_of(config, env.num_actions(params))
 
 
 def init(
     key: jax.Array, params: EnvParams, variables: Variables | None = None, *, config: TrainConfig, steps: int
 ) -> TrainState:
-    """The state before the first update; of a policy with these weights, if any are given. See `train`."""
+    """The state before the first update; of a policy with these weights, if any are given. See `train`.
+
+    Args:
+      key: a PRNG key; the same one gives the same run.
+      params: the environment.
+      variables: the policy's weights to begin with; None: drawn.
+      config: static shape of the run.
+      steps: T, static length of an episode's scan.
+
+    Returns:
+      Everything that `advance` carries on.
+    """
     run_key, policy_key, critic_key = jax.random.split(one_key(key), 3)
     weights: Variables = variables
     if variables is None:
@@ -139,7 +159,20 @@ def advance(
     config: TrainConfig,
     steps: int,
 ) -> TrainState:
-    """Runs the updates from `start` up to `stop`, both traced: a run in pieces is the run in one, bit for bit."""
+    """Runs the updates from `start` up to `stop`, both traced: a run in pieces is the run in one, bit for bit.
+
+    Args:
+      state: as `init` gave it, or an earlier piece.
+      start: the first update to run.
+      stop: the update not to run any more.
+      hyperparameters: traced numbers.
+      params: the environment.
+      config: static shape of the run, as for `init`.
+      steps: as for `init`.
+
+    Returns:
+      The state after those updates, its curve filled so far.
+    """
 
     def body(update: jax.Array, state: TrainState) -> TrainState:
         return _update(update, state, hyperparameters, params, config, steps)
@@ -168,7 +201,7 @@ def _update(
 
     batch: _Block = in_blocks(play, jax.random.fold_in(state.key, update), blocks)
     alive, costs = _joined(batch.played.alive), _joined(batch.costs)
-    togo = _togo(costs)
+    togo = togo_of(costs)
     if batch.values is not None:
         trace = 1.0 - (1.0 - hyper.trace) * remaining
         raw = lambda_advantages(costs, _joined(batch.values), alive, trace)
@@ -178,7 +211,7 @@ def _update(
     else:
         raw = baselined(config.baseline, togo, alive, state.running)
         errors = raw  # of no critic
-    advantages = _normalised(raw, alive) if config.normalise else raw
+    advantages = normalised(raw, alive) if config.normalise else raw
 
     def gradients(block: tuple[Trajectory, jax.Array, jax.Array]) -> tuple[Variables, Variables, jax.Array]:
         """Of the policy, of the critic, and the policy's summed entropy: one block's share of them."""
@@ -244,46 +277,6 @@ def _parted(whole: jax.Array, blocks: int) -> jax.Array:
     return jnp.moveaxis(whole.reshape(len(whole), blocks, -1), 1, 0)
 
 
-def step_costs(played: Trajectory, params: EnvParams) -> jax.Array:
-    """Σ_k λ_k C_k of each step. ``[T, B]``"""
-    return jnp.einsum("k,tkb->tb", params.weights, played.costs, precision="highest")
-
-
-def costs_to_go(played: Trajectory, params: EnvParams) -> jax.Array:
-    """G_t: what each episode still costs from each step on, weighted. ``[T, B]``"""
-    return _togo(step_costs(played, params))
-
-
-def _togo(costs: jax.Array) -> jax.Array:
-    return jnp.cumsum(costs[::-1], axis=0)[::-1]
-
-
-def lambda_advantages(costs: jax.Array, values: jax.Array, alive: jax.Array, trace: float | jax.Array) -> jax.Array:
-    """λ-returns less the critic's estimates: what stands for costs to go less a baseline under a critic.
-
-    The generalised advantage estimate of Schulman et al. (2016): A_t = c_t + V_{t+1} − V_t + λ A_{t+1}, nothing
-    following an episode's end. V_t + A_t is the λ-return of Sutton and Barto, section 12.1.
-
-    Args:
-      costs: what each step cost, weighted, 0 after an episode's end. ``[T, B]``
-      values: V, the critic's estimates. ``[T, B]``
-      alive: which steps were played. Boolean ``[T, B]``
-      trace: λ; 1 gives the costs to go themselves less V, 0 one step and the critic.
-
-    Returns:
-      A, 0 at steps not alive. ``[T, B]``
-    """
-    values = jnp.where(alive, values, 0.0)
-    following = jnp.concatenate([values[1:], jnp.zeros_like(values[:1])])
-
-    def back(onward: jax.Array, step: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        cost, value, following = step
-        onward = cost + following - value + trace * onward
-        return onward, onward
-
-    return jax.lax.scan(back, jnp.zeros_like(costs[0]), (costs, values, following), reverse=True)[1]
-
-
 def baselined(
     kind: Baseline,
     togo: jax.Array,
@@ -335,6 +328,17 @@ def surrogate(
 
     Per-step terms are summed over an episode's steps and averaged over episodes, so without normalisation the
     gradient estimates ∇J itself.
+
+    Args:
+      variables: the policy's weights, to differentiate by.
+      architecture: of its network.
+      played: B episodes of T steps.
+      advantages: costs to go less a baseline; held constant. ``[T, B]``
+      entropy_weight: of the bonus.
+      params: the environment.
+
+    Returns:
+      The scalar, to be minimised, and the entropy in nats.
     """
     logits = masked(architecture.unroll(variables, _seen(played)), legal_steps(played, params))
     log_probabilities = jax.nn.log_softmax(logits, axis=0)
@@ -361,12 +365,6 @@ def _schedule(kind: Schedule, remaining: jax.Array, hyper: Hyperparameters) -> j
     return hyper.learning_rate_end + (1.0 - hyper.learning_rate_end) * fall
 
 
-def _normalised(advantages: jax.Array, alive: jax.Array) -> jax.Array:
-    """Advantages over their root mean square on the steps played."""
-    square = (advantages**2).sum() / jnp.maximum(alive.sum(), 1)
-    return advantages / jnp.sqrt(square + 1e-8)
-
-
 def _run_on(running: Running, togo: jax.Array, alive: jax.Array, decay: float | jax.Array) -> Running:
     """Takes a batch into the running averages."""
     mean = jnp.where(alive, togo, 0.0).sum(1) / jnp.maximum(alive.sum(1), 1)
@@ -382,6 +380,16 @@ def _critic_frame(running: Running) -> tuple[jax.Array, jax.Array]:
 
 
 def critic_values(critic: Variables, running: Running, played: Trajectory, config: TrainConfig) -> jax.Array:
-    """The critic's estimates of the costs to go. ``[T, B]``"""
+    """The critic's estimates of the costs to go. ``[T, B]``
+
+    Args:
+      critic: its weights.
+      running: averages over past updates, which are its frame.
+      played: B episodes of T steps.
+      config: shape of the run, which says its layers.
+
+    Returns:
+      In the costs' own units. ``[T, B]``
+    """
     offset, scale = _critic_frame(running)
     return offset + scale * architecture_of(config, 1).unroll(critic, _seen(played))[0]

@@ -21,7 +21,7 @@ from tiny import tiny_scenario
 
 FACE = Path(aljax.__file__)
 UNDER_WORK = (
-    "aljax.offline", "aljax.logs", "aljax.sweeps", "aljax.commands", "aljax.env", "aljax.train",
+    "aljax.offline", "aljax.logs", "aljax.sweeps", "aljax.commands", "aljax.env",
     "aljax.scenario", "aljax.fields",
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax import env, train
+from aljax import env, returns, train
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.rollout import rollout
@@ -86,7 +86,7 @@ def estimates(kind, enumerated, batches=6000, batch=4):
 
     def one(key):
         played = rollout(key, Learned(variables, network, greedy=False), params, episodes=batch, steps=steps)
-        togo = train.costs_to_go(played, params)
+        togo = returns.costs_to_go(played, params)
         values = 3.0 + played.observation.sum(1)  # any function of the observation
         advantages = train.baselined(kind, togo, played.alive, past, values)
         gradient, _ = jax.grad(train.surrogate, has_aux=True)(variables, network, played, advantages, 0.0, params)
@@ -142,7 +142,7 @@ def test_lambda_advantages_lean_on_the_values_of_what_follows():
     costs = jnp.array([[1.0, 2.0], [4.0, 8.0], [16.0, 0.0]])
     values = jnp.array([[100.0, 100.0], [10.0, 20.0], [30.0, 40.0]])  # the last is of a step never played
     alive = jnp.array([[True, True], [True, True], [True, False]])
-    advantages = (train.lambda_advantages(costs, values, alive, trace) for trace in (1.0, 0.5, 0.0))
+    advantages = (returns.lambda_advantages(costs, values, alive, trace) for trace in (1.0, 0.5, 0.0))
     plain, half, one_step = (jnp.where(alive, values, 0.0) + advantage for advantage in advantages)  # λ-returns
     np.testing.assert_allclose(plain, [[21.0, 10.0], [20.0, 8.0], [16.0, 0.0]])
     np.testing.assert_allclose(one_step, [[11.0, 22.0], [34.0, 8.0], [16.0, 0.0]])
@@ -174,7 +174,7 @@ def test_every_baseline_learns_the_tiny_scenario(kind):
     greedy = Learned(variables, train.policy_architecture(config, scenario.params))
     best = _best_cost(scenario)
     played = rollout(jax.random.key(1), greedy, scenario.params, episodes=4000, steps=3)
-    cost = float(train.costs_to_go(played, scenario.params)[0].mean())
+    cost = float(returns.costs_to_go(played, scenario.params)[0].mean())
     assert curve.cost.shape == (200,)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((variables, curve)))
     assert cost < 1.1 * best

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax import train
+from aljax import returns, train
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.rollout import blocks_of, in_blocks, rollout
@@ -167,9 +167,9 @@ def test_an_update_in_blocks_is_the_update_on_all_their_episodes(monkeypatch, ba
     played = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, -1), *played)
     if baseline == "critic":
         values = train.critic_values(state.critic, state.running, played, config)
-        advantages = train.lambda_advantages(train.step_costs(played, params), values, played.alive, hyper.trace)
+        advantages = returns.lambda_advantages(returns.step_costs(played, params), values, played.alive, hyper.trace)
     else:
-        advantages = train.baselined(baseline, train.costs_to_go(played, params), played.alive, state.running)
+        advantages = train.baselined(baseline, returns.costs_to_go(played, params), played.alive, state.running)
     advantages /= jnp.sqrt((advantages**2).sum() / played.alive.sum() + 1e-8)
     gradient, entropy = jax.grad(train.surrogate, has_aux=True)(
         state.variables, network, played, advantages, hyper.entropy, params
@@ -177,4 +177,4 @@ def test_an_update_in_blocks_is_the_update_on_all_their_episodes(monkeypatch, ba
     found = jax.tree.map(lambda moment: moment / 0.1, after.optimiser.mu)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=2e-4, atol=1e-6), found, gradient)
     np.testing.assert_allclose(after.curve.entropy[0], entropy, rtol=1e-5)
-    np.testing.assert_allclose(after.curve.cost[0], (train.step_costs(played, params)).sum(0).mean(), rtol=1e-5)
+    np.testing.assert_allclose(after.curve.cost[0], (returns.step_costs(played, params)).sum(0).mean(), rtol=1e-5)

@@ -1,0 +1,85 @@
+"""What follows from a step on: costs to go, and λ-returns in their place."""
+
+import jax
+import jax.numpy as jnp
+
+from aljax.env import EnvParams
+from aljax.rollout import Trajectory
+
+
+def step_costs(played: Trajectory, params: EnvParams) -> jax.Array:
+    """Σ_k λ_k C_k of each step. ``[T, B]``
+
+    Args:
+      played: B episodes of T steps.
+      params: the environment.
+
+    Returns:
+      0 after an episode's end. ``[T, B]``
+    """
+    return jnp.einsum("k,tkb->tb", params.weights, played.costs, precision="highest")
+
+
+def costs_to_go(played: Trajectory, params: EnvParams) -> jax.Array:
+    """G_t: what each episode still costs from each step on, weighted. ``[T, B]``
+
+    Args:
+      played: B episodes of T steps.
+      params: the environment.
+
+    Returns:
+      G. ``[T, B]``
+    """
+    return togo_of(step_costs(played, params))
+
+
+def togo_of(costs: jax.Array) -> jax.Array:
+    """What is still to come at each step, that step's own included. ``[T, B]``
+
+    Args:
+      costs: of each step. ``[T, B]``
+
+    Returns:
+      Sums from each step to the last. ``[T, B]``
+    """
+    return jnp.cumsum(costs[::-1], axis=0)[::-1]
+
+
+def lambda_advantages(costs: jax.Array, values: jax.Array, alive: jax.Array, trace: float | jax.Array) -> jax.Array:
+    """λ-returns less the critic's estimates: what stands for costs to go less a baseline under a critic.
+
+    The generalised advantage estimate of Schulman et al. (2016): A_t = c_t + V_{t+1} − V_t + λ A_{t+1}, nothing
+    following an episode's end. V_t + A_t is the λ-return of Sutton and Barto, section 12.1.
+
+    Args:
+      costs: what each step cost, weighted, 0 after an episode's end. ``[T, B]``
+      values: V, the critic's estimates. ``[T, B]``
+      alive: which steps were played. Boolean ``[T, B]``
+      trace: λ; 1 gives the costs to go themselves less V, 0 one step and the critic.
+
+    Returns:
+      A, 0 at steps not alive. ``[T, B]``
+    """
+    values = jnp.where(alive, values, 0.0)
+    following = jnp.concatenate([values[1:], jnp.zeros_like(values[:1])])
+
+    def back(onward: jax.Array, step: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        cost, value, following = step
+        onward = cost + following - value + trace * onward
+        return onward, onward
+
+    return jax.lax.scan(back, jnp.zeros_like(costs[0]), (costs, values, following), reverse=True)[1]
+
+
+def normalised(advantages: jax.Array, alive: jax.Array) -> jax.Array:
+    """Advantages over their root mean square on the steps played.
+
+    Args:
+      advantages: A. ``[T, B]``
+      alive: which steps were played. Boolean ``[T, B]``
+
+    Returns:
+      The same, of mean square 1. ``[T, B]``
+    """
+    square = (advantages**2).sum() / jnp.maximum(alive.sum(), 1)
+    return advantages / jnp.sqrt(square + 1e-8)
