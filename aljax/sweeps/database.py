@@ -26,6 +26,9 @@ DAMAGED = "changed or damaged: begin the search anew, with another --out or --st
 def load_optuna() -> Any:
     """Optuna, silent.
 
+    Returns:
+      The module.
+
     Raises:
       UserError: it is not installed; how to get it.
     """
@@ -39,7 +42,11 @@ def load_optuna() -> Any:
 
 @contextlib.contextmanager
 def quiet(optuna: Any) -> Iterator[None]:
-    """Without Optuna's warnings that heartbeats are new, and that they are not beaten outside of its own loop."""
+    """Without Optuna's warnings that heartbeats are new, and that they are not beaten outside of its own loop.
+
+    Args:
+      optuna: the module.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.filterwarnings("ignore", "Heartbeat of storage is supposed to be used with")
@@ -86,7 +93,14 @@ def open_storage(url: str, optuna: Any) -> Any:
 
 
 def sqlite_url(path: Path) -> str:
-    """SQLAlchemy's URL of an SQLite file."""
+    """SQLAlchemy's URL of an SQLite file.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      The URL.
+    """
     import sqlalchemy
 
     return sqlalchemy.URL.create("sqlite", database=str(path.absolute())).render_as_string(hide_password=False)
@@ -129,7 +143,14 @@ class Pulse(threading.Thread):
 
 
 def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes a method say in one line what a damaged or lost database makes of Optuna: a `UserError`."""
+    """Makes a method say in one line what a damaged or lost database makes of Optuna: a `UserError`.
+
+    Args:
+      method: that asks the database.
+
+    Returns:
+      The method, guarded by `told`.
+    """
 
     @functools.wraps(method)
     def guarded(self: Any, *given: Any) -> Any:
@@ -151,7 +172,14 @@ def told() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """What a database said, in one line of at most 300 characters, without SQLAlchemy's hints."""
+    """What a database said, in one line of at most 300 characters, without SQLAlchemy's hints.
+
+    Args:
+      error: as SQLAlchemy or Optuna raised it.
+
+    Returns:
+      Text of one line.
+    """
     cause = error.__cause__ or error
     return one_line(getattr(cause, "orig", None) or cause)[:300] or type(error).__name__
 

@@ -12,12 +12,26 @@ MAXIMISE = (False, False, True)
 
 
 def over_weights(results: Results) -> bool:
-    """Some λ varies, so that costs are weighed differently from configuration to configuration."""
+    """Some λ varies, so that costs are weighed differently from configuration to configuration.
+
+    Args:
+      results: of a sweep.
+
+    Returns:
+      Whether it does.
+    """
     return any(axis.key.partition(".")[0] == "weights" for axis in results.spec.axes)
 
 
 def scenarios(results: Results) -> np.ndarray:
-    """The scenario of each configuration. ``[C]``"""
+    """The scenario of each configuration. ``[C]``
+
+    Args:
+      results: of a sweep.
+
+    Returns:
+      Names. ``[C]``
+    """
     if any(axis.key == "scenario" for axis in results.spec.axes):
         return results.values("scenario")
     return np.full(len(results.by_configuration("row")), results.spec.scenario)

@@ -160,13 +160,27 @@ def check_host_memory(spec: Spec) -> None:
 
 
 def curve_points(work: Work) -> int:
-    """Points of a learning curve that are kept, at most `CURVE_POINTS`: fewer where there are very many runs."""
+    """Points of a learning curve that are kept, at most `CURVE_POINTS`: fewer where there are very many runs.
+
+    Args:
+      work: all rows.
+
+    Returns:
+      How many.
+    """
     updates = max(shape.config.updates for shape in work.shapes)
     return int(min(updates, np.clip(_CURVE_NUMBERS / (9 * max(1, work.spec.runs)), 1, CURVE_POINTS)))
 
 
 def result_bytes(work: Work) -> int:
-    """What the results of all rows take on the host, bytes, held twice while they are written."""
+    """What the results of all rows take on the host, bytes, held twice while they are written.
+
+    Args:
+      work: all rows.
+
+    Returns:
+      Bytes.
+    """
     return 2 * 4 * work.spec.runs * (10 * curve_points(work) + 20)
 
 

@@ -278,17 +278,39 @@ def train_inputs(
 
 
 def numbers(hyperparameters: Hyperparameters) -> Hyperparameters:
-    """Hyperparameters as NumPy scalars in single precision."""
+    """Hyperparameters as NumPy scalars in single precision.
+
+    Args:
+      hyperparameters: as Python numbers.
+
+    Returns:
+      The same, float32.
+    """
     return jax.tree.map(np.float32, hyperparameters)
 
 
 def stack(trees: Sequence[Any]) -> Any:
-    """Trees of equal structure and shapes as one of NumPy arrays, with a leading axis for the trees. ``[N, ...]``"""
+    """Trees of equal structure and shapes as one of NumPy arrays, with a leading axis for the trees. ``[N, ...]``
+
+    Args:
+      trees: N of them.
+
+    Returns:
+      One tree.
+    """
     return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *trees)
 
 
 def numpy_row(rows: Any, index: int) -> Any:
-    """One row of a tree of arrays that `stack` gave. ``[...]``"""
+    """One row of a tree of arrays that `stack` gave. ``[...]``
+
+    Args:
+      rows: as `stack` gave it.
+      index: of the row.
+
+    Returns:
+      A tree like those that were stacked.
+    """
     return jax.tree.map(lambda leaf: leaf[index], rows)
 
 
@@ -306,5 +328,9 @@ def make_mesh(devices: int | None = None) -> Mesh:
 
 
 def default_lanes() -> int:
-    """Runs side by side on a device. On a CPU more than 16 drop out of its caches; accelerators want many."""
+    """Runs side by side on a device. On a CPU more than 16 drop out of its caches; accelerators want many.
+
+    Returns:
+      How many.
+    """
     return 16 if jax.default_backend() == "cpu" else 1024

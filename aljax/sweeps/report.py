@@ -69,7 +69,14 @@ def summary_tables(results: Results, *, plain: bool = False) -> list[Table]:
 
 
 def summary_line(results: Results) -> str:
-    """A sweep in a line: how many runs, the best configuration, and which runs diverged."""
+    """A sweep in a line: how many runs, the best configuration, and which runs diverged.
+
+    Args:
+      results: of a sweep.
+
+    Returns:
+      Text of one line.
+    """
     seeds, runs = results.spec.protocol.seeds, len(results.table["row"])
     parts = [f"{_plural(runs, 'run')}, {_plural(runs // seeds, 'configuration')} × {_plural(seeds, 'seed')}"]
     best = next(iter(results.best(1)), None)
@@ -89,12 +96,26 @@ def summary_line(results: Results) -> str:
 
 
 def by_importance(shares: Mapping[str, float]) -> list[str]:
-    """Keys of axes, of the shares that they explain, the largest first; unknown shares come last."""
+    """Keys of axes, of the shares that they explain, the largest first; unknown shares come last.
+
+    Args:
+      shares: of the cost's variance, by key; NaN: unknown.
+
+    Returns:
+      The keys.
+    """
     return sorted(shares, key=lambda key: -np.nan_to_num(shares[key], nan=-1.0))
 
 
 def number(value: object) -> str:
-    """A value of an axis or a figure: numbers to 4 significant digits, truths as TOML writes them."""
+    """A value of an axis or a figure: numbers to 4 significant digits, truths as TOML writes them.
+
+    Args:
+      value: a number, a truth or text.
+
+    Returns:
+      Text.
+    """
     if isinstance(value, (bool, np.bool_)):
         return str(value).lower()
     if isinstance(value, (float, np.floating)):
@@ -103,7 +124,14 @@ def number(value: object) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time as one would say it."""
+    """A time as one would say it.
+
+    Args:
+      seconds: how long.
+
+    Returns:
+      Text such as ``3.0 min``.
+    """
     for most, unit, name in ((100, 1, "s"), (6000, 60, "min")):
         if seconds < most:
             return f"{seconds / unit:.{1 if seconds < 10 * unit else 0}f} {name}"
@@ -111,7 +139,14 @@ def duration(seconds: float) -> str:
 
 
 def size(number_of_bytes: float) -> str:
-    """Memory as one would say it."""
+    """Memory as one would say it.
+
+    Args:
+      number_of_bytes: how much.
+
+    Returns:
+      Text such as ``1.2 GiB``.
+    """
     mebibytes = number_of_bytes / 2**20
     if mebibytes < 1024:
         return f"{mebibytes:.{1 if mebibytes < 10 else 0}f} MiB"
@@ -119,7 +154,14 @@ def size(number_of_bytes: float) -> str:
 
 
 def count(things: float) -> str:
-    """A large number as one would say it, to 3 significant digits."""
+    """A large number as one would say it, to 3 significant digits.
+
+    Args:
+      things: how many.
+
+    Returns:
+      Text.
+    """
     for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if things >= 10 * unit or (things >= unit and unit > 1e3):
             return f"{things / unit:.{2 if things < 10 * unit else 1 if things < 100 * unit else 0}f}{name}"

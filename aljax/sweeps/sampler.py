@@ -71,7 +71,14 @@ def draw(spec: Spec, chains: Sequence[Sequence[Any]], many: int, batch: int, see
 
 
 def directions(spec: Spec) -> list[str]:
-    """Of the objectives: cost, and for nsga-ii success."""
+    """Of the objectives: cost, and for nsga-ii success.
+
+    Args:
+      spec: the search.
+
+    Returns:
+      As Optuna names them: ``minimize``, ``maximize``.
+    """
     return ["minimize", "maximize"] if spec.method == "nsga-ii" else ["minimize"]
 
 
@@ -92,7 +99,14 @@ def objectives(spec: Spec, figures: Mapping[str, Sequence[Any]]) -> list[float] 
 
 
 def distributions(spec: Spec) -> dict[str, Any]:
-    """Optuna's distribution of each axis, by its key."""
+    """Optuna's distribution of each axis, by its key.
+
+    Args:
+      spec: the search.
+
+    Returns:
+      Distributions, in the order of the axes.
+    """
     optuna = load_optuna()
     return {axis.key: _distribution(axis, optuna) for axis in spec.axes}
 

@@ -147,7 +147,16 @@ def first_points(spec: Spec, batch: int) -> list[Point]:
 
 
 def batch_size(spec: Spec, lanes: int, devices: int) -> int:
-    """Configurations that fill a program: all their seeds in the lanes of all devices; at least one."""
+    """Configurations that fill a program: all their seeds in the lanes of all devices; at least one.
+
+    Args:
+      spec: the search.
+      lanes: runs side by side on each device.
+      devices: how many.
+
+    Returns:
+      How many.
+    """
     return max(1, min(spec.count, lanes * devices // spec.protocol.seeds))
 
 

@@ -17,6 +17,9 @@ from aljax.sweeps.store import CURVES, TABLE, Store
 def check_parquet() -> Any:
     """The package pyarrow, with its Parquet.
 
+    Returns:
+      The module.
+
     Raises:
       UserError: it is not installed; how to get it.
     """

@@ -22,7 +22,15 @@ Point = tuple[Value, ...]
 
 
 def point_of(spec: Spec, trial: Any) -> Point:
-    """A trial's point; numbers are short to read, as in other sweeps."""
+    """A trial's point; numbers are short to read, as in other sweeps.
+
+    Args:
+      spec: the search.
+      trial: Optuna's.
+
+    Returns:
+      A value an axis.
+    """
 
     def value(axis: Axis) -> Value:
         found = trial.params[axis.key]
@@ -34,12 +42,26 @@ def point_of(spec: Spec, trial: Any) -> Point:
 
 
 def result(chain: Sequence[Any]) -> Any:
-    """The trial of a configuration that holds its figures; None: it is not done."""
+    """The trial of a configuration that holds its figures; None: it is not done.
+
+    Args:
+      chain: all attempts at it, the first one first.
+
+    Returns:
+      Optuna's trial.
+    """
     return next((trial for trial in chain if trial.state.is_finished() and FIGURES_KEY in trial.user_attrs), None)
 
 
 def deaths(chain: Sequence[Any]) -> int:
-    """Attempts at a configuration that ended with their worker."""
+    """Attempts at a configuration that ended with their worker.
+
+    Args:
+      chain: all attempts at it.
+
+    Returns:
+      How many.
+    """
     return sum(
         trial.state.is_finished() and FIGURES_KEY not in trial.user_attrs and RELEASED not in trial.user_attrs
         for trial in chain
@@ -47,12 +69,28 @@ def deaths(chain: Sequence[Any]) -> int:
 
 
 def taken(chain: Sequence[Any], number: int) -> bool:
-    """A configuration is done, or an earlier attempt than this one is at work on it."""
+    """A configuration is done, or an earlier attempt than this one is at work on it.
+
+    Args:
+      chain: all attempts at it.
+      number: of this attempt.
+
+    Returns:
+      Whether it is.
+    """
     return result(chain) is not None or any(t.number < number and not t.state.is_finished() for t in chain)
 
 
 def sealed(point: Point, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """What a configuration came to, a list over seeds for each figure, with the hash of point and figures."""
+    """What a configuration came to, a list over seeds for each figure, with the hash of point and figures.
+
+    Args:
+      point: a value an axis.
+      figures: by name, arrays over seeds.
+
+    Returns:
+      What JSON can say, for the trial's attributes.
+    """
     digest = hashlib.sha256(json.dumps([point, figures], sort_keys=True).encode()).hexdigest()
     return {"sha256": digest, FIGURES_KEY: figures}
 

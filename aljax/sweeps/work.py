@@ -132,7 +132,16 @@ class Work:
 
 
 def batches(items: np.ndarray, done: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """What is not done yet, `size` at a time."""
+    """What is not done yet, `size` at a time.
+
+    Args:
+      items: numbers of rows or pairs.
+      done: whether each of all is done.
+      size: at a time.
+
+    Yields:
+      Numbers, `size` of them but for the last time.
+    """
     left = items[~done[items]]
     for start in range(0, len(left), size):
         yield left[start : start + size]

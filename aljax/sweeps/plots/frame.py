@@ -20,17 +20,40 @@ _FAR = 3
 
 
 def means(results: Results, column: str) -> np.ndarray:
-    """A column's mean over the seeds of each configuration; NaN where one of them is. ``[C]``"""
+    """A column's mean over the seeds of each configuration; NaN where one of them is. ``[C]``
+
+    Args:
+      results: of a sweep.
+      column: of the table.
+
+    Returns:
+      float64 ``[C]``
+    """
     return results.by_configuration(column).mean(1)
 
 
 def best_of(cost: np.ndarray) -> int | None:
-    """The configuration of least cost, ``[C]``; None where all diverged."""
+    """The configuration of least cost, ``[C]``; None where all diverged.
+
+    Args:
+      cost: mean of each configuration; NaN where one of its runs diverged. ``[C]``
+
+    Returns:
+      Its number.
+    """
     return int(np.nanargmin(cost)) if np.isfinite(cost).any() else None
 
 
 def title(results: Results, about: str) -> str:
-    """A picture's title: what is seen, of what."""
+    """A picture's title: what is seen, of what.
+
+    Args:
+      results: of the sweep.
+      about: what is seen.
+
+    Returns:
+      Text for matplotlib.
+    """
     seeds, diverged = results.spec.protocol.seeds, len(results.diverged)
     where = "all scenarios" if any(axis.key == "scenario" for axis in results.spec.axes) else results.spec.scenario
     configurations = len(results.table["row"]) // seeds
@@ -39,7 +62,14 @@ def title(results: Results, about: str) -> str:
 
 
 def currency(results: Results) -> str:
-    """Said where costs are weighed differently from configuration to configuration."""
+    """Said where costs are weighed differently from configuration to configuration.
+
+    Args:
+      results: of a sweep.
+
+    Returns:
+      A remark for an axis; empty where all are weighed alike.
+    """
     return ", each at its own λ" if over_weights(results) else ""
 
 
@@ -60,18 +90,39 @@ def some(count: int, always: int | None = None) -> np.ndarray:
 
 
 def drawn_of(count: int) -> str:
-    """Said where not all points are."""
+    """Said where not all points are.
+
+    Args:
+      count: how many there are.
+
+    Returns:
+      A remark; empty where all are drawn.
+    """
     return "" if count <= MOST_POINTS else f" ({MOST_POINTS:,} are drawn)"
 
 
 def known_level(optimal: np.ndarray) -> float | None:
-    """The optimum's cost, of costs ``[C]``, where it is known and the same for all configurations; else None."""
+    """The optimum's cost, of costs ``[C]``, where it is known and the same for all configurations; else None.
+
+    Args:
+      optimal: mean cost of the optimum in each configuration; NaN: not known. ``[C]``
+
+    Returns:
+      That cost.
+    """
     finite = optimal[np.isfinite(optimal)]
     return float(finite[0]) if len(finite) and np.allclose(finite, finite[0], rtol=1e-6) else None
 
 
 def top_of(cost: np.ndarray) -> float:
-    """Where to cut a linear axis of costs ``[C]`` off: far above nearly all; infinite where all belong to it."""
+    """Where to cut a linear axis of costs ``[C]`` off: far above nearly all; infinite where all belong to it.
+
+    Args:
+      cost: to be drawn. ``[C]``
+
+    Returns:
+      The axis's end.
+    """
     finite = cost[np.isfinite(cost)]
     if len(finite) < 10 or wide(np.quantile(finite, (0.1, 0.9))):
         return np.inf
@@ -84,12 +135,25 @@ def top_of(cost: np.ndarray) -> float:
 
 
 def wide(values: np.ndarray, ratio: float = 10) -> bool:
-    """Positive values whose largest is so many times the smallest: better seen in the logarithm."""
+    """Positive values whose largest is so many times the smallest: better seen in the logarithm.
+
+    Args:
+      values: to be drawn.
+      ratio: from which on.
+
+    Returns:
+      Whether they are.
+    """
     return len(values) > 0 and values.min() > 0 and values.max() > ratio * values.min()
 
 
 def plain_log(side: Any, values: np.ndarray) -> None:
-    """Labels such as 0.02 and 300 on a logarithmic axis, the closer the fewer powers of ten it spans."""
+    """Labels such as 0.02 and 300 on a logarithmic axis, the closer the fewer powers of ten it spans.
+
+    Args:
+      side: matplotlib's axis.
+      values: that are drawn along it.
+    """
     import matplotlib.ticker as ticker
 
     decades = np.log10(np.max(values) / np.min(values)) if len(values) else 1.0

@@ -13,7 +13,14 @@ from aljax.sweeps.results import Results
 
 
 def two_most_important(results: Results) -> tuple[str, str]:
-    """The keys of the two axes, of at least two, that explain most of the cost, the first most."""
+    """The keys of the two axes, of at least two, that explain most of the cost, the first most.
+
+    Args:
+      results: of a sweep.
+
+    Returns:
+      Two keys.
+    """
     first, second, *_ = by_importance(results.importance())
     return first, second
 

@@ -89,7 +89,14 @@ def scale_of(results: Results, key: str, bins: int) -> Scale:
 
 
 def jittered(scale: Scale) -> np.ndarray:
-    """Positions; within a category spread out, each configuration always at the same place. ``[C]``"""
+    """Positions; within a category spread out, each configuration always at the same place. ``[C]``
+
+    Args:
+      scale: of an axis.
+
+    Returns:
+      Along that axis. ``[C]``
+    """
     if not scale.labels:
         return scale.position
     golden = (0.5 + 0.6180339887 * np.arange(len(scale.position))) % 1  # fills evenly, whatever the count
