@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 
 from aljax import UserError
-from aljax.checks import check
 from aljax.comparison import compare
 from aljax.env import COMPONENTS
 from aljax.evaluate import Spread, check_finite, summarise
 from aljax.options import Hyperparameters, Protocol, TrainConfig
-from aljax.scenario import load_scenario
 from aljax.seeds import seed_keys
 from aljax.training import train_seeds
 
@@ -74,80 +72,6 @@ def test_a_seed_is_the_same_however_many_there_are():
     few, many = (jax.random.key_data(seed_keys(Protocol(seeds=n), 0)) for n in (2, 5))
     np.testing.assert_array_equal(few, many[:2])
     assert not np.array_equal(many, jax.random.key_data(seed_keys(Protocol(seeds=5), 1)))
-
-
-def test_progress_is_told_from_the_host_and_ends_at_the_last_update():
-    told = []
-    trained = train_seeds(
-        tiny_scenario(), CONFIG, Hyperparameters(), PROTOCOL, lambda done, curve: told.append((done, curve))
-    )
-    assert [done for done, _ in told] == list(range(1, 21))
-    np.testing.assert_array_equal(told[-1][1].cost, trained.curve.cost)
-    assert (told[9][1].cost[:, :10] > 0).all() and (told[9][1].cost[:, 10:] == 0).all()
-
-
-def test_seeds_that_diverge_are_named(trained):
-    broken = jax.tree.map(lambda leaf: np.array(leaf), trained.policy.variables)
-    broken["params"]["Dense_0"]["kernel"][1] = np.nan
-    policy = dataclasses.replace(trained.policy, variables=broken)
-    assert dataclasses.replace(trained, policy=policy).diverged == [1]
-    assert trained.diverged == []
-
-
-@pytest.mark.parametrize(
-    ("part", "field", "value"),
-    [
-        (TrainConfig(), "episodes", 0),
-        (TrainConfig(), "batch", 0),
-        (TrainConfig(), "batch", 12_001),
-        (TrainConfig(), "batch", 2.5),
-        (TrainConfig(episodes=10**9), "batch", 10**8),
-        (TrainConfig(), "batch", True),
-        (TrainConfig(batch=1), "episodes", 10**8),
-        (TrainConfig(), "episodes", 10**400),
-        (TrainConfig(), "hidden", (8, 0)),
-        (TrainConfig(), "hidden", (10**12,)),
-        (TrainConfig(), "hidden", (1,) * 100),
-        (TrainConfig(), "hidden", (8.0,)),
-        (Hyperparameters(), "learning_rate", -1.0),
-        (Hyperparameters(), "learning_rate", float("nan")),
-        (Hyperparameters(), "learning_rate", float("inf")),
-        (Hyperparameters(), "learning_rate", 4e38),
-        (Hyperparameters(), "entropy", 10**400),
-        (Hyperparameters(), "running_decay", 1.0),
-        (Hyperparameters(), "trace", 1.5),
-        (Protocol(), "seeds", 0),
-        (Protocol(), "seed", -1),
-        (Protocol(), "seeds", 10**12),
-        (Protocol(), "seed", 2**31),
-        (Protocol(), "first_seed", 2**31 - 4),
-        (Protocol(), "evaluation_episodes", 0),
-        (Protocol(), "evaluation_episodes", 2**31),
-    ],
-)
-def test_options_out_of_range_are_refused_by_name(part, field, value):
-    options = {type(x): x for x in (TrainConfig(), Hyperparameters(), Protocol())}
-    options[type(part)] = dataclasses.replace(part, **{field: value})
-    with pytest.raises(UserError, match=f"^{field}: ") as refused:
-        check(*options.values())
-    assert len(str(refused.value)) < 200
-
-
-@pytest.mark.parametrize(
-    ("options", "key", "factors"),
-    [
-        ({"config": TrainConfig(episodes=10**8, batch=10**7)}, "batch", "10,000,000 episodes × 20 steps × 13 numbers"),
-        ({"config": TrainConfig(hidden=(10**6, 10**6))}, "hidden", "5 seeds × 1,000,017,000,000 weights"),
-        ({"protocol": Protocol(seeds=1_000, evaluation_episodes=10**6)}, "evaluation_episodes", "1,000 seeds × 1,000,"),
-    ],
-)
-def test_what_no_memory_holds_is_refused_before_any_of_it_is_made(options, key, factors):
-    given = {"config": TrainConfig(), "hyperparameters": Hyperparameters(), "protocol": Protocol()} | options
-    with pytest.raises(UserError, match=f"^{key}: .* would have {factors}"):
-        check(**given, scenario=load_scenario("paper", ["horizon=20"]))
-    if key == "hidden":
-        with pytest.raises(UserError, match=f"^{key}: "):
-            train_seeds(load_scenario("paper"), **given)
 
 
 def test_costs_that_are_not_finite_are_refused_by_name(compared):
