@@ -1,6 +1,7 @@
 """The pages for readers: what they name is there, everything is reachable, and the whole builds without a warning."""
 
 import importlib.util
+import itertools
 import os
 import re
 import subprocess
@@ -77,6 +78,13 @@ def test_every_page_is_reached_from_the_first_by_the_navigation():
                 beside = [os.path.normpath(Path(page).parent / entry) for entry in entries.split()]
                 todo += [name for name in beside if name not in reached]
     assert reached == {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md")} | GENERATED
+
+
+def test_a_newcomer_sees_every_kind_of_page_in_five_clicks():
+    path = ["README.md", "docs/tutorial/first_steps.md", "docs/tutorial/from_python.md"]
+    path += ["docs/explanation/architecture.md", "docs/howto/write_a_scenario.md", "docs/reference/scenario_files.md"]
+    for page, following in itertools.pairwise(ROOT / name for name in path):
+        assert following in {(page.parent / target).resolve() for target, _ in LINK.findall(text_of(page))}, page
 
 
 def test_the_scenario_to_begin_with_is_one():
