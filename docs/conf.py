@@ -39,10 +39,10 @@ def as_markup(app, what, name, obj, options, lines):
     Nothing before a colon is a type, as types stand in annotations and sentences have colons. What is indented by four
     under a line that is not is shown as it is: commands, equations.
     """
-    text = "\n".join(lines)
-    text = re.sub(r"^( *)((?:Returns|Yields):\n)(\s+)", r"\1\2\3\\ \n\3", text, flags=re.MULTILINE)  # an empty word
-    text = re.sub(r"^((?![\s-]).+\n\n)(?= {4}\S)", r"\1::\n\n", text, flags=re.MULTILINE)
-    lines[:] = ["" for _ in range(what in {"attribute", "data", "property"})] + text.split("\n")
+    nothing = "\\ "
+    text = "\n".join([nothing, *lines] if what in {"attribute", "data", "property"} else lines)
+    text = re.sub(r"^( *(?:Returns|Yields):\n)(\s+)", rf"\1\2\{nothing}\n\2", text, flags=re.MULTILINE)
+    lines[:] = re.sub(r"^((?![\s-]).+\n\n)(?= {4}\S)", r"\1::\n\n", text, flags=re.MULTILINE).split("\n")
 
 
 def setup(app):
