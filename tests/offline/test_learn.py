@@ -41,7 +41,10 @@ def logged(name="random", episodes=800):
 
 @functools.cache
 def program(algorithm):
-    return jax.jit(functools.partial(learn.learn, config=dataclasses.replace(CONFIG, algorithm=algorithm)))
+    """The parts of learning, each compiled once: the state before the first step, steps, and the policy's weights."""
+    config = dataclasses.replace(CONFIG, algorithm=algorithm)
+    parts = learn.init, learn.advance, learn.policy_weights
+    return tuple(jax.jit(functools.partial(part, config=config)) for part in parts)
 
 
 def numbers(**changed):
@@ -49,7 +52,9 @@ def numbers(**changed):
 
 
 def learned(algorithm, name="random", seed=0, **changed):
-    return program(algorithm)(jax.random.key(seed), numbers(**changed), PARAMS, logged(name).episodes, np.int32(800))[0]
+    init, advance, weights = program(algorithm)
+    given = PARAMS, logged(name).episodes, np.int32(800)
+    return weights(advance(init(jax.random.key(seed), *given), 0, CONFIG.updates, numbers(**changed), *given))
 
 
 @jax.jit
@@ -111,10 +116,9 @@ def test_pessimism_keeps_to_what_was_logged():
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_learning_in_pieces_is_learning_in_one_and_the_same_key_gives_the_same_policy(algorithm):
-    config = dataclasses.replace(CONFIG, algorithm=algorithm, updates=20)
-    given = (numbers(), PARAMS, logged().episodes)
-    advance = jax.jit(functools.partial(learn.advance, config=config))
-    begin = jax.jit(functools.partial(learn.init, config=config))(jax.random.key(0), PARAMS, logged().episodes)
+    given = (numbers(), PARAMS, logged().episodes, np.int32(800))
+    init, advance, _ = program(algorithm)
+    begin = init(jax.random.key(0), *given[1:])
     whole = advance(begin, 0, 20, *given)
     pieces = advance(advance(begin, 0, 7, *given), 7, 20, *given)
     jax.tree.map(np.testing.assert_array_equal, whole.nets, pieces.nets)
@@ -166,10 +170,11 @@ def test_seeds_and_numbers_vmap_and_a_new_number_compiles_nothing():
             lambda many, single, seed=seed: np.testing.assert_allclose(many[seed], single, rtol=5e-3, atol=5e-4),
             together, alone(keys[seed], pessimism[seed]),
         )  # fmt: skip
-    whole = program("gradient")
-    whole(jax.random.key(0), numbers(), PARAMS, episodes, np.int32(800))
+    learned("gradient")
+    (init, advance, weights), fewer = program("gradient"), (PARAMS, episodes, np.int32(500))
     with compilations() as found:
-        whole(jax.random.key(5), numbers(step_size=1e-3, pessimism=2.0), PARAMS, episodes, np.int32(500))
+        begin = init(jax.random.key(5), *fewer)
+        weights(advance(begin, 0, CONFIG.updates, numbers(step_size=1e-3, pessimism=2.0), *fewer))
     assert found == []
     assert "callback" not in str(jax.make_jaxpr(one)(keys[0], 1.0))
 
