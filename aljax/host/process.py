@@ -1,4 +1,7 @@
-"""What a command needs as a process: signals that end it cleanly, and one line where the machine cannot do the work."""
+"""What a command needs as a process: signals that end it cleanly, and one line where the machine cannot do the work.
+
+JAX is imported where it is needed: help and complaints do without.
+"""
 
 import contextlib
 import os
@@ -6,8 +9,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
-
-import jax
 
 from aljax.errors import UserError, one_line
 
@@ -53,6 +54,8 @@ def check_jax() -> None:
     Raises:
       UserError: one line that says what to change.
     """
+    import jax
+
     if jax.config.values["jax_disable_jit"]:
         raise UserError("JAX_DISABLE_JIT is set, but everything here is compiled: expected it unset")
     try:
@@ -77,12 +80,14 @@ def limits_in_one_line() -> Iterator[None]:
     except MemoryError as error:
         raise UserError(f"out of memory: {one_line(error) or 'fewer episodes, seeds or steps take less'}") from None
     except FloatingPointError as error:
+        import jax
+
         if not (jax.config.values["jax_debug_nans"] or jax.config.values["jax_debug_infs"]):
             raise
         reason = one_line(error)[:200]
         raise UserError(f"stopped at a number that is not finite, as JAX_DEBUG_NANS asks for: {reason}") from None
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+    except RuntimeError as error:
+        if type(error).__name__ != "JaxRuntimeError" or "RESOURCE_EXHAUSTED" not in str(error):
             raise
         reason = one_line(error)[:200]
         raise UserError(f"out of memory: fewer episodes, seeds or steps take less: {reason}") from None
