@@ -45,7 +45,10 @@ def interquartile_mean(values: Any, axis: int = -1) -> np.ndarray:
     Returns:
       Means, without that axis.
     """
-    return _stats().trim_mean(values, 0.25, axis=axis)
+    values = np.moveaxis(np.asarray(values), axis, -1)
+    count = values.shape[-1]
+    cut = count // 4
+    return np.partition(values, (cut, count - cut - 1), -1)[..., cut : count - cut].mean(-1)
 
 
 def bootstrap(
@@ -69,16 +72,18 @@ def bootstrap(
     estimate = float(pooled(*groups))
     if min(map(len, groups)) < 2:
         return Interval(estimate, np.nan, np.nan)
-    found = _stats().bootstrap(
-        groups,
-        pooled,
-        n_resamples=resamples,
-        vectorized=True,
-        confidence_level=LEVEL,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    )
-    return Interval(estimate, float(found.confidence_interval.low), float(found.confidence_interval.high))
+    rng = np.random.default_rng(0)
+    drawn = [group[rng.integers(0, len(group), (resamples, len(group)))] for group in groups]
+    found, tail = np.sort(pooled(*drawn)), (1 - LEVEL) / 2
+    return Interval(estimate, _quantile(found, tail), _quantile(found, 1 - tail))
+
+
+def _quantile(ordered: np.ndarray, share: float) -> float:
+    """The point below which a share of ordered numbers lies, between the two that are nearest to it."""
+    place = share * len(ordered) + (1 - share) - 1  # from 0
+    before, between = int(place), place % 1
+    after = min(before + 1, len(ordered) - 1)
+    return float((1 - between) * ordered[before] + between * ordered[after])
 
 
 def mean_interval(values: Any, by_seed: bool = False) -> Interval:
@@ -137,7 +142,7 @@ def _student(estimate: float, units: np.ndarray, factor: float) -> Interval:
     """An estimate whose error is `factor` times that of the mean of independent units."""
     if len(units) < 2:
         return Interval(estimate, np.nan, np.nan)
-    half = factor * float(_stats().t.ppf(0.5 + LEVEL / 2, len(units) - 1) * units.std(ddof=1) / np.sqrt(len(units)))
+    half = factor * float(_student_quantile(len(units) - 1) * units.std(ddof=1) / np.sqrt(len(units)))
     return Interval(estimate, estimate - half, estimate + half)
 
 
@@ -173,8 +178,8 @@ def explained_variance(values: Any, outcomes: Any, bins: int = 8) -> float:
     return float(np.clip(1 - (within / free) / (total / (len(outcomes) - 1)), 0, 1))
 
 
-def _stats() -> Any:
-    """SciPy's statistics, imported only where they are used: they take longer to load than JAX."""
-    import scipy.stats
+def _student_quantile(freedom: int) -> Any:
+    """Up to where Student's t lies with the probability that a two-sided interval at `LEVEL` needs."""
+    from scipy import special  # where it is used: SciPy takes long to load, its statistics as long as JAX
 
-    return scipy.stats
+    return special.stdtrit(freedom, 0.5 + LEVEL / 2)

@@ -27,7 +27,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.special
 
 from aljax.env import EnvParams, always_legal, over
 from aljax.exact import lattice, layer
@@ -257,6 +256,8 @@ def _least_size(low: jax.Array, high: jax.Array) -> jax.Array:
 
 def _expected_divergence(params: EnvParams, plan: Plan) -> Sequence[float]:
     """E‖noise ε + drift‖ of each row's success: the mean of a noncentral chi distribution. ``[R]``"""
+    from scipy import special  # where it is used: it takes long to load
+
     drift, d = float(np.linalg.norm(np.asarray(params.drift, np.float64))), plan.coordinates
     found = []
     for i, row in enumerate(plan.rows):
@@ -267,5 +268,5 @@ def _expected_divergence(params: EnvParams, plan: Plan) -> Sequence[float]:
             found.append(drift)  # by Jensen's inequality never too much
         else:
             root = math.sqrt(2) * math.exp(math.lgamma((d + 1) / 2) - math.lgamma(d / 2))
-            found.append(noise * root * float(scipy.special.hyp1f1(-0.5, d / 2, -((drift / noise) ** 2) / 2)))
+            found.append(noise * root * float(special.hyp1f1(-0.5, d / 2, -((drift / noise) ** 2) / 2)))
     return found
