@@ -11,6 +11,7 @@ from aljax.checks import check_protocol
 from aljax.evaluate import Evaluation, Summary, check_finite, evaluate, summarise
 from aljax.exact.policy import Optimal
 from aljax.host import compiling
+from aljax.host.programs import Program
 from aljax.options import Protocol
 from aljax.policy import Learned, Policy, heuristics
 from aljax.scenario import Scenario
@@ -48,9 +49,10 @@ def prepare(
     keys = seed_keys(protocol, EVALUATION)
     static = {"trained": trained, "episodes": protocol.evaluation_episodes, "steps": scenario.horizon}
     begun = time.perf_counter()
-    run = jax.jit(functools.partial(evaluate, **static), compiler_options=compiling.options())
+    key = ("evaluate", sorted(trained), static["episodes"], static["steps"])
+    run = Program(functools.partial(evaluate, **static), key, compiler_options=compiling.options())
     given: dict[str, Policy] = {} if learned is None else {learned.name: learned}
-    compiled = run.lower(keys, given | others, scenario.params).compile()
+    compiled = run.compiled(keys, given | others, scenario.params)
     compiled_in = time.perf_counter() - begun
 
     def comparison(learned: Learned | None) -> Compared:

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from aljax.host import compiling
+from aljax.host.programs import Program
 from aljax.options import Protocol
 
 TRAINING, EVALUATION, SELECTION, RELAXATION, COLLECTION, LEARNING = range(6)
@@ -98,7 +99,7 @@ def mesh_of(devices: int) -> Mesh:
     return jax.make_mesh((devices,), ("seeds",), devices=found, axis_types=(jax.sharding.AxisType.Auto,))
 
 
-def spread(function: Callable[..., Any], mesh: Mesh, shared: int, **options: Any) -> Any:
+def spread(function: Callable[..., Any], mesh: Mesh, shared: int, key: object, *, donate: bool = False) -> Program:
     """`function` of one seed and `shared` further arguments, for all seeds of a leading axis, spread over devices.
 
     On a CPU a device takes its seeds one after the other: as fast as vmapped, and then a seed's last bits do not
@@ -108,10 +109,11 @@ def spread(function: Callable[..., Any], mesh: Mesh, shared: int, **options: Any
       function: of one seed and what is shared.
       mesh: the devices.
       shared: how many arguments all seeds share.
-      **options: for `jax.jit`.
+      key: tells the function from others; see `Program`.
+      donate: give the first argument's memory to the results.
 
     Returns:
-      The jitted function: its first argument and its results have a leading axis of seeds, a multiple of the
+      The program: its first argument and its results have a leading axis of seeds, a multiple of the
       devices.
     """
 
@@ -123,7 +125,8 @@ def spread(function: Callable[..., Any], mesh: Mesh, shared: int, **options: Any
     specs = (P("seeds"), *(P() for _ in range(shared)))
     # Seeds have nothing to say to each other, so there is nothing to check about what varies over the mesh.
     spread = jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=P("seeds"), check_vma=False)
-    return jax.jit(spread, compiler_options=compiling.options(), **options)
+    shardings = [NamedSharding(mesh, spec) for spec in specs]
+    return Program(spread, key, shardings=shardings, donate=donate, compiler_options=compiling.options())
 
 
 def not_finite(tree: Any) -> list[int]:

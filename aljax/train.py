@@ -20,6 +20,7 @@ from aljax import env
 from aljax.architecture import Architecture, Variables, architecture_of
 from aljax.env import EnvParams
 from aljax.host.modules import make_callable
+from aljax.host.programs import keepable
 from aljax.keys import one_key
 from aljax.options import Baseline, Hyperparameters, Schedule, TrainConfig
 from aljax.policy import Learned, masked
@@ -29,8 +30,10 @@ from aljax.rollout import Outcome, Trajectory, blocks_of, in_blocks, legal_steps
 make_callable(__name__)
 
 jax.tree_util.register_dataclass(Hyperparameters)
+keepable(optax.ScaleByAdamState)
 
 
+@keepable
 class Curve(NamedTuple):
     """The run seen from each update's batch, one entry an update."""
 
@@ -46,6 +49,7 @@ class Curve(NamedTuple):
     """Length of the gradient before clipping. ``[updates]``"""
 
 
+@keepable
 class Running(NamedTuple):
     """Exponential averages over past updates of the cost to go at each step, and of its spread."""
 
@@ -57,6 +61,7 @@ class Running(NamedTuple):
     """What the averages' weights sum to, for taking out the start at 0. Scalar"""
 
 
+@keepable
 class TrainState(NamedTuple):
     """Everything that a run carries from one update to the next."""
 

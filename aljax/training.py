@@ -110,7 +110,8 @@ def training_programs(config: TrainConfig, steps: int, devices: int) -> tuple[An
         key, variables = seed
         return init(key, params, variables, **static)
 
-    return spread(start, mesh, 1), spread(functools.partial(advance, **static), mesh, 4, donate_argnums=0)
+    further = functools.partial(advance, **static)
+    return spread(start, mesh, 1, ("init", static)), spread(further, mesh, 4, ("advance", static), donate=True)
 
 
 def abstract_policy(scenario: Scenario, config: TrainConfig, protocol: Protocol) -> Learned:

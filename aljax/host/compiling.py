@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import platformdirs
 
-from aljax.host import hidden
+from aljax.host import hidden, programs
 
 LIMIT = 512 * 2**20
 """Bytes that the cache may take; what was kept longest goes first."""
@@ -60,6 +60,7 @@ def use_cache() -> None:
     jax.config.update("jax_compilation_cache_dir", str(own))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    programs.keep_in(own)
     atexit.register(_keep, own, kept, held)
 
 

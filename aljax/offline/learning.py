@@ -98,8 +98,8 @@ def _programs(config: LearnConfig, devices: int) -> tuple[Any, Any, Any]:
     """`init`, `advance` and `policy_weights` for seeds on a leading axis, spread over devices; the log is shared."""
     mesh = mesh_of(devices)
     return (
-        spread(functools.partial(init, config=config), mesh, 2),
-        spread(functools.partial(advance, config=config), mesh, 5, donate_argnums=0),
+        spread(functools.partial(init, config=config), mesh, 2, ("learn.init", config)),
+        spread(functools.partial(advance, config=config), mesh, 5, ("learn.advance", config), donate=True),
         jax.jit(jax.vmap(functools.partial(policy_weights, config=config))),
     )
 
