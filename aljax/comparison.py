@@ -4,10 +4,13 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
+import numpy as np
 
 from aljax.checks import check_protocol
+from aljax.env import EnvParams
 from aljax.evaluate import Evaluation, Summary, check_finite, evaluate, summarise
 from aljax.exact.policy import Optimal
 from aljax.host import compiling
@@ -15,7 +18,7 @@ from aljax.host.programs import Program
 from aljax.options import Protocol
 from aljax.policy import Learned, Policy, heuristics
 from aljax.scenario import Scenario
-from aljax.seeds import EVALUATION, seed_keys
+from aljax.seeds import EVALUATION, keys_of, seed_numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,19 +49,19 @@ def prepare(
     # The learned policy's row comes first, then what it is measured from.
     others: dict[str, Policy] = ({} if optimal is None else {optimal.name: optimal}) | dict(heuristics(scenario))
     trained = frozenset({Learned.name} if learned is not None else ())
-    keys = seed_keys(protocol, EVALUATION)
+    numbers = (np.int32(protocol.seed), seed_numbers(protocol))
     static = {"trained": trained, "episodes": protocol.evaluation_episodes, "steps": scenario.horizon}
     begun = time.perf_counter()
     key = ("evaluate", sorted(trained), static["episodes"], static["steps"])
-    run = Program(functools.partial(evaluate, **static), key, compiler_options=compiling.options())
+    run = Program(functools.partial(_evaluate_seeds, **static), key, compiler_options=compiling.options())
     given: dict[str, Policy] = {} if learned is None else {learned.name: learned}
-    compiled = run.compiled(keys, given | others, scenario.params)
+    compiled = run.compiled(*numbers, given | others, scenario.params)
     compiled_in = time.perf_counter() - begun
 
     def comparison(learned: Learned | None) -> Compared:
         policies = ({} if learned is None else {learned.name: learned}) | others
         begun = time.perf_counter()
-        found = jax.device_get(compiled(keys, policies, scenario.params))
+        found = jax.device_get(compiled(*numbers, policies, scenario.params))
         seconds = {"compile": compiled_in, "evaluate": time.perf_counter() - begun}
         for name in policies:
             check_finite(found[name], f"costs of policy {name}")
@@ -70,6 +73,13 @@ def prepare(
         return Compared({name: found[name] for name in policies}, summaries, seconds)
 
     return comparison
+
+
+def _evaluate_seeds(
+    seed: jax.Array, numbers: jax.Array, policies: Mapping[str, Policy], params: EnvParams, **static: Any
+) -> dict[str, Evaluation]:
+    """`evaluate` on the keys of an evaluation, which a program of its own would take longer to fold."""
+    return evaluate(keys_of(seed, EVALUATION, numbers), policies, params, **static)
 
 
 def compare(

@@ -31,13 +31,28 @@ def seed_keys(protocol: Protocol, stream: int) -> jax.Array:
     Returns:
       PRNG keys ``[S]``.
     """
-    return _fold(protocol.seed, stream, np.arange(protocol.first_seed, protocol.first_seed + protocol.seeds))
+    return keys_of(protocol.seed, stream, seed_numbers(protocol))
+
+
+def seed_numbers(protocol: Protocol) -> np.ndarray:
+    """The numbers of a protocol's seeds. Integer ``[S]``"""
+    return np.arange(protocol.first_seed, protocol.first_seed + protocol.seeds, dtype=np.int32)
 
 
 @jax.jit  # one small program instead of seven
-def _fold(seed: jax.Array, stream: jax.Array, seeds: jax.Array) -> jax.Array:
+def keys_of(seed: int | jax.Array, stream: int | jax.Array, numbers: np.ndarray | jax.Array) -> jax.Array:
+    """See `seed_keys`.
+
+    Args:
+      seed: of the protocol.
+      stream: what the keys draw.
+      numbers: of seeds, as `seed_numbers` gives them. Integer ``[S]``
+
+    Returns:
+      PRNG keys ``[S]``, on the devices where the numbers are.
+    """
     root = jax.random.fold_in(jax.random.key(seed), stream)
-    return jax.vmap(functools.partial(jax.random.fold_in, root))(seeds)
+    return jax.vmap(functools.partial(jax.random.fold_in, root))(numbers)
 
 
 def run_in_pieces(
@@ -97,6 +112,11 @@ def mesh_of(devices: int) -> Mesh:
     """
     found = jax.local_devices()[:devices]
     return jax.make_mesh((devices,), ("seeds",), devices=found, axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def over_seeds(mesh: Mesh) -> NamedSharding:
+    """How an array with a leading axis of seeds lies on a mesh of `mesh_of`."""
+    return NamedSharding(mesh, P("seeds"))
 
 
 def spread(function: Callable[..., Any], mesh: Mesh, shared: int, key: object, *, donate: bool = False) -> Program:

@@ -14,7 +14,18 @@ from aljax.env import EnvParams
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.scenario import Scenario
-from aljax.seeds import TRAINING, fetch, mesh_of, not_finite, places, run_in_pieces, seed_keys, spread
+from aljax.seeds import (
+    TRAINING,
+    fetch,
+    keys_of,
+    mesh_of,
+    not_finite,
+    over_seeds,
+    places,
+    run_in_pieces,
+    seed_numbers,
+    spread,
+)
 from aljax.train import Curve, TrainState, advance, init, policy_architecture
 
 _PIECES = 20  # a run is shown, and could be interrupted, this many times
@@ -71,11 +82,12 @@ def train_seeds(
     numbers = jax.tree.map(np.float32, hyperparameters)
     devices = min(protocol.seeds, len(jax.local_devices()))
     init_seeds, advance_seeds = training_programs(config, scenario.horizon, devices)
+    rows = places(protocol.seeds, devices)
 
     def start() -> TrainState:
-        keys = seed_keys(protocol, TRAINING)
-        given = jax.tree.map(lambda leaf: leaf[places(protocol.seeds, devices)], (keys, begin))
-        return init_seeds(given, scenario.params)
+        numbers = jax.device_put(seed_numbers(protocol)[rows], over_seeds(mesh_of(devices)))
+        weights = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], begin)
+        return init_seeds((keys_of(protocol.seed, TRAINING, numbers), weights), scenario.params)
 
     def piece(state: TrainState, low: np.int32, high: np.int32) -> TrainState:
         return advance_seeds(state, low, high, numbers, scenario.params)

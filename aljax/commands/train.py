@@ -21,7 +21,6 @@ from aljax.offline.regimes import Regime, default_algorithm
 from aljax.offline.report import log_words
 from aljax.options import Hyperparameters, LearnConfig, LearnHyperparameters
 from aljax.scenario import load_scenario
-from aljax.sweeps import repeat
 
 
 def run(options: Train, console: Console) -> None:
@@ -69,6 +68,8 @@ def _scratch(options: Train) -> bool:
 
 def _repeated(options: Train, console: Console) -> None:
     """Trains a row of a sweep."""
+    from aljax.sweeps import repeat  # where it is used: nothing else of training needs sweeps
+
     if options.source is None or options.row is None:
         raise UserError("--from and --row go together")
     own = {"from", "row", "out", "overwrite", "json", "plots"}
