@@ -12,6 +12,7 @@ from aljax import env
 from aljax.drawing import GRID, OTHER, colours_of, label, legend_below, named_rows, pyplot, save
 from aljax.env import COMPONENTS, EnvParams, EnvState
 from aljax.evaluate import Evaluation, Summary
+from aljax.host.programs import Program
 from aljax.policy import Policy
 from aljax.scenario import Scenario
 from aljax.train import Curve
@@ -160,7 +161,8 @@ def _map_of_choices(axis: Any, scenario: Scenario, policy: Policy, shares: np.nd
     params = scenario.params
     low, high = np.asarray(params.start_low), np.asarray(params.start_high)
     across, up = np.sort(np.argsort(-np.maximum(abs(low), abs(high)), kind="stable")[:2])
-    sides = [_side(float(low[i]), float(high[i]), float(params.tolerance[i])) for i in (across, up)]
+    tolerance = np.asarray(params.tolerance)
+    sides = [_side(float(low[i]), float(high[i]), float(tolerance[i])) for i in (across, up)]
     z = np.zeros((len(low), GRID * GRID), np.float32)
     z[across], z[up] = (side.ravel() for side in np.meshgrid(*sides))
     time = scenario.horizon // 2
@@ -176,7 +178,7 @@ def _map_of_choices(axis: Any, scenario: Scenario, policy: Policy, shares: np.nd
         "done": np.zeros(batch, bool),
     }
     state = EnvState(**arrays)
-    picture = colours[np.asarray(_likeliest(policy, params, state)).reshape(GRID, GRID)]
+    picture = colours[np.asarray(_LIKELIEST(policy, params, state)).reshape(GRID, GRID)]
     extent = (sides[0][0], sides[0][-1], sides[1][0], sides[1][-1])
     axis.imshow(picture, origin="lower", extent=extent, aspect="auto", interpolation="nearest")
     names = scenario.coordinate_names
@@ -185,10 +187,12 @@ def _map_of_choices(axis: Any, scenario: Scenario, policy: Policy, shares: np.nd
     axis.set_title(f"{policy.name}: choice at step {time + 1} of {scenario.horizon}{others}", fontsize=9)
 
 
-@jax.jit  # a program of its own: operation by operation, JAX would compile twenty
 def _likeliest(policy: Policy, params: EnvParams, state: EnvState) -> jax.Array:
     observation, legal = env.observe(state, params), env.legal(state, params)
     return jnp.argmax(policy.logits(params, observation, legal, policy.begin(params, observation)), axis=0)
+
+
+_LIKELIEST = Program(_likeliest, "likeliest")  # operation by operation, JAX would compile twenty
 
 
 def _side(low: float, high: float, tolerance: float) -> np.ndarray:

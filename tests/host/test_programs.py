@@ -1,0 +1,160 @@
+"""Programs that are kept: found by the next process, the same bits as freshly traced, never half read."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pytest
+
+from aljax.comparison import compare
+from aljax.host import programs
+from aljax.host.programs import ENDING, Program
+from aljax.options import Hyperparameters, Protocol, TrainConfig
+from aljax.scenario import load_scenario
+from aljax.seeds import mesh_of, over_seeds, spread
+from aljax.training import train_seeds, training_programs
+
+CONFIG = TrainConfig(episodes=40, batch=20, hidden=(4,))
+PROTOCOL = Protocol(seeds=3, evaluation_episodes=20)
+
+
+@programs.keepable
+class Pair(NamedTuple):
+    total: jax.Array
+    doubled: jax.Array
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Programs are kept here, for this test."""
+    monkeypatch.setattr(programs, "_folder", [tmp_path])
+    return tmp_path
+
+
+@pytest.fixture
+def traced():
+    """What was traced, a name a trace."""
+    return []
+
+
+def pair_of(traced, factor=2.0):
+    """A program that tells when it is traced."""
+
+    def function(numbers, shift):
+        traced.append(factor)
+        return {"pair": Pair(numbers["x"].sum() + shift, factor * numbers["x"]), "shift": (shift,)}
+
+    return Program(function, ("pair", factor))
+
+
+GIVEN = ({"x": np.arange(5, dtype=np.float32)}, np.float32(3.0))
+
+
+def kept(folder):
+    return sorted(folder.glob(f"*{ENDING}"))
+
+
+def same(one, other):
+    leaves, tree = jax.tree.flatten(one)
+    others, other_tree = jax.tree.flatten(other)
+    return tree == other_tree and all(
+        np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(leaves, others, strict=True)
+    )
+
+
+def test_nothing_is_kept_unless_it_is_asked_for(tmp_path, monkeypatch, traced):
+    monkeypatch.chdir(tmp_path)
+    assert pair_of(traced)(*GIVEN)["pair"].total == 13
+    assert not [*tmp_path.iterdir()]
+
+
+def test_what_one_traced_the_next_finds(folder, traced):
+    first = pair_of(traced)(*GIVEN)
+    assert isinstance(first["pair"], Pair) and traced == [2.0] and len(kept(folder)) == 1
+    assert same(pair_of(traced)(*GIVEN), first) and traced == [2.0]
+    jitted = jax.jit(pair_of([])._function)(*GIVEN)
+    assert same(first, jitted)
+
+
+def test_shapes_dtypes_and_keys_are_told_apart(folder, traced):
+    numbers, shift = GIVEN
+    for factor in (2.0, 3.0):
+        program = pair_of(traced, factor)
+        program(numbers, shift)
+        program({"x": numbers["x"][:4]}, shift)
+        program({"x": numbers["x"].astype(np.int32)}, shift)
+        program(numbers, 3.0)  # a weak type
+        program({"x": 2 * numbers["x"]}, np.float32(1.0))  # other values alone: the same program
+    assert len(traced) == len(kept(folder)) == 8
+
+
+def test_other_code_or_settings_are_other_programs(folder, traced, monkeypatch):
+    pair_of(traced)(*GIVEN)
+    monkeypatch.setattr(programs, "_surroundings", lambda: "another version")
+    pair_of(traced)(*GIVEN)
+    assert len(traced) == len(kept(folder)) == 2
+
+
+def test_surroundings_have_code_versions_devices_and_settings():
+    programs._surroundings.cache_clear()
+    before = programs._surroundings()
+    assert '"jaxlib"' in before and '"jax_enable_x64"' in before and "jax_compilation_cache_dir" not in before
+    programs._surroundings.cache_clear()
+    with jax.default_matmul_precision("highest"):
+        assert programs._surroundings() != before
+    programs._surroundings.cache_clear()
+    assert programs._surroundings() == before
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda whole: b"",
+        lambda whole: whole[:-1],
+        lambda whole: whole[:40] + bytes([whole[40] ^ 1]) + whole[41:],
+        lambda whole: programs.hashlib.sha256(b"nonsense").digest() + b"nonsense",
+    ],
+)
+def test_what_is_damaged_or_foreign_is_traced_anew(folder, traced, spoil):
+    first = pair_of(traced)(*GIVEN)
+    (file,) = kept(folder)
+    file.write_bytes(spoil(file.read_bytes()))
+    for _ in range(2):  # the first keeps it anew
+        assert same(pair_of(traced)(*GIVEN), first) and len(traced) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_done_without(tmp_path, monkeypatch, traced):
+    monkeypatch.setattr(programs, "_folder", [tmp_path / "not there"])
+    assert pair_of(traced)(*GIVEN)["pair"].total == 13
+
+
+def test_programs_over_devices_give_their_first_argument_s_memory(folder):
+    mesh = mesh_of(2)
+
+    def program():
+        return spread(lambda x, y: x * y, mesh, 1, "product", donate=True)
+
+    for _ in range(2):
+        given = jax.device_put(np.arange(4, dtype=np.float32), over_seeds(mesh))
+        found = program()(given, np.float32(3.0))
+        np.testing.assert_array_equal(found, [0, 3, 6, 9])
+        assert found.sharding.is_equivalent_to(over_seeds(mesh), 1) and given.is_deleted()
+    assert len(kept(folder)) == 1
+
+
+def test_training_and_comparison_have_the_same_bits_traced_kept_and_found(folder, monkeypatch):
+    scenario = load_scenario("escalation")
+
+    def run():
+        training_programs.cache_clear()
+        trained = train_seeds(scenario, CONFIG, Hyperparameters(), PROTOCOL)
+        return trained.curve, trained.policy.variables, compare(scenario, PROTOCOL, trained.policy).evaluations
+
+    found = {}
+    for way in ("kept", "found"):
+        found[way] = run()
+        assert len(kept(folder)) == 3  # the start of training, its updates, the evaluation
+    monkeypatch.setattr(programs, "_folder", [])
+    found["traced"] = run()
+    training_programs.cache_clear()
+    assert same(found["kept"], found["traced"]) and same(found["found"], found["traced"])
