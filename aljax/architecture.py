@@ -12,7 +12,6 @@ import dataclasses
 import itertools
 from typing import Any, Protocol
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -105,33 +104,6 @@ class Architecture:
         raise NotImplementedError
 
 
-class Dense(nn.Module):
-    """`flax.linen.Dense` for inputs whose features are the *first* axis: nothing is transposed on the way."""
-
-    features: int
-    """Numbers that it returns."""
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps ``[I, ...]`` to ``[features, ...]``."""
-        kernel = self.param("kernel", nn.initializers.zeros, (x.shape[0], self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return jnp.tensordot(kernel, x, (0, 0)) + bias.reshape(bias.shape + (1,) * (x.ndim - 1))
-
-
-class _Layers(nn.Module):
-    """Tanh layers and an output layer; `MLP.init` draws their first weights."""
-
-    hidden: tuple[int, ...]
-    outputs: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        for units in self.hidden:
-            x = nn.tanh(Dense(units)(x))
-        return Dense(self.outputs)(x)
-
-
 @dataclasses.dataclass(frozen=True)
 class MLP(Architecture):
     """A feed-forward network of tanh layers, which sees one observation and carries nothing."""
@@ -155,9 +127,15 @@ class MLP(Architecture):
           The weights.
         """
         key = one_key(key)
-        shapes = jax.eval_shape(_Layers(self.hidden, self.outputs).init, key, jnp.zeros(inputs))
-        leaves, tree = jax.tree_util.tree_flatten_with_path(shapes)
-        # All numbers in one draw: Flax's key a weight takes several times as long to compile.
+        layers = {
+            f"Dense_{number}": {
+                "kernel": jax.ShapeDtypeStruct((before, after), jnp.float32),
+                "bias": jax.ShapeDtypeStruct((after,), jnp.float32),
+            }
+            for number, (before, after) in enumerate(itertools.pairwise(self.widths(inputs)))
+        }
+        leaves, tree = jax.tree_util.tree_flatten_with_path({"params": layers})
+        # All numbers in one draw: a key a weight takes several times as long to compile.
         numbers = uniform(key, (sum(leaf.size for _, leaf in leaves),), -1.0, 1.0)
         weights, used = [], 0
         for path, leaf in leaves:
@@ -173,8 +151,10 @@ class MLP(Architecture):
     def output(self, variables: Variables, seen: jax.Array, carried: Any = ()) -> jax.Array:
         """See `Architecture.output`."""
         del carried
-        found: Any = _Layers(self.hidden, self.outputs).apply(variables, seen)
-        return found
+        layers = variables["params"]
+        for number in range(len(self.hidden)):
+            seen = jnp.tanh(_dense(layers[f"Dense_{number}"], seen))
+        return _dense(layers[self._last], seen)
 
     def unroll(self, variables: Variables, seen: jax.Array) -> jax.Array:
         """All steps at once. See `Architecture.unroll`."""
@@ -206,6 +186,12 @@ class MLP(Architecture):
     @property
     def _last(self) -> str:
         return f"Dense_{len(self.hidden)}"
+
+
+def _dense(layer: Variables, seen: jax.Array) -> jax.Array:
+    """One layer before its tanh, ``[I, ...]`` to ``[outputs, ...]``: features first, so nothing is transposed."""
+    kernel, bias = layer["kernel"], layer["bias"]
+    return jnp.tensordot(kernel, seen, (0, 0)) + bias.reshape(bias.shape + (1,) * (seen.ndim - 1))
 
 
 class Shaped(Protocol):

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from aljax import env
+from aljax.adam import AdamState, adam_init, adam_step, added, norm_of, scaled
 from aljax.architecture import Architecture, Variables, architecture_of
 from aljax.env import EnvParams
 from aljax.host.modules import make_callable
@@ -30,7 +30,6 @@ from aljax.rollout import Outcome, Trajectory, blocks_of, in_blocks, legal_steps
 make_callable(__name__)
 
 jax.tree_util.register_dataclass(Hyperparameters)
-keepable(optax.ScaleByAdamState)
 
 
 @keepable
@@ -67,9 +66,9 @@ class TrainState(NamedTuple):
 
     key: jax.Array
     variables: Variables
-    optimiser: optax.OptState
+    optimiser: AdamState
     critic: Variables
-    critic_optimiser: optax.OptState
+    critic_optimiser: AdamState
     running: Running
     curve: Curve
 
@@ -140,9 +139,9 @@ def init(
     return TrainState(
         key=run_key,
         variables=weights,
-        optimiser=optax.scale_by_adam().init(weights),
+        optimiser=adam_init(weights),
         critic=critic,
-        critic_optimiser=optax.scale_by_adam().init(critic),
+        critic_optimiser=adam_init(critic),
         running=Running(jnp.zeros(steps), jnp.zeros(()), jnp.zeros(())),
         curve=Curve(
             cost=jnp.zeros(updates),
@@ -228,7 +227,7 @@ def _update(
         if learns_critic:  # the compiler sees that these estimates are those of `play`
             estimate = functools.partial(critic_values, running=state.running, played=played, config=config)
             (critic_gradient,) = jax.vjp(estimate, state.critic)[1](errors)
-        return optax.tree.scale(1.0 / blocks, gradient), critic_gradient, entropy * played.alive.sum()
+        return scaled(1.0 / blocks, gradient), critic_gradient, entropy * played.alive.sum()
 
     given = (batch.played, _parted(advantages, blocks), _parted(errors, blocks))
     first = jax.tree.map(lambda leaf: leaf[0], given)
@@ -236,18 +235,18 @@ def _update(
         gradient, critic_gradient, entropy = gradients(first)
     else:
         nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(gradients, first))
-        sums, _ = jax.lax.scan(lambda sums, block: (optax.tree.add(sums, gradients(block)), None), nothing, given)
+        sums, _ = jax.lax.scan(lambda sums, block: (added(sums, gradients(block)), None), nothing, given)
         gradient, critic_gradient, entropy = sums
 
     shrink = _schedule(config.schedule, remaining, hyper)
-    norm = optax.tree.norm(gradient)
-    clipped = optax.tree.scale(jnp.minimum(1.0, hyper.clip_norm / jnp.maximum(norm, 1e-12)), gradient)
-    direction, optimiser = optax.scale_by_adam().update(clipped, state.optimiser)
-    variables = optax.tree.add_scale(state.variables, -hyper.learning_rate * shrink, direction)
+    norm = norm_of(gradient)
+    clipped = scaled(jnp.minimum(1.0, hyper.clip_norm / jnp.maximum(norm, 1e-12)), gradient)
+    direction, optimiser = adam_step(clipped, state.optimiser)
+    variables = added(state.variables, direction, -hyper.learning_rate * shrink)
     critic, critic_optimiser = state.critic, state.critic_optimiser
     if learns_critic:
-        direction, critic_optimiser = optax.scale_by_adam().update(critic_gradient, critic_optimiser)
-        critic = optax.tree.add_scale(critic, -hyper.critic_learning_rate * shrink, direction)
+        direction, critic_optimiser = adam_step(critic_gradient, critic_optimiser)
+        critic = added(critic, direction, -hyper.critic_learning_rate * shrink)
 
     point = Curve(
         cost=batch.result.total.mean(),

@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from aljax import env
+from aljax.adam import AdamState, adam_init, adam_step, added
 from aljax.architecture import Variables, architecture_of
 from aljax.chance import uniform
 from aljax.env import EnvParams
+from aljax.host.programs import keepable
 from aljax.keys import one_key
 from aljax.offline.algorithms import ALGORITHMS
 from aljax.offline.algorithms.common import Batch, Frame, lesson
@@ -25,13 +26,14 @@ from aljax.options import LearnConfig, LearnHyperparameters
 jax.tree_util.register_dataclass(LearnHyperparameters)
 
 
+@keepable
 class LearnState(NamedTuple):
     """Everything that learning carries from one step to the next."""
 
     key: jax.Array
     nets: dict[str, Variables]
     targets: dict[str, Variables]
-    optimiser: optax.OptState
+    optimiser: AdamState
     frame: Frame
     losses: jax.Array
     """So far, one a step. ``[updates]``"""
@@ -114,7 +116,7 @@ def init(
         key=run_key,
         nets=nets,
         targets={name: nets[name] for name in rule.targets},
-        optimiser=optax.scale_by_adam().init(nets),
+        optimiser=adam_init(nets),
         frame=Frame(offset, jnp.sqrt(spread) + 1e-3),
         losses=jnp.zeros(config.updates),
     )
@@ -161,10 +163,10 @@ def advance(
             params=params, config=config, steps=seen_steps,
         )  # fmt: skip
         value, gradient = jax.value_and_grad(lambda nets: rule.loss(given(nets)))(state.nets)
-        direction, optimiser = optax.scale_by_adam().update(gradient, state.optimiser)
+        direction, optimiser = adam_step(gradient, state.optimiser)
         remaining = 1.0 - update / config.updates
         rate = hyperparameters.step_size * (0.02 + 0.98 * 0.5 * (1.0 - jnp.cos(jnp.pi * remaining)))
-        nets = optax.tree.add_scale(state.nets, -rate, direction)
+        nets = added(state.nets, direction, -rate)
         targets = jax.tree.map(
             lambda old, new: old + hyperparameters.target_rate * (new - old),
             state.targets, {name: nets[name] for name in state.targets},
