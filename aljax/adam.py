@@ -70,15 +70,39 @@ def _unbiased(average: Tree, decay: float, count: jax.Array) -> Tree:
 
 
 def scaled(factor: float | jax.Array, tree: Tree) -> Tree:
-    """A tree times a number."""
+    """A tree times a number.
+
+    Args:
+      factor: the number.
+      tree: of arrays.
+
+    Returns:
+      A tree alike.
+    """
     return jax.tree.map(lambda leaf: factor * leaf, tree)
 
 
 def added(one: Tree, other: Tree, factor: float | jax.Array = 1) -> Tree:
-    """A tree plus a number times another."""
+    """A tree plus a number times another.
+
+    Args:
+      one: of arrays.
+      other: alike.
+      factor: the number.
+
+    Returns:
+      A tree alike.
+    """
     return jax.tree.map(lambda a, b: a + factor * b, one, other)
 
 
 def norm_of(tree: Tree) -> jax.Array:
-    """The Euclidean length of all of a tree's numbers as one vector. Scalar"""
+    """The Euclidean length of all of a tree's numbers as one vector.
+
+    Args:
+      tree: of arrays.
+
+    Returns:
+      A scalar.
+    """
     return jnp.sqrt(functools.reduce(operator.add, [jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)]))

@@ -35,7 +35,14 @@ def seed_keys(protocol: Protocol, stream: int) -> jax.Array:
 
 
 def seed_numbers(protocol: Protocol) -> np.ndarray:
-    """The numbers of a protocol's seeds. Integer ``[S]``"""
+    """The numbers of a protocol's seeds.
+
+    Args:
+      protocol: how many seeds, from which number.
+
+    Returns:
+      Integers ``[S]``.
+    """
     return np.arange(protocol.first_seed, protocol.first_seed + protocol.seeds, dtype=np.int32)
 
 
@@ -115,7 +122,14 @@ def mesh_of(devices: int) -> Mesh:
 
 
 def over_seeds(mesh: Mesh) -> NamedSharding:
-    """How an array with a leading axis of seeds lies on a mesh of `mesh_of`."""
+    """How an array with a leading axis of seeds lies on devices.
+
+    Args:
+      mesh: the devices, of `mesh_of`.
+
+    Returns:
+      The sharding.
+    """
     return NamedSharding(mesh, P("seeds"))
 
 

@@ -27,7 +27,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+PACKAGES = ("jax", "jaxlib", "numpy", "scipy")
 RIVALS = ("torch", "numba", "gymnax", "rejax", "distrax")
 
 

@@ -39,7 +39,14 @@ def keep_in(folder: Path) -> None:
 
 
 def keepable(cls: C) -> C:
-    """Lets programs that return a named tuple, or a dataclass that is a pytree without static fields, be kept."""
+    """Lets programs that return values of a class be kept.
+
+    Args:
+      cls: of named tuples, or a dataclass that is a pytree without static fields.
+
+    Returns:
+      The class: this decorates it.
+    """
     name: Any = f"{cls.__module__}.{cls.__qualname__}"
     if hasattr(cls, "_fields"):
         return export.register_namedtuple_serialization(cls, serialized_name=name)
@@ -83,7 +90,14 @@ class Program:
         return self.compiled(*args)(*args) if _folder else self._jitted(*args)
 
     def compiled(self, *args: Any) -> Callable[..., Any]:
-        """The function, compiled for arguments of these shapes; `jax.ShapeDtypeStruct` will do."""
+        """Compiles the function.
+
+        Args:
+          *args: arguments, or `jax.ShapeDtypeStruct` in their place.
+
+        Returns:
+          The function of arguments of these shapes.
+        """
         if not _folder:
             return self._jitted.lower(*args).compile()
         leaves, tree = jax.tree.flatten(args)
