@@ -5,6 +5,7 @@ from rich.console import Console
 from aljax import runs
 from aljax.commands import shared
 from aljax.commands.options.baseline import Baseline
+from aljax.commands.start import start_jax
 from aljax.comparison import compare
 from aljax.exact.bracket import find_optimal
 from aljax.host import files
@@ -14,7 +15,7 @@ from aljax.scenario import load_scenario
 
 def run(options: Baseline, console: Console) -> None:
     """Evaluates and prints."""
-    shared.start_jax()
+    start_jax()
     scenario = load_scenario(options.scenario, options.overrides)
     if options.json is not None:
         files.check_writable(options.json)

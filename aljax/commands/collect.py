@@ -6,7 +6,7 @@ from rich.console import Console
 
 from aljax import env, limits, report
 from aljax.commands.options.collect import Collect
-from aljax.commands.shared import start_jax
+from aljax.commands.start import start_jax
 from aljax.errors import UserError, plain_path
 from aljax.host import files
 from aljax.host.terminal import styled

@@ -10,6 +10,7 @@ from aljax import runs
 from aljax.commands import shared
 from aljax.commands.bars import Bars
 from aljax.commands.options.evaluate import Evaluate
+from aljax.commands.start import start_jax
 from aljax.errors import UserError, plain_path
 from aljax.experiment import evaluate_again
 from aljax.host import files
@@ -20,7 +21,7 @@ from aljax.scenario import load_scenario
 
 def run(options: Evaluate, console: Console) -> None:
     """Loads, evaluates, prints, writes what was asked for."""
-    shared.start_jax()
+    start_jax()
     if options.json is not None:
         files.check_writable(options.json)
     run = runs.load(options.folder)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from aljax import env, limits, report, runs
 from aljax.commands.options.ope import Ope
-from aljax.commands.shared import start_jax
+from aljax.commands.start import start_jax
 from aljax.drawing import check_figure, draw_all
 from aljax.errors import UserError
 from aljax.host import files

@@ -15,6 +15,7 @@ from aljax.commands import shared
 from aljax.commands.bars import Bars
 from aljax.commands.options.optimal import Optimum
 from aljax.commands.options.shared import TRAINING, refuse
+from aljax.commands.start import start_jax
 from aljax.comparison import compare
 from aljax.drawing import check_figure, draw_all
 from aljax.errors import UserError, plain
@@ -32,7 +33,7 @@ from aljax.scenario import Scenario, load_scenario
 
 def run(options: Optimum, console: Console) -> None:
     """Solves or bounds, prints, writes what was asked for."""
-    shared.start_jax()
+    start_jax()
     begun = time.perf_counter()
     scenario = load_scenario(options.scenario, options.overrides)
     check(options.config, options.hyperparameters, options.protocol, scenario)

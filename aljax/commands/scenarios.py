@@ -4,7 +4,7 @@ from rich.console import Console
 
 from aljax import report
 from aljax.commands.options.scenarios import Scenarios
-from aljax.commands.shared import start_jax
+from aljax.commands.start import start_jax
 from aljax.errors import UserError
 from aljax.host.terminal import styled
 from aljax.scenario import load_scenario, scenario_names

@@ -1,4 +1,4 @@
-"""What the commands share: JAX's start, and what they do with an experiment's result."""
+"""What the commands share: what they do with an experiment's result."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,24 +10,9 @@ from rich.text import Text
 from aljax import report
 from aljax.evaluate import Summary
 from aljax.experiment import RunResult, UnsavedError
-from aljax.host import compiling, files, process
+from aljax.host import files
 from aljax.host.terminal import styled
 from aljax.scenario import Scenario
-
-
-def start_jax(*, cores: bool = False) -> None:
-    """Finds what earlier processes compiled, and starts JAX.
-
-    Args:
-      cores: make each processor core a device.
-
-    Raises:
-      UserError: JAX cannot compute here.
-    """
-    compiling.use_cache()
-    if cores:
-        compiling.use_cores()
-    process.check_jax()
 
 
 def show(console: Console, scenario: Scenario, summaries: Mapping[str, Summary], no_optimum: str) -> None:

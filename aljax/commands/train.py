@@ -11,6 +11,7 @@ from aljax.commands import shared
 from aljax.commands.bars import Bars
 from aljax.commands.options.shared import TRAINING, names, refuse
 from aljax.commands.options.train import Train
+from aljax.commands.start import start_jax
 from aljax.errors import UserError
 from aljax.experiment import pursue
 from aljax.host import files
@@ -25,7 +26,7 @@ from aljax.scenario import load_scenario
 
 def run(options: Train, console: Console) -> None:
     """Trains, evaluates, writes."""
-    shared.start_jax(cores=True)
+    start_jax(cores=True)
     if options.source is not None or options.row is not None:
         _repeated(options, console)
         return

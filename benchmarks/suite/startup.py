@@ -17,12 +17,12 @@ from suite.options import Options
 def run(command: list[str], cache: Path, home: Path) -> tuple[float, float]:
     """Runs a process to its end; wall and processor seconds, children's included."""
     environment = os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
         "ALJAX_CACHE_DIR": str(cache),
         "HOME": str(home),
         "XDG_CACHE_HOME": str(home / ".cache"),
     }
-    environment.pop("JAX_NUM_CPU_DEVICES", None)
+    for name in ("JAX_NUM_CPU_DEVICES", "JAX_COMPILATION_CACHE_DIR"):  # the user's own: then no programs are kept
+        environment.pop(name, None)
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     wall, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
