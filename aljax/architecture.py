@@ -135,7 +135,7 @@ class MLP(Architecture):
             for number, (before, after) in enumerate(itertools.pairwise(self.widths(inputs)))
         }
         leaves, tree = jax.tree_util.tree_flatten_with_path({"params": layers})
-        # All numbers in one draw: a key a weight takes several times as long to compile.
+        # All numbers in one draw: Flax's key a weight takes several times as long to compile.
         numbers = uniform(key, (sum(leaf.size for _, leaf in leaves),), -1.0, 1.0)
         weights, used = [], 0
         for path, leaf in leaves:
@@ -150,11 +150,11 @@ class MLP(Architecture):
 
     def output(self, variables: Variables, seen: jax.Array, carried: Any = ()) -> jax.Array:
         """See `Architecture.output`."""
+        from aljax.networks import Layers  # Flax is loaded where a program is traced: one that was kept needs none
+
         del carried
-        layers = variables["params"]
-        for number in range(len(self.hidden)):
-            seen = jnp.tanh(_dense(layers[f"Dense_{number}"], seen))
-        return _dense(layers[self._last], seen)
+        found: Any = Layers(self.hidden, self.outputs).apply(variables, seen)
+        return found
 
     def unroll(self, variables: Variables, seen: jax.Array) -> jax.Array:
         """All steps at once. See `Architecture.unroll`."""
@@ -186,12 +186,6 @@ class MLP(Architecture):
     @property
     def _last(self) -> str:
         return f"Dense_{len(self.hidden)}"
-
-
-def _dense(layer: Variables, seen: jax.Array) -> jax.Array:
-    """One layer before its tanh, ``[I, ...]`` to ``[outputs, ...]``: features first, so nothing is transposed."""
-    kernel, bias = layer["kernel"], layer["bias"]
-    return jnp.tensordot(kernel, seen, (0, 0)) + bias.reshape(bias.shape + (1,) * (seen.ndim - 1))
 
 
 class Shaped(Protocol):

@@ -16,12 +16,12 @@ import jax
 import jax.numpy as jnp
 
 from aljax import env
-from aljax.adam import AdamState, adam_init, adam_step, added, norm_of, scaled
 from aljax.architecture import Architecture, Variables, architecture_of
 from aljax.env import EnvParams
 from aljax.host.modules import make_callable
 from aljax.host.programs import keepable
 from aljax.keys import one_key
+from aljax.optimiser import AdamState, adam_init, adam_step
 from aljax.options import Baseline, Hyperparameters, Schedule, TrainConfig
 from aljax.policy import Learned, masked
 from aljax.returns import lambda_advantages, normalised, step_costs, togo_of
@@ -193,6 +193,8 @@ def _update(
     steps: int,
 ) -> TrainState:
     """One batch of episodes and one gradient step."""
+    import optax  # where it is traced: see `aljax.optimiser`
+
     architecture, learns_critic = policy_architecture(config, params), config.baseline == "critic"
     blocks = blocks_of(config.batch, 512 if jax.default_backend() == "cpu" else 65_536)
     remaining = 1.0 - update / config.updates
@@ -227,7 +229,7 @@ def _update(
         if learns_critic:  # the compiler sees that these estimates are those of `play`
             estimate = functools.partial(critic_values, running=state.running, played=played, config=config)
             (critic_gradient,) = jax.vjp(estimate, state.critic)[1](errors)
-        return scaled(1.0 / blocks, gradient), critic_gradient, entropy * played.alive.sum()
+        return optax.tree.scale(1.0 / blocks, gradient), critic_gradient, entropy * played.alive.sum()
 
     given = (batch.played, _parted(advantages, blocks), _parted(errors, blocks))
     first = jax.tree.map(lambda leaf: leaf[0], given)
@@ -235,18 +237,18 @@ def _update(
         gradient, critic_gradient, entropy = gradients(first)
     else:
         nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(gradients, first))
-        sums, _ = jax.lax.scan(lambda sums, block: (added(sums, gradients(block)), None), nothing, given)
+        sums, _ = jax.lax.scan(lambda sums, block: (optax.tree.add(sums, gradients(block)), None), nothing, given)
         gradient, critic_gradient, entropy = sums
 
     shrink = _schedule(config.schedule, remaining, hyper)
-    norm = norm_of(gradient)
-    clipped = scaled(jnp.minimum(1.0, hyper.clip_norm / jnp.maximum(norm, 1e-12)), gradient)
+    norm = optax.tree.norm(gradient)
+    clipped = optax.tree.scale(jnp.minimum(1.0, hyper.clip_norm / jnp.maximum(norm, 1e-12)), gradient)
     direction, optimiser = adam_step(clipped, state.optimiser)
-    variables = added(state.variables, direction, -hyper.learning_rate * shrink)
+    variables = optax.tree.add_scale(state.variables, -hyper.learning_rate * shrink, direction)
     critic, critic_optimiser = state.critic, state.critic_optimiser
     if learns_critic:
         direction, critic_optimiser = adam_step(critic_gradient, critic_optimiser)
-        critic = added(critic, direction, -hyper.critic_learning_rate * shrink)
+        critic = optax.tree.add_scale(critic, -hyper.critic_learning_rate * shrink, direction)
 
     point = Curve(
         cost=batch.result.total.mean(),

@@ -27,7 +27,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-PACKAGES = ("jax", "jaxlib", "numpy", "scipy")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 RIVALS = ("torch", "numba", "gymnax", "rejax", "distrax")
 
 

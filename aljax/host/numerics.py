@@ -15,7 +15,7 @@ import jax
 import aljax
 from aljax.errors import plain
 
-_PACKAGES = ("jax", "jaxlib", "numpy", "scipy")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 _OPTIONS = (
     "jax_enable_x64", "jax_numpy_dtype_promotion", "jax_default_matmul_precision", "jax_allow_f16_reductions",
     "jax_default_prng_impl", "jax_threefry_partitionable", "jax_threefry_gpu_kernel_lowering",

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 
 from aljax import env
-from aljax.adam import AdamState, adam_init, adam_step, added
 from aljax.architecture import Variables, architecture_of
 from aljax.chance import uniform
 from aljax.env import EnvParams
@@ -21,6 +20,7 @@ from aljax.keys import one_key
 from aljax.offline.algorithms import ALGORITHMS
 from aljax.offline.algorithms.common import Batch, Frame, lesson
 from aljax.offline.data import Episodes, weighted
+from aljax.optimiser import AdamState, adam_init, adam_step
 from aljax.options import LearnConfig, LearnHyperparameters
 
 jax.tree_util.register_dataclass(LearnHyperparameters)
@@ -148,6 +148,8 @@ def advance(
     Returns:
       The state after them.
     """
+    import optax  # where it is traced: see `aljax.optimiser`
+
     rule = ALGORITHMS[config.algorithm]
     episodes = jax.tree.map(jnp.asarray, episodes)  # NumPy's cannot be indexed by traced rows
     own = episodes.own_probability
@@ -166,7 +168,7 @@ def advance(
         direction, optimiser = adam_step(gradient, state.optimiser)
         remaining = 1.0 - update / config.updates
         rate = hyperparameters.step_size * (0.02 + 0.98 * 0.5 * (1.0 - jnp.cos(jnp.pi * remaining)))
-        nets = added(state.nets, direction, -rate)
+        nets = optax.tree.add_scale(state.nets, -rate, direction)
         targets = jax.tree.map(
             lambda old, new: old + hyperparameters.target_rate * (new - old),
             state.targets, {name: nets[name] for name in state.targets},

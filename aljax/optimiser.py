@@ -1,0 +1,52 @@
+"""optax's Adam, loaded where a program is traced: one that was kept needs neither it nor the time to load it."""
+
+from typing import Any, NamedTuple
+
+import jax
+
+from aljax.architecture import Variables
+from aljax.host.programs import keepable
+
+
+@keepable
+class AdamState(NamedTuple):
+    """`optax.ScaleByAdamState`: what Adam remembers of past gradients."""
+
+    steps: jax.Array
+    """How many were taken. Integer scalar"""
+    mean: Variables
+    """The exponential average of the gradients."""
+    square: Variables
+    """That of their squares."""
+
+
+def adam_init(weights: Variables) -> AdamState:
+    """The state before the first step.
+
+    Args:
+      weights: to be optimised.
+
+    Returns:
+      The state.
+    """
+    import optax
+
+    begun: Any = optax.scale_by_adam().init(weights)
+    return AdamState(*begun)
+
+
+def adam_step(gradient: Variables, state: AdamState) -> tuple[Variables, AdamState]:
+    """The direction of one step, with optax's usual decays (Kingma and Ba, 2015, algorithm 1).
+
+    Args:
+      gradient: of the loss.
+      state: before.
+
+    Returns:
+      What is to be subtracted, times the step size, from the weights; and the state after.
+    """
+    import optax
+
+    direction, found = optax.scale_by_adam().update(gradient, optax.ScaleByAdamState(*state))
+    after: Any = found
+    return direction, AdamState(*after)
