@@ -13,11 +13,19 @@ import numpy as np
 
 from aljax.env import COMPONENTS
 from aljax.errors import UserError, short
+from aljax.fields import Check, Numbers
 
 LARGEST = 1e9
 """Of any number of a scenario, in magnitude: seconds, dollars, weights, what is added and multiplied."""
 LEAST = 1e-9
 """Of a budget or a scale, which are divided by."""
+BOUNDS: Mapping[Check, tuple[float, float]] = {
+    "number": (-LARGEST, LARGEST),
+    "not negative": (0.0, LARGEST),
+    "probability": (0.0, 1.0),
+    "positive": (LEAST, LARGEST),
+}
+"""Least and most of a scenario's real numbers, by how their fields are declared."""
 FARTHEST = 1e12
 """Of a coordinate of the task, whatever is played."""
 DEAREST = 1e14
@@ -78,56 +86,74 @@ def too_large(actions: int, coordinates: int, horizon: int) -> tuple[str, str] |
     return None
 
 
-def too_far(
-    columns: Mapping[str, Sequence[Any]], vectors: Mapping[str, Sequence[float]], weights: Sequence[float],
-    budgets: Mapping[str, float], horizon: int, rows: Sequence[str], names: Sequence[str],
-) -> tuple[str, str] | None:  # fmt: skip
-    """What lets the task or the cost of an episode grow out of bounds, as key and reason; None: nothing.
+def reach(given: Numbers) -> np.ndarray:
+    """How far from 0 each coordinate of the task can get within an episode, whatever is played. ``[d, N]``
 
     Args:
-      columns: of the action table, ``[A]`` and ``[A, d]``.
-      vectors: ``drift``, ``start_low``, ``start_high``, ``[d]``.
-      weights: λ. ``[5]``
-      budgets: ``latency`` and ``money``.
-      horizon: H.
-      rows: the actions' names.
-      names: the coordinates'.
-
-    Returns:
-      The key of the number that contributes most, and what it leads to.
+      given: the fields of environments, see `aljax.fields.Numbers`.
     """
-    gain, shift = (np.abs(np.asarray(columns[name], float)) for name in ("gain", "shift"))
-    noise, drift = _SIGMAS * np.asarray(columns["noise"], float), np.abs(np.asarray(vectors["drift"], float))
-    start = np.maximum(*(np.abs(np.asarray(vectors[name], float)) for name in ("start_low", "start_high")))
+    gain, shift, drift = (np.abs(given[name]) for name in ("gain", "shift", "drift"))
+    start, horizon = np.maximum(np.abs(given["start_low"]), np.abs(given["start_high"])), given["horizon"]
     factor = np.maximum(gain.max(0), 1.0)
-    added = shift.max(0) + noise.max() + drift
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+    added = shift.max(0) + _SIGMAS * given["noise"].max(0) + drift
+    with np.errstate(all="ignore"):
         growth = factor**horizon
         steps = np.where(factor > 1, (growth - 1) / (factor - 1), horizon)
-        reach = np.where(start > 0, start * growth, 0.0) + np.where(added > 0, added * steps, 0.0)
-    i = int(np.argmax(reach))
-    if not reach[i] <= FARTHEST:
+        return np.where(start > 0, start * growth, 0.0) + np.where(added > 0, added * steps, 0.0)
+
+
+def most_components(given: Numbers, farthest: np.ndarray) -> np.ndarray:
+    """How much of each component of the cost an episode can come to, unweighted. ``[5, N]``
+
+    Args:
+      given: the fields of environments.
+      farthest: their `reach`.
+    """
+    horizon = given["horizon"]
+    with np.errstate(all="ignore"):
+        latency, money = (horizon * given[name].max(0) for name in ("latency", "money"))
+        over = farthest.sum(0) + latency / given["latency_budget"] + money / given["money_budget"]
+        each = (latency, money, over, horizon, 2 * horizon * np.sqrt((farthest**2).sum(0)))
+        return np.stack(np.broadcast_arrays(*each)).astype(float)
+
+
+def too_far(given: Numbers) -> np.ndarray:
+    """In which environments the task or the cost of an episode can grow out of bounds. Boolean ``[N]``"""
+    farthest = reach(given)
+    with np.errstate(all="ignore"):
+        cost = (given["weights"] * most_components(given, farthest)).sum(0)
+    return ~(farthest <= FARTHEST).all(0) | (cost > DEAREST)
+
+
+def why_too_far(given: Numbers, rows: Sequence[str], names: Sequence[str]) -> tuple[str, str]:
+    """Which number of an environment that is `too_far` contributes most, as a key, and what it leads to.
+
+    Args:
+      given: its fields; N is 1.
+      rows: the actions' names.
+      names: the coordinates'.
+    """
+    farthest, one = reach(given)[:, 0], {name: values[..., 0] for name, values in given.items()}
+    i, horizon = int(np.argmax(farthest)), int(one["horizon"])
+    if not farthest[i] <= FARTHEST:
+        gain, shift, drift = (np.abs(one[name]) for name in ("gain", "shift", "drift"))
+        noise = _SIGMAS * one["noise"]
         parts = {f"actions.{rows[int(shift[:, i].argmax())]}.shift.{names[i]}": shift[:, i].max(),
                  f"actions.{rows[int(noise.argmax())]}.noise": noise.max(), f"drift.{names[i]}": drift[i]}  # fmt: skip
         key = max(parts, key=lambda part: parts[part])
-        if factor[i] > 1:
+        if gain[:, i].max() > 1:
             key = f"actions.{rows[int(gain[:, i].argmax())]}.gain.{names[i]}"
         return (
             key,
-            f"within {horizon:,} steps the coordinate could get to {_g(reach[i])}, expected at most {_g(FARTHEST)}",
+            f"within {horizon:,} steps the coordinate could get to {_g(farthest[i])}, expected at most {_g(FARTHEST)}",
         )
-
-    latency, money = (horizon * max(columns[name]) for name in ("latency", "money"))
-    most = (latency, money, reach.sum() + latency / budgets["latency"] + money / budgets["money"], horizon,
-            2 * horizon * float(np.linalg.norm(reach)))  # fmt: skip
-    costs = [weight * component for weight, component in zip(weights, most, strict=True)]
-    if sum(costs) > DEAREST:
-        k = int(np.argmax(costs))
-        return f"weights.{COMPONENTS[k]}", (
-            f"an episode could cost {_g(sum(costs))} ({_g(weights[k])} × {COMPONENTS[k]} of up to {_g(most[k])}), "
-            f"expected at most {_g(DEAREST)}"
-        )
-    return None
+    most, weights = most_components(given, farthest[:, None])[:, 0], one["weights"]
+    costs = weights * most
+    k = int(np.argmax(costs))
+    return f"weights.{COMPONENTS[k]}", (
+        f"an episode could cost {_g(costs.sum())} ({_g(weights[k])} × {COMPONENTS[k]} of up to {_g(most[k])}), "
+        f"expected at most {_g(DEAREST)}"
+    )
 
 
 def check_whole(name: str, value: Any) -> None:

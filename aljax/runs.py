@@ -64,7 +64,7 @@ class Run:
         """The run's scenario with further ``key=value`` changes."""
         scenario = self.scenario
         return parse_scenario(
-            scenario.text, name=scenario.name, where=scenario.name, overrides=(*scenario.overrides, *overrides)
+            scenario.text, name=scenario.name, where=scenario.name, overrides=(*scenario.changes, *overrides)
         )
 
     def as_seen(self, folder: str | Path, scenario: Scenario) -> Scenario:

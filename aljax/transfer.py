@@ -88,7 +88,7 @@ def _scales(own: Scenario, scenario: Scenario, coordinates: np.ndarray | None = 
       scenario: whose overrides.
       coordinates: where it has each of the own one's coordinates; none: in the same order.
     """
-    named = {override.partition("=")[0].partition(".")[0].strip() for override in scenario.overrides}
+    named = {change.first for change in scenario.changes}
     names = (name for name in ("z_scale", "latency_scale", "money_scale") if name not in named)
     scales = {name: getattr(own.params, name) for name in names}
     if coordinates is not None and "z_scale" in scales:
@@ -99,19 +99,22 @@ def _scales(own: Scenario, scenario: Scenario, coordinates: np.ndarray | None = 
 def _in_order(scenario: Scenario, rows: np.ndarray, coordinates: np.ndarray) -> Scenario:
     """A scenario with its rows and coordinates in another order."""
 
-    def row(column: Any) -> Any:
-        taken = np.asarray(column)[rows]
-        return jax.device_put(taken[:, coordinates] if taken.ndim == 2 else taken)
+    orders = {"A": rows, "d": coordinates}
+
+    def moved(part: Any) -> Any:
+        found = {}
+        for name, field in fields_of(type(part)).items():
+            values = getattr(part, name)
+            if values is not None and orders.keys() & set(field.axes):
+                for place, axis in enumerate(field.axes):
+                    values = np.take(values, orders[axis], place)
+                found[name] = jax.device_put(values)
+        return dataclasses.replace(part, **found)
 
     params = scenario.params
-    vectors = {
-        field.name: jax.device_put(np.asarray(getattr(params, field.name))[coordinates])
-        for field in dataclasses.fields(params)
-        if field.name not in ("actions", "weights") and getattr(params, field.name).ndim == 1
-    }
     return dataclasses.replace(
         scenario,
-        params=dataclasses.replace(params, actions=jax.tree.map(row, params.actions), **vectors),
+        params=dataclasses.replace(moved(params), actions=moved(params.actions)),
         action_names=tuple(scenario.action_names[i] for i in rows),
         coordinate_names=tuple(scenario.coordinate_names[i] for i in coordinates),
         kinds=tuple(scenario.kinds[i] for i in rows),

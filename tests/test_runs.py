@@ -275,7 +275,7 @@ def test_a_runs_scenario_can_be_changed_on_top_of_its_own_changes(folder):
     changed = runs.load(folder).changed(["actions.failure.weak=0.75"])
     assert changed.overrides == ("drift=0.5", "actions.failure.weak=0.75")
     assert float(changed.params.drift[0]) == 0.5
-    assert dataclasses.replace(changed, overrides=()).params.actions.failure[0] == 0.75
+    assert dataclasses.replace(changed, changes=()).params.actions.failure[0] == 0.75
 
 
 def test_a_changed_scenario_is_observed_on_the_scales_of_training(folder):

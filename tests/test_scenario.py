@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import aljax
 from aljax import UserError, load_scenario, scenario_names
 from aljax.env import COMPONENTS
-from aljax.scenario import KINDS, parse_scenario, shipped_text
+from aljax.reading import KINDS
+from aljax.scenario import parse_scenario, shipped_text
 
 from spoil import spoiled
 from tiny import TINY

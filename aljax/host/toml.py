@@ -4,6 +4,7 @@ Scenarios, sweeps and ``--set`` are read here. What comes out holds nothing but 
 tables, not nested deeper than anything asks for: whoever checks it further needs no guard against sizes and types.
 """
 
+import datetime
 import json
 import math
 import re
@@ -70,7 +71,7 @@ def parse(text: str, where: str) -> dict[str, Value]:
         raw = _loads(text)
     except ValueError as error:
         raise UserError(f"{where}: not valid TOML: {plain(one_line(error), 160)}") from None
-    _check(raw, where, ())
+    check(raw, where)
     return raw
 
 
@@ -96,7 +97,7 @@ def parse_value(text: str, where: str) -> Value:
         raise UserError(message) from None
     except ValueError as error:
         raise UserError(f"{where}: {error}") from None
-    _check(raw["value"], where, ())
+    check(raw["value"], where)
     return raw["value"]
 
 
@@ -133,22 +134,30 @@ def _loads(text: str) -> dict[str, Value]:
         raise ValueError("a whole number must lie within ±2^63, got one of thousands of digits") from None
 
 
-def _check(value: Value, where: str, key: tuple[str, ...]) -> None:
-    """Refuses what no key takes, wherever it stands."""
+def check(value: Value, where: str, key: tuple[str, ...] = ()) -> None:
+    """Refuses what no key takes, wherever it stands.
+
+    Args:
+      value: a file's contents, or what stands behind one key of it.
+      where: stands for the file in messages.
+      key: of the value, its parts.
+
+    Raises:
+      UserError: one line naming the key.
+    """
     if isinstance(value, (dict, list)):
         if len(key) > _MOST_DEPTH:
             _refuse(where, key, f"nested deeper than {_MOST_DEPTH} tables or lists")
         entries = value.items() if isinstance(value, dict) else ((str(i), x) for i, x in enumerate(value))
         for name, inner in entries:
             if type(inner) is not float and type(inner) is not str:  # most are
-                _check(inner, where, (*key, name))
+                check(inner, where, (*key, name))
     elif isinstance(value, int):
         if not _LEAST <= value <= _MOST:
             _refuse(where, key, f"a whole number must lie within ±2^63, got {short(value)}")
     elif not isinstance(value, (float, str)):
-        _refuse(
-            where, key, f"expected a number, text, true or false, a list or a table, got the time {short(str(value))}"
-        )
+        got = f"the time {short(str(value))}" if isinstance(value, (datetime.date, datetime.time)) else short(value)
+        _refuse(where, key, f"expected a number, text, true or false, a list or a table, got {got}")
 
 
 def _refuse(where: str, key: tuple[str, ...], reason: str) -> None:

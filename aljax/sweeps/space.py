@@ -167,7 +167,7 @@ class Spec:
         Raises:
           UserError: a scenario cannot be read.
         """
-        sources = dict(texts) if texts else {name: read_scenario(name)[2] for name in self._scenarios()}
+        sources = dict(texts) if texts else {name: read_scenario(name).text for name in self._scenarios()}
         return {
             "axes": [axis.to_json() for axis in self.axes],
             "scenario": self.scenario,

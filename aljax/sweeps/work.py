@@ -59,8 +59,8 @@ class Work:
         Raises:
           UserError: a value that the scenario refuses, or an option out of range.
         """
-        for point in points:
-            self.add_job(point, self.resolver.job(point))
+        for point, job in zip(points, self.resolver.jobs(points), strict=True):
+            self.add_job(point, job)
 
     def add_job(self, point: tuple[Value, ...], job: Job) -> None:
         """Adds a configuration that is resolved already."""

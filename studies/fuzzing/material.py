@@ -120,7 +120,7 @@ episodes = [600, 1200]
 
 def scenario_texts() -> dict[str, str]:
     """The shipped scenarios, and a small one that uses every kind of value."""
-    return {name: read_scenario(name)[2] for name in scenario_names()} | {"small": SMALL}
+    return {name: read_scenario(name).text for name in scenario_names()} | {"small": SMALL}
 
 
 def small() -> Any:

@@ -1,0 +1,135 @@
+"""Overrides: changes to a scenario's file after reading, as values.
+
+A change has a dotted key, in the order of `EnvParams` (``actions.failure.search``) or of the file
+(``actions.search.failure``), and a value. A text ``key=value``, as ``--set`` takes it, is read once, here.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from aljax.env import ActionTable, EnvParams
+from aljax.errors import UserError, listed, plain, short
+from aljax.fields import fields_of
+from aljax.host import toml
+
+COLUMNS = fields_of(ActionTable)
+"""The columns of the action table."""
+FIELDS = fields_of(EnvParams)
+"""The fields of the environment beside it."""
+_OWN_FORM = ("horizon", "weights", "actions")
+SETTABLE = (
+    *_OWN_FORM,
+    *(name for name, field in FIELDS.items() if field.axes and name not in _OWN_FORM),
+    *(name for name, field in FIELDS.items() if not field.axes and name not in _OWN_FORM),
+)
+"""Keys of a file that can be changed: what holds numbers. Those with a form of their own, vectors, scalars."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Override:
+    """One change."""
+
+    key: str
+    """Dotted."""
+    value: toml.Value
+    """What stands there instead. A NumPy array ``[N]``: N values, for N scenarios that are read together."""
+    text: str = ""
+    """As it was written; none: it was given as a value."""
+
+    def __str__(self) -> str:
+        """As ``--set`` takes it, and as files and tables say it."""
+        return self.text or f"{self.key}={toml.dump(self.value)}"
+
+    @property
+    def first(self) -> str:
+        """The field of `EnvParams`."""
+        return self.key.partition(".")[0].strip()
+
+
+Given = Mapping[str, Any] | Sequence["str | Override"]
+"""Changes: values by key, or each a text ``key=value``."""
+
+
+def overrides_of(given: Given, where: str) -> Iterator[Override]:
+    """The changes that were given, one after another.
+
+    Args:
+      given: values by key, where arrays stand for lists; or texts.
+      where: stands for the file in messages.
+
+    Raises:
+      UserError: a text that is no ``key=value``, or a value that TOML does not have.
+    """
+    if isinstance(given, Mapping):
+        for key, value in given.items():
+            override = Override(str(key), _as_toml(value))
+            toml.check(override.value, f"{where} with {plain(override.key)}")
+            yield override
+        return
+    for each in given:
+        yield each if isinstance(each, Override) else _parsed(each, f"{where} with {plain(each)}")
+
+
+def _parsed(text: str, where: str) -> Override:
+    key, equals, value = text.partition("=")
+    if not equals or not all(key.strip().split(".")):
+        raise UserError(f"{where}: expected key=value, for instance actions.failure.search=0.3")
+    return Override(key, toml.parse_value(value, where), text)
+
+
+def _as_toml(value: Any) -> Any:
+    """Arrays and tuples as lists, numbers of NumPy's and JAX's as Python's."""
+    if isinstance(value, Mapping):
+        return {str(key): _as_toml(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_toml(inner) for inner in value]
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def overridden(raw: Mapping[str, Any], override: Override, where: str) -> dict[str, Any]:
+    """A file's contents with one change; those given stay as they are.
+
+    Args:
+      raw: the contents.
+      override: the change.
+      where: stands for the file in messages; the change is named beside it.
+
+    Raises:
+      UserError: nothing of a scenario has this key.
+    """
+
+    def refuse(reason: str) -> UserError:
+        return UserError(f"{where} with {plain(override)}: {reason}")
+
+    parts = override.key.strip().split(".")
+    if parts[0] == "actions" and len(parts) > 2 and parts[1] in ("kind", *COLUMNS):
+        parts[1], parts[2] = parts[2], parts[1]  # EnvParams' order, column first, to the file's, row first
+    if parts[0] == "actions":
+        actions = raw.get("actions")
+        if len(parts) < 3 or parts[2] not in (*COLUMNS, "kind"):
+            raise refuse(f"expected actions.COLUMN.ACTION, COLUMN one of {', '.join(COLUMNS)}")
+        if not isinstance(actions, dict) or parts[1] not in actions:
+            names = listed(actions, 160) if isinstance(actions, dict) else "none, for the file has no table [actions]"
+            raise refuse(f"no action {short(parts[1])}: expected one of {names}")
+    elif parts[0] not in SETTABLE:
+        raise refuse(f"unknown key {short(override.key.strip())}: expected one of {', '.join(SETTABLE)}")
+    found = target = dict(raw)
+    coordinates = raw.get("coordinates")
+    names = [name for name in coordinates if isinstance(name, str)] if isinstance(coordinates, list) else []
+    for depth, part in enumerate(parts[:-1]):
+        inner: Any = target.get(part)
+        if isinstance(inner, list) and depth == len(parts) - 2 and len(inner) == len(names):
+            inner = dict(zip(names, inner, strict=True))  # one entry of a vector given as a list
+        elif isinstance(inner, (int, float, np.ndarray)) and depth == len(parts) - 2 and parts[-1] in names:
+            inner = dict.fromkeys(names, inner)
+        elif inner is None:
+            inner = {}
+        if not isinstance(inner, dict):
+            raise refuse(f"{plain('.'.join(parts[: depth + 1]))} has no entry {short(parts[depth + 1])}")
+        target[part] = dict(inner)
+        target = target[part]
+    target[parts[-1]] = override.value
+    return found

@@ -1,0 +1,75 @@
+"""Fields of the environment are declared once, and everything loops over the declarations."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from aljax import load_scenario, reading, scenario_names
+from aljax.env import COMPONENTS, ActionTable, EnvParams
+from aljax.fields import Declared, Same, declared, fields_of
+from aljax.host import toml
+from aljax.limits import BOUNDS
+
+from tiny import TINY
+
+
+def test_every_field_but_the_table_itself_is_declared():
+    assert list(fields_of(ActionTable)) == [field.name for field in dataclasses.fields(ActionTable)]
+    assert ["actions", *fields_of(EnvParams)] == [field.name for field in dataclasses.fields(EnvParams)]
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_arrays_are_as_they_are_declared(name):
+    scenario = load_scenario(name)
+    sizes = {"A": len(scenario.action_names), "d": len(scenario.coordinate_names), "k": len(COMPONENTS)}
+    for part in (scenario.params, scenario.params.actions):
+        for key, field in fields_of(type(part)).items():
+            leaf = np.asarray(getattr(part, key))
+            assert leaf.shape == tuple(sizes[axis] for axis in field.axes) and leaf.dtype == field.dtype
+            if field.check in BOUNDS:
+                least, most = BOUNDS[field.check]
+                assert ((least <= leaf) & (leaf <= most) | (field.endless & np.isinf(leaf))).all()
+
+
+def test_a_default_is_a_value_of_the_field_s_own_kind_another_field_or_follows_from_all():
+    for field in (*fields_of(ActionTable).values(), *fields_of(EnvParams).values()):
+        if isinstance(field.default, Same):
+            assert field.default.as_field in fields_of(ActionTable)
+        elif isinstance(field.default, bool):
+            assert field.check == "flag"
+        elif isinstance(field.default, float):
+            least, most = BOUNDS[field.check]
+            assert field.endless or least <= field.default <= most
+
+
+FATIGUE = Declared(("A",), "not negative", 0.5, optional=True)
+
+
+@pytest.fixture
+def tired(monkeypatch):
+    """Rows may have one column more, which is not there where no row has it."""
+    monkeypatch.setattr(reading, "COLUMNS", {**reading.COLUMNS, "fatigue": FATIGUE})
+    return lambda text: reading.read(toml.parse(text, "tiny.toml"), "tiny.toml").numbers
+
+
+def test_an_optional_column_that_no_row_gives_is_not_there(tired):
+    assert "fatigue" not in tired(TINY)
+
+
+def test_an_optional_column_that_a_row_gives_is_there_in_all_rows(tired):
+    found = tired(TINY.replace("[actions.weak]", "[actions.weak]\nfatigue = 2.0"))
+    assert found["fatigue"].tolist() == [[2.0], [0.5], [0.5]]
+
+
+def test_an_optional_field_that_is_absent_is_no_leaf():
+    @jax.tree_util.register_dataclass
+    @dataclasses.dataclass(frozen=True)
+    class Table:
+        extra: jax.Array | None = declared("A", "number", 0.0, optional=True)
+        latency: jax.Array = declared("A", "number")
+
+    assert len(jax.tree.leaves(Table(latency=np.ones(2)))) == 1
+    assert len(jax.tree.leaves(Table(latency=np.ones(2), extra=np.zeros(2)))) == 2
+    assert fields_of(Table)["extra"].optional and list(fields_of(Table)) == ["extra", "latency"]
