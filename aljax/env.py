@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax.errors import UserError
-from aljax.fields import Numbers, Same, declared
+from aljax.fields import Numbers, Same, declared, fields_of
 from aljax.keys import one_key
 
 COMPONENTS = ("latency", "money", "violation", "failure", "divergence")
@@ -43,7 +43,7 @@ class ActionTable:
     """Probability that it fails. ``[A]``"""
     retry_failure: jax.Array = declared("A", "probability", Same("failure"), heading="after failing")
     """Probability that it fails when the step before was this same action and failed. ``[A]``"""
-    gain: jax.Array = declared("A d", "number", 1.0)
+    gain: jax.Array = declared("A d", "number", 1.0, heading="success does")
     """Factor on each coordinate of the task when it succeeds. ``[A, d]``"""
     shift: jax.Array = declared("A d", "number", 0.0)
     """What success adds to each coordinate. ``[A, d]``"""
@@ -148,6 +148,13 @@ def num_actions(params: EnvParams) -> int:
 def num_coordinates(params: EnvParams) -> int:
     """d, the coordinates of the task."""
     return params.drift.shape[-1]
+
+
+def present(params: EnvParams) -> tuple[str, ...]:
+    """Which of the optional fields an environment has, by name: two that have the same are trees of one structure."""
+    parts = (params.actions, params)
+    optional = ((part, name) for part in parts for name, field in fields_of(type(part)).items() if field.optional)
+    return tuple(name for part, name in optional if getattr(part, name) is not None)
 
 
 def observation_size(params: EnvParams) -> int:

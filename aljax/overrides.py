@@ -12,7 +12,7 @@ import numpy as np
 
 from aljax.env import ActionTable, EnvParams
 from aljax.errors import UserError, listed, plain, short
-from aljax.fields import fields_of
+from aljax.fields import Declared, fields_of
 from aljax.host import toml
 
 COLUMNS = fields_of(ActionTable)
@@ -26,6 +26,14 @@ SETTABLE = (
     *(name for name, field in FIELDS.items() if not field.axes and name not in _OWN_FORM),
 )
 """Keys of a file that can be changed: what holds numbers. Those with a form of their own, vectors, scalars."""
+
+
+def field_of(key: str) -> Declared | None:
+    """The declaration of the field that a dotted key is of, or of an entry of; None: there is none such."""
+    first, *rest = key.strip().split(".")
+    if first == "actions":
+        return next((COLUMNS[part] for part in rest[:2] if part in COLUMNS), None)
+    return FIELDS.get(first)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,9 +10,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from aljax.env import COMPONENTS, ActionTable
+from aljax.env import COMPONENTS
 from aljax.evaluate import Spread, Summary
 from aljax.host.terminal import LiteralConsole
+from aljax.overrides import COLUMNS, FIELDS, SETTABLE
 from aljax.scenario import Scenario, shipped_text
 from aljax.statistics import Interval
 
@@ -159,24 +160,35 @@ def scenario_tables(scenario: Scenario) -> list[Table]:
       Three tables, or four where the file names sources.
     """
     params, names = scenario.params, scenario.coordinate_names
+    columns = {name: field for name, field in COLUMNS.items() if getattr(params.actions, name) is not None}
+    shown = {name: field for name, field in columns.items() if field.heading}
     actions = new_table("Actions", False)
-    for column in ("action", "kind", "latency s", "money $", "failure", "after failing", "success does", "noise"):
-        actions.add_column(column, justify="left" if column in ("action", "kind", "success does") else "right")
+    actions.add_column("action")
+    actions.add_column("kind")
+    for field in shown.values():
+        actions.add_column(field.heading, justify="left" if "d" in field.axes else "right")
     for i, (action, kind) in enumerate(zip(scenario.action_names, scenario.kinds, strict=True)):
-        row = {name: np.asarray(getattr(params.actions, name))[i] for name in _columns()}
-        numbers = (in_short(row[k]) for k in ("latency", "money", "failure", "retry_failure"))
-        actions.add_row(action, kind, *numbers, _effect(row, names), in_short(row["noise"]))
+        row = {name: np.asarray(getattr(params.actions, name))[i] for name in columns}
+        cells = (_effect(row, names) if "d" in field.axes else in_short(row[name]) for name, field in shown.items())
+        actions.add_row(action, kind, *cells)
+    fields = {name: FIELDS[name] for name in SETTABLE if name in FIELDS and getattr(params, name) is not None}
+    shown = {name: field for name, field in fields.items() if field.heading}
+    vectors = {name: field for name, field in shown.items() if field.axes}
     task = new_table("Task", False)
-    for column in ("coordinate", "starts", "drift a step", "tolerance", "misread std"):
-        task.add_column(column, justify="left" if column == "coordinate" else "right")
+    task.add_column("coordinate")
+    for heading in ("starts", *(field.heading for field in vectors.values())):
+        task.add_column(heading, justify="right")
     for i, name in enumerate(names):
         starts = f"{in_short(params.start_low[i])} to {in_short(params.start_high[i])}"
-        task.add_row(name, starts, *(in_short(x[i]) for x in (params.drift, params.tolerance, params.misread)))
+        task.add_row(name, starts, *(in_short(getattr(params, vector)[i]) for vector in vectors))
+    scalars = {name: field for name, field in shown.items() if not field.axes}
     cost = new_table("Cost weights λ and limits", False)
-    for column in (*COMPONENTS, "horizon", "latency budget", "money budget"):
-        cost.add_column(column, justify="right")
-    limits = (in_short(params.latency_budget), in_short(params.money_budget))
-    cost.add_row(*(in_short(weight) for weight in np.asarray(params.weights)), str(scenario.horizon), *limits)
+    for heading in (*COMPONENTS, *(field.heading for field in scalars.values())):
+        cost.add_column(heading, justify="right")
+    limits = (
+        str(getattr(params, k)) if field.check == "count" else in_short(getattr(params, k)) for k, field in scalars.items()
+    )
+    cost.add_row(*(in_short(weight) for weight in np.asarray(params.weights)), *limits)
     sources = new_table("Where the numbers come from", False)
     sources.add_column("key")
     sources.add_column("source", overflow="fold")
@@ -232,10 +244,6 @@ def new_table(title: str, plain: bool) -> Table:
       A table without columns.
     """
     return Table(title=title, box=box.MARKDOWN if plain else box.SIMPLE_HEAD, title_justify="left", title_style="bold")
-
-
-def _columns() -> list[str]:
-    return list(ActionTable.__dataclass_fields__)
 
 
 def _effect(row: Mapping[str, Any], names: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ from aljax.env import ActionTable, EnvParams
 from aljax.errors import UserError, listed, plain_path, short
 from aljax.fields import Numbers
 from aljax.host import toml
-from aljax.overrides import COLUMNS, FIELDS, Given, Override, overridden, overrides_of
+from aljax.overrides import COLUMNS, FIELDS, Given, Override, field_of, overridden, overrides_of
 from aljax.reading import Contents, read
 
 _TOGETHER = 1_000_000
@@ -178,7 +178,7 @@ class Source:
 
 def _are_numbers(key: str, values: Sequence[toml.Value]) -> bool:
     """All values of a key can stand in one array: whole numbers for a field that counts, or any numbers."""
-    field = FIELDS.get(key.strip())
+    field = field_of(key)
     return {type(value) for value in values} <= ({int} if field and field.check == "count" else {int, float})
 
 

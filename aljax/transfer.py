@@ -12,6 +12,7 @@ import numpy as np
 
 from aljax import env
 from aljax.errors import UserError, listed, plain
+from aljax.fields import fields_of
 from aljax.policy import Learned
 from aljax.scenario import Scenario
 
@@ -107,7 +108,7 @@ def _in_order(scenario: Scenario, rows: np.ndarray, coordinates: np.ndarray) -> 
             values = getattr(part, name)
             if values is not None and orders.keys() & set(field.axes):
                 for place, axis in enumerate(field.axes):
-                    values = np.take(values, orders[axis], place)
+                    values = np.take(values, orders[axis], place) if axis in orders else values
                 found[name] = jax.device_put(values)
         return dataclasses.replace(part, **found)
 

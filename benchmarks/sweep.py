@@ -24,6 +24,8 @@ from aljax import UserError
 from aljax.host import terminal
 from aljax.host.files import check_writable, write_json
 from aljax.runs import versions
+from aljax.sweeps.reader import make_spec
+from aljax.sweeps.work import Work
 
 from receipts import machine, status_of
 
@@ -74,6 +76,21 @@ def swept(file: str, folder: Path, *args: str) -> dict[str, Any]:
     return manifest
 
 
+def prepared(repeats: int) -> dict[str, Any]:
+    """Seconds until the environments of 100,000 points, each another one, are read, checked and ready for programs."""
+    axes = {"weights.latency": {"low": 0.05, "high": 5.0, "log": True},
+            "actions.failure.compute": {"low": 0.0, "high": 0.5}}  # fmt: skip
+    spec = make_spec({"method": "random", "configurations": 100_000, "seeds": 1, "axes": axes})
+    points, seconds = spec.points(), []
+    for _ in range(repeats):
+        work, begun = Work(spec), time.perf_counter()
+        work.add(points)
+        seconds.append(time.perf_counter() - begun)
+        if len(work.environments) != len(points):
+            raise RuntimeError(f"{len(work.environments):,} environments of {len(points):,} points")
+    return {"environments": len(points), "axes": list(axes), "seconds": seconds}
+
+
 def costs(folder: Path, seeds: int) -> np.ndarray:
     """Mean cost over seeds of each configuration."""
     cost = pyarrow.parquet.read_table(folder / "table.parquet").column("cost").to_numpy()
@@ -111,7 +128,7 @@ def search(folder: Path, scenarios: list[str], seeds: list[int]) -> list[dict[st
 def main() -> None:
     """Measures, prints, writes."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--parts", nargs="+", default=["throughput", "memory", "search"])
+    parser.add_argument("--parts", nargs="+", default=["throughput", "memory", "search", "prepare"])
     parser.add_argument("--batches", nargs="+", type=int, default=[30, 120, 480, 1920, 7680])
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="a folder to keep the sweeps in")
@@ -144,6 +161,9 @@ def main() -> None:
         if "search" in options.parts:
             receipt["search"] = search(folder, ["paper", "escalation"], [0, 1, 2])
             show_search(console, receipt["search"])
+    if "prepare" in options.parts:
+        found = receipt["prepare"] = prepared(options.repeats)
+        console.print(f"{found['environments']:,} environments ready in {np.median(found['seconds']):.1f} s")
     if options.json is not None:
         write_json(options.json, receipt)
 

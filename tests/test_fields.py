@@ -1,6 +1,7 @@
 """Fields of the environment are declared once, and everything loops over the declarations."""
 
 import dataclasses
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -42,6 +43,37 @@ def test_a_default_is_a_value_of_the_field_s_own_kind_another_field_or_follows_f
         elif isinstance(field.default, float):
             least, most = BOUNDS[field.check]
             assert field.endless or least <= field.default <= most
+
+
+AXES = {
+    (): "a number", ("d",): "one a coordinate", ("k",): "one a component of the cost", ("A",): "one an action",
+    ("A", "d"): "one a coordinate of an action",
+}  # fmt: skip
+TAKES = {
+    "number": "any number", "not negative": "not below 0", "probability": "0 to 1", "positive": "at least 10⁻⁹",
+    "count": "whole, from 1", "flag": "true, false",
+}  # fmt: skip
+
+
+def told(name, field):
+    """A field's row in the reference."""
+    default = field.default
+    if default is None:
+        usual = "must be given"
+    elif isinstance(default, Same):
+        usual = f"`{default.as_field}`"
+    elif field.kinds:
+        usual = f"true of {' and '.join(field.kinds)}"
+    else:
+        usual = "follows from others" if callable(default) else f"`{toml.dump(default)}`"
+    takes = TAKES[field.check] + (", or `inf`" if field.endless else "")
+    return f"| `{name}` | {AXES[field.axes]} | {takes} | {field.unit} | {usual} |".replace("  ", " ")
+
+
+def test_the_reference_has_a_row_of_every_field_as_it_is_declared():
+    page = (Path(__file__).parent.parent / "docs" / "reference" / "scenario_files.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert rows == [told(*each) for kind in (EnvParams, ActionTable) for each in fields_of(kind).items()]
 
 
 FATIGUE = Declared(("A",), "not negative", 0.5, optional=True)

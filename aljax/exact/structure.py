@@ -13,7 +13,7 @@ counts do not say where the task stands, only in which box; what was spent then 
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -21,9 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax import env
-from aljax.env import EnvParams, exceeds
+from aljax.env import ActionTable, EnvParams, exceeds
 from aljax.errors import UserError
 from aljax.exact import lattice
+from aljax.fields import Declared, fields_of
 from aljax.scenario import Scenario
 
 MEMORY_LIMIT = 2**30
@@ -34,6 +35,16 @@ _SMALL_LAYER = 256
 """Layers of up to so many points are padded to one size: compiling them apart costs more than it saves."""
 _WIDTH, _RELAXED_WIDTH = 64, 8
 """Starts solved at once on a CPU: with more, layers drop out of its caches. Other devices take 16 times that."""
+
+VALUES_ONLY = frozenset({
+    "drift", "start_low", "start_high", "tolerance", "weights", "z_scale", "latency_scale", "money_scale",
+})  # fmt: skip
+"""Fields that the solution takes as they come: no plan depends on them."""
+KNOWN = VALUES_ONLY | {
+    "latency", "money", "failure", "retry_failure", "gain", "shift", "noise", "ends", "resolves", "reveals", "allowed",
+    "misread", "latency_budget", "money_budget", "horizon",
+}  # fmt: skip
+"""Fields that the solver reckons with. An environment with others is refused, unless they are at their defaults."""
 
 Event = tuple[int, bool]
 """A row of the table, and whether it succeeds."""
@@ -249,6 +260,20 @@ def make_plan(
     return plan
 
 
+def plan_key(params: EnvParams) -> bytes:
+    """What `make_plan` looks at in one environment: where it is equal, so is the plan, or why there is none.
+
+    Of probabilities a plan asks which are 0 and which are equal, of what calls take only what a budget is kept of.
+    """
+    there = {name: np.asarray(values) for name, _, values in _there(params) if name not in VALUES_ONLY}
+    failure, retry_failure = there.pop("failure"), there.pop("retry_failure")
+    parts = [failure + retry_failure > 0, failure != retry_failure]
+    for column in ("latency", "money"):
+        if there[f"{column}_budget"] == np.inf:
+            del there[column]
+    return b"".join([part.tobytes() for part in parts] + [name.encode() + x.tobytes() for name, x in there.items()])
+
+
 def fits(params: EnvParams, plan: Plan) -> jax.Array:
     """Whether a plan is right for this one environment, which may be traced. Boolean scalar
 
@@ -274,8 +299,10 @@ def fits(params: EnvParams, plan: Plan) -> jax.Array:
     legal = env.always_legal(params)
     allowed = legal[rows]
     latency, money = (jnp.max(jnp.where(allowed, x[rows], 0)) for x in (table.latency, table.money))
+    others = [jnp.all(x == field.neutral) for name, field, x in _there(params) if name not in KNOWN]
     return (
         jnp.all(each | ~allowed)
+        & jnp.all(jnp.array(others, bool))
         & ~jnp.any(jnp.delete(legal, rows))
         & jnp.all(params.misread == 0)
         & (params.horizon <= plan.horizon)
@@ -310,6 +337,9 @@ def _obstacle(
     p: dict[str, np.ndarray], rows: Sequence[int], names: Sequence[str], coordinates: Sequence[str], relaxed: bool
 ) -> str | None:
     """What in an environment's structure the solver cannot deal with, or None."""
+    for name, field in {**fields_of(ActionTable), **fields_of(EnvParams)}.items():
+        if name in p and name not in KNOWN and (field.neutral is None or (p[name] != field.neutral).any()):
+            return f"does not reckon with {name}"
     for i, coordinate in enumerate(coordinates):
         if p["misread"][:, i].any() and not relaxed:
             return f"needs a task that is not misread; {coordinate} is, by {p['misread'][:, i].max():g}"
@@ -332,15 +362,20 @@ def _obstacle(
     return None
 
 
+def _there(params: EnvParams) -> Iterator[tuple[str, Declared, Any]]:
+    """Every field that an environment has: its name, its declaration, its array."""
+    for part in (params.actions, params):
+        for name, field in fields_of(type(part)).items():
+            if getattr(part, name) is not None:
+                yield name, field, getattr(part, name)
+
+
 def _members(params: EnvParams) -> tuple[dict[str, np.ndarray], int]:
     """All leaves by name, float64 with one leading axis for the members, and how many members there are."""
-    own: dict[str, int] = dict.fromkeys(("gain", "shift"), 2)
-    own |= dict.fromkeys(("horizon", "latency_budget", "money_budget", "latency_scale", "money_scale"), 0)
-    named = vars(params) | vars(params.actions)
     leaves = {}
-    for name in named.keys() - {"actions"}:
-        array = np.asarray(named[name], np.float64)
-        leaves[name] = array.reshape(-1, *array.shape[array.ndim - own.get(name, 1) :])
+    for name, field, values in _there(params):
+        array = np.asarray(values, np.float64)
+        leaves[name] = array.reshape(-1, *array.shape[array.ndim - len(field.axes) :])
     members = max(map(len, leaves.values()))
     return {name: np.broadcast_to(x, (members, *x.shape[1:])) for name, x in leaves.items()}, members
 

@@ -22,7 +22,7 @@ _TIMED_UPDATES = 20
 CURVE_POINTS = 100
 """Points that are kept of a learning curve, at most."""
 _CURVE_NUMBERS = 1e8
-_ENVIRONMENT_BYTES, _JOB_BYTES = 130_000, 2_000
+_ENVIRONMENT_BYTES, _JOB_BYTES = 8_000, 1_000
 """Of the host's memory that an environment and a configuration take, measured."""
 
 

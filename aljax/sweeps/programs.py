@@ -42,11 +42,15 @@ class Shape:
     steps: int
     actions: int
     coordinates: int
+    fields: tuple[str, ...]
+    """The optional fields that the environment has."""
 
     @classmethod
     def of(cls, scenario: Scenario, config: TrainConfig) -> "Shape":
         """The shape of training in a scenario."""
-        return cls(config, scenario.horizon, env.num_actions(scenario.params), env.num_coordinates(scenario.params))
+        params = scenario.params
+        sizes = (scenario.horizon, env.num_actions(params), env.num_coordinates(params))
+        return cls(config, *sizes, env.present(params))
 
     @property
     def work(self) -> float:
@@ -72,6 +76,8 @@ class Solving:
 
     plan: Plan
     steps: int
+    fields: tuple[str, ...]
+    """The optional fields that the environment has."""
 
 
 class Played(NamedTuple):

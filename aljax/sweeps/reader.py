@@ -14,16 +14,13 @@ from aljax.checks import check_protocol
 from aljax.errors import UserError, plain, plain_path, short
 from aljax.host import toml
 from aljax.options import Protocol
+from aljax.overrides import SETTABLE, field_of
 from aljax.sweeps.resolve import Resolver
 from aljax.sweeps.space import CONFIG_FIELDS, METHODS, MOST_RUNS, NUMBER_FIELDS, Axis, Spec, Value
 
 MOST_AXES = 100
 """Axes of one sweep at most."""
 
-_SCENARIO_KEYS = (
-    "horizon", "weights", "actions", "drift", "start_low", "start_high", "misread", "tolerance", "z_scale",
-    "latency_budget", "money_budget", "latency_scale", "money_scale",
-)  # fmt: skip
 _KEYS = ("scenario", "method", "configurations", "seeds", "seed", "evaluation_episodes", "optimum", "set", "axes")
 _AXIS_KEYS = ("low", "high", "log", "steps", "choice")
 
@@ -227,7 +224,9 @@ class _Reader:
         return self.range(where, key, body)
 
     def range(self, where: str, key: str, body: Mapping[str, Any]) -> Axis:
-        integer = key == "horizon" or (key in CONFIG_FIELDS and CONFIG_FIELDS[key].type is int)
+        field = field_of(key)
+        counts = field is not None and field.check == "count"
+        integer = CONFIG_FIELDS[key].type is int if key in CONFIG_FIELDS else counts
         if key == "scenario" or (key in CONFIG_FIELDS and not integer):
             self.fail(where, "is no number: expected a list of values")
         ends = []
@@ -255,8 +254,8 @@ class _Reader:
 
     def known(self, where: str, key: str) -> None:
         first = key.partition(".")[0]
-        known = ("scenario", *CONFIG_FIELDS, *NUMBER_FIELDS, *_SCENARIO_KEYS)
-        if key in ("scenario", *CONFIG_FIELDS, *NUMBER_FIELDS) or first in _SCENARIO_KEYS:
+        known = ("scenario", *CONFIG_FIELDS, *NUMBER_FIELDS, *SETTABLE)
+        if key in ("scenario", *CONFIG_FIELDS, *NUMBER_FIELDS) or first in SETTABLE:
             return
         what = "axis" if where.startswith("axes") else "key"
         self.fail(where, f"unknown {what}{_near(key, known)}: expected one of {', '.join(known)}")
@@ -288,7 +287,7 @@ class _Reader:
                 self.fail(where, f"expected a number, got {short(value)}")
             with self.told(where, key):
                 limits.check_number(key, value)
-        elif isinstance(value, float) and not (math.isfinite(value) or (key.endswith("_budget") and value > 0)):
+        elif isinstance(value, float) and not (math.isfinite(value) or (value > 0 and _may_be_endless(key))):
             self.fail(where, f"expected a finite number, got {value}")
         elif not _writable(value):
             self.fail(where, f"expected a number, text, true or false, a list or a table, got {short(value)}")
@@ -297,6 +296,11 @@ class _Reader:
         """Tries one value of every axis of the scenario, so that a wrong key is told by its axis, before the work."""
         resolver = Resolver(spec)
         resolver.job([axis.choices[0] if axis.choices else axis.low for axis in spec.axes])
+
+
+def _may_be_endless(key: str) -> bool:
+    field = field_of(key)
+    return field is not None and field.endless
 
 
 def _near(key: str, known: Sequence[str]) -> str:

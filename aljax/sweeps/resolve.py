@@ -57,8 +57,7 @@ class Resolver:
           UserError: a value out of range, or what it makes of the scenario; of the first point that has one.
         """
         found = [(*self.spec.fixed.values(), *point) for point in points]
-        if len(found) > 1:
-            self._read_together(found)
+        self._read_together(found)
         return [self._job(point, values) for point, values in zip(points, found, strict=True)]
 
     def _job(self, point: Sequence[Value], values: Sequence[Value]) -> Job:

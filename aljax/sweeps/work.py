@@ -7,8 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from aljax import env
 from aljax.env import EnvParams
 from aljax.exact.bracket import find_optimal
+from aljax.exact.structure import plan_key
 from aljax.options import TrainConfig
 from aljax.scenario import Scenario
 from aljax.seeds import EVALUATION, TRAINING, seed_keys
@@ -47,6 +49,7 @@ class Work:
         self.shapes: list[Shape] = []
         self.shape_of: list[int] = []
         self._found: dict[Any, int] = {}
+        self._solvings: dict[Any, tuple[Solving | None, str]] = {}
         self._shapes: dict[Shape, int] = {}
         self._keys = {
             stream: np.asarray(jax.random.key_data(seed_keys(spec.protocol, stream)))
@@ -78,13 +81,21 @@ class Work:
         if id(scenario) not in self._found:  # the resolver keeps scenarios, so that equal ones are one
             solving, reason = None, "not asked for"
             if self.spec.optimum:
-                one = dataclasses.replace(self.spec.protocol, seeds=1)
-                optimal, reason = find_optimal(scenario, one)
-                solving = None if optimal is None else Solving(optimal.plan, scenario.horizon)
+                solving, reason = self._solving(scenario)
             self._found[id(scenario)] = len(self.environments)
             params = jax.tree.map(np.asarray, scenario.params)
             self.environments.append(Environment(scenario, params, solving, reason))
         return self._found[id(scenario)]
+
+    def _solving(self, scenario: Scenario) -> tuple[Solving | None, str]:
+        """The structure of a scenario's optimum, or why there is none: found once for all that have the same."""
+        key = (scenario.name, scenario.action_names, scenario.coordinate_names, plan_key(scenario.params))
+        if key not in self._solvings:
+            optimal, reason = find_optimal(scenario, dataclasses.replace(self.spec.protocol, seeds=1))
+            fields = env.present(scenario.params)
+            solving = None if optimal is None else Solving(optimal.plan, scenario.horizon, fields)
+            self._solvings[key] = solving, reason
+        return self._solvings[key]
 
     @property
     def rows(self) -> int:
