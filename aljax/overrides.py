@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from aljax.env import ActionTable, EnvParams
+from aljax.env import COMPONENTS, ActionTable, EnvParams
 from aljax.errors import UserError, listed, plain, short
 from aljax.fields import Declared, fields_of
 from aljax.host import toml
@@ -125,14 +125,15 @@ def overridden(raw: Mapping[str, Any], override: Override, where: str) -> dict[s
     elif parts[0] not in SETTABLE:
         raise refuse(f"unknown key {short(override.key.strip())}: expected one of {', '.join(SETTABLE)}")
     found = target = dict(raw)
-    coordinates = raw.get("coordinates")
-    names = [name for name in coordinates if isinstance(name, str)] if isinstance(coordinates, list) else []
+    named = raw.get("coordinates")
+    coordinates = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+    names = COMPONENTS if parts[0] == "weights" else coordinates
     for depth, part in enumerate(parts[:-1]):
         inner: Any = target.get(part)
         if isinstance(inner, list) and depth == len(parts) - 2 and len(inner) == len(names):
             inner = dict(zip(names, inner, strict=True))  # one entry of a vector given as a list
-        elif isinstance(inner, (int, float, np.ndarray)) and depth == len(parts) - 2 and parts[-1] in names:
-            inner = dict.fromkeys(names, inner)
+        elif isinstance(inner, (int, float, np.ndarray)) and depth == len(parts) - 2 and parts[-1] in coordinates:
+            inner = dict.fromkeys(coordinates, inner)
         elif inner is None:
             inner = {}
         if not isinstance(inner, dict):

@@ -81,6 +81,7 @@ def test_later_changes_come_on_top_of_earlier_ones():
     found = list(overrides_of(["drift=1", "drift.error=2"], "here"))
     assert parse(found).params.drift[0] == 2
     assert parse(["drift.error=2", "drift=1"]).params.drift[0] == 1
+    assert parse({"weights": [1, 2, 3, 4, 5], "weights.money": 9}).params.weights.tolist() == [1, 9, 3, 4, 5]
 
 
 def test_every_field_can_be_changed_by_value_in_every_scenario():

@@ -66,6 +66,8 @@ def environment(params: EnvParams) -> list[str]:
     shapes |= dict.fromkeys(_VECTORS, (d,)) | {"weights": (5,)}
     values = {**vars(table), **{name: value for name, value in vars(params).items() if name != "actions"}}
     for name, value in values.items():
+        if value is None:  # a field that the scenario does not have
+            continue
         kind = (
             bool
             if name in ("ends", "resolves", "reveals", "allowed")
@@ -143,9 +145,12 @@ def _numbers(raw: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("latency", "money"):
         found[f"{name}_budget"] = number(raw.get(f"{name}_budget", math.inf))
         found[f"{name}_scale"] = number(raw.get(f"{name}_scale", _scale(max(found[name]) * raw["horizon"])))
-    if set(raw["weights"]) != set(env.COMPONENTS):
+    weights = raw["weights"]
+    if isinstance(weights, list):
+        weights = dict(zip(env.COMPONENTS, weights, strict=True))
+    if set(weights) != set(env.COMPONENTS):
         raise UnexpectedError("weights of other components")
-    found["weights"] = [number(raw["weights"][name]) for name in env.COMPONENTS]
+    found["weights"] = [number(weights[name]) for name in env.COMPONENTS]
     return found | {"horizon": raw["horizon"]}
 
 
@@ -167,6 +172,8 @@ def overridden(raw: dict[str, Any], settings: Iterable[tuple[str, Any]]) -> dict
             vector = part in _VECTORS or (depth == 2 and part in ("gain", "shift"))
             if vector and not isinstance(inner, dict):
                 inner = dict(zip(names, inner if isinstance(inner, list) else [inner] * len(names), strict=True))
+            if part == "weights" and isinstance(inner, list):
+                inner = dict(zip(env.COMPONENTS, inner, strict=True))
             target[part] = inner
             target = inner
         target[parts[-1]] = value
