@@ -1,4 +1,4 @@
-"""How a number of the environment is declared: once, where its field stands in `aljax.env`.
+"""How a number of the environment is declared: once, where its field stands in `aljax.params`.
 
 A declaration says which axes the array has, what a file may give for it, what it is where a file gives nothing, its
 unit, and how it is shown. Whatever handles all fields alike loops over the declarations: the reader of scenario files,

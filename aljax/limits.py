@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from aljax.env import COMPONENTS
 from aljax.errors import UserError, short
 from aljax.fields import Check, Numbers
+from aljax.params import COMPONENTS
 
 LARGEST = 1e9
 """Of any number of a scenario, in magnitude: seconds, dollars, weights, what is added and multiplied."""

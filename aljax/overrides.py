@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from aljax.env import COMPONENTS, ActionTable, EnvParams
 from aljax.errors import UserError, listed, plain, short
 from aljax.fields import Declared, fields_of
 from aljax.host import toml
+from aljax.params import COMPONENTS, ActionTable, EnvParams
 
 COLUMNS = fields_of(ActionTable)
 """The columns of the action table."""

@@ -1,6 +1,6 @@
 """Checks a scenario file's contents and turns them into numbers; a complaint names the file, the key and the reason.
 
-Each field is read as it is declared in `aljax.env`. A number may stand for many: where a change to the file holds an
+Each field is read as it is declared in `aljax.params`. A number may stand for many: where a change to the file holds an
 array ``[N]``, N environments are read at once, and which of them cannot be is noted instead of told.
 """
 
@@ -14,10 +14,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from aljax import limits
-from aljax.env import COMPONENTS
 from aljax.errors import UserError, listed, one_line, plain, short
 from aljax.fields import Declared, Numbers, Same
 from aljax.overrides import COLUMNS, FIELDS, SETTABLE
+from aljax.params import COMPONENTS
 
 KINDS: Mapping[str, frozenset[str]] = {
     kind: frozenset(name for name, column in COLUMNS.items() if kind in column.kinds)

@@ -17,11 +17,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from aljax.env import ActionTable, EnvParams
 from aljax.errors import UserError, listed, plain_path, short
 from aljax.fields import Numbers
 from aljax.host import toml
 from aljax.overrides import COLUMNS, FIELDS, Given, Override, field_of, overridden, overrides_of
+from aljax.params import ActionTable, EnvParams
 from aljax.reading import Contents, read
 
 _TOGETHER = 1_000_000
