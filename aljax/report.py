@@ -185,9 +185,8 @@ def scenario_tables(scenario: Scenario) -> list[Table]:
     cost = new_table("Cost weights λ and limits", False)
     for heading in (*COMPONENTS, *(field.heading for field in scalars.values())):
         cost.add_column(heading, justify="right")
-    limits = (
-        str(getattr(params, k)) if field.check == "count" else in_short(getattr(params, k)) for k, field in scalars.items()
-    )
+    limits = ((field.check == "count", getattr(params, name)) for name, field in scalars.items())
+    limits = (str(value) if counts else in_short(value) for counts, value in limits)
     cost.add_row(*(in_short(weight) for weight in np.asarray(params.weights)), *limits)
     sources = new_table("Where the numbers come from", False)
     sources.add_column("key")

@@ -99,7 +99,6 @@ def _scales(own: Scenario, scenario: Scenario, coordinates: np.ndarray | None = 
 
 def _in_order(scenario: Scenario, rows: np.ndarray, coordinates: np.ndarray) -> Scenario:
     """A scenario with its rows and coordinates in another order."""
-
     orders = {"A": rows, "d": coordinates}
 
     def moved(part: Any) -> Any:
