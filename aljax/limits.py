@@ -91,6 +91,9 @@ def reach(given: Numbers) -> np.ndarray:
 
     Args:
       given: the fields of environments, see `aljax.fields.Numbers`.
+
+    Returns:
+      Distances, infinite where they are too large for a number.
     """
     gain, shift, drift = (np.abs(given[name]) for name in ("gain", "shift", "drift"))
     start, horizon = np.maximum(np.abs(given["start_low"]), np.abs(given["start_high"])), given["horizon"]
@@ -107,7 +110,10 @@ def most_components(given: Numbers, farthest: np.ndarray) -> np.ndarray:
 
     Args:
       given: the fields of environments.
-      farthest: their `reach`.
+      farthest: their `reach`. ``[d, N]``
+
+    Returns:
+      Seconds, dollars, violation, failures, divergence.
     """
     horizon = given["horizon"]
     with np.errstate(all="ignore"):
@@ -118,7 +124,14 @@ def most_components(given: Numbers, farthest: np.ndarray) -> np.ndarray:
 
 
 def too_far(given: Numbers) -> np.ndarray:
-    """In which environments the task or the cost of an episode can grow out of bounds. Boolean ``[N]``"""
+    """In which environments the task or the cost of an episode can grow out of bounds.
+
+    Args:
+      given: the fields of environments.
+
+    Returns:
+      Boolean ``[N]``.
+    """
     farthest = reach(given)
     with np.errstate(all="ignore"):
         cost = (given["weights"] * most_components(given, farthest)).sum(0)
@@ -132,6 +145,9 @@ def why_too_far(given: Numbers, rows: Sequence[str], names: Sequence[str]) -> tu
       given: its fields; N is 1.
       rows: the actions' names.
       names: the coordinates'.
+
+    Returns:
+      Key and reason, for a message.
     """
     farthest, one = reach(given)[:, 0], {name: values[..., 0] for name, values in given.items()}
     i, horizon = int(np.argmax(farthest)), int(one["horizon"])

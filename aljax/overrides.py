@@ -29,7 +29,14 @@ SETTABLE = (
 
 
 def field_of(key: str) -> Declared | None:
-    """The declaration of the field that a dotted key is of, or of an entry of; None: there is none such."""
+    """The declaration of the field that a dotted key is of, or of an entry of.
+
+    Args:
+      key: such as ``drift.evidence`` or ``actions.failure.search``.
+
+    Returns:
+      The declaration; None: there is no such field.
+    """
     first, *rest = key.strip().split(".")
     if first == "actions":
         return next((COLUMNS[part] for part in rest[:2] if part in COLUMNS), None)
@@ -68,6 +75,9 @@ def overrides_of(given: Given, where: str) -> Iterator[Override]:
       given: values by key, where arrays stand for lists; or texts.
       where: stands for the file in messages.
 
+    Yields:
+      Each change as a value.
+
     Raises:
       UserError: a text that is no ``key=value``, or a value that TOML does not have.
     """
@@ -104,6 +114,9 @@ def overridden(raw: Mapping[str, Any], override: Override, where: str) -> dict[s
       raw: the contents.
       override: the change.
       where: stands for the file in messages; the change is named beside it.
+
+    Returns:
+      The new contents, which share what was not changed.
 
     Raises:
       UserError: nothing of a scenario has this key.

@@ -46,13 +46,27 @@ class ActionTable:
 
 
 def farthest_start(given: Numbers) -> np.ndarray:
-    """How far from 0 a task starts, or may end where that is more: `EnvParams.z_scale` by default. ``[d, N]``"""
+    """How far from 0 a task starts, or may end where that is more: `EnvParams.z_scale` by default.
+
+    Args:
+      given: the other fields of N environments.
+
+    Returns:
+      Distances ``[d, N]``.
+    """
     start_low, start_high = (np.abs(given[name]) for name in ("start_low", "start_high"))
     return np.maximum(np.maximum(start_low, start_high), given["tolerance"])
 
 
 def dearest_episode(column: str) -> Callable[[Numbers], np.ndarray]:
-    """What an episode of the dearest row alone comes to: the scale of what is spent, by default. ``[N]``"""
+    """What an episode of the dearest row alone comes to: the scale of what is spent, by default.
+
+    Args:
+      column: ``latency`` or ``money``.
+
+    Returns:
+      A function of the other fields of N environments that gives seconds or dollars ``[N]``.
+    """
     return lambda given: given[column].max(0) * given["horizon"]
 
 
@@ -90,17 +104,38 @@ class EnvParams:
 
 
 def num_actions(params: EnvParams) -> int:
-    """A, the rows of the action table."""
+    """A, the rows of the action table.
+
+    Args:
+      params: an environment, or several along leading axes.
+
+    Returns:
+      How many there are.
+    """
     return params.actions.latency.shape[-1]
 
 
 def num_coordinates(params: EnvParams) -> int:
-    """d, the coordinates of the task."""
+    """d, the coordinates of the task.
+
+    Args:
+      params: an environment, or several along leading axes.
+
+    Returns:
+      How many there are.
+    """
     return params.drift.shape[-1]
 
 
 def present(params: EnvParams) -> tuple[str, ...]:
-    """Which of the optional fields an environment has, by name: two that have the same are trees of one structure."""
+    """Which of the optional fields an environment has: two that have the same are trees of one structure.
+
+    Args:
+      params: the environment.
+
+    Returns:
+      Their names, columns of the table first.
+    """
     parts = (params.actions, params)
     optional = ((part, name) for part in parts for name, field in fields_of(type(part)).items() if field.optional)
     return tuple(name for part, name in optional if getattr(part, name) is not None)

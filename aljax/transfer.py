@@ -107,7 +107,7 @@ def _in_order(scenario: Scenario, rows: np.ndarray, coordinates: np.ndarray) -> 
             values = getattr(part, name)
             if values is not None and orders.keys() & set(field.axes):
                 for place, axis in enumerate(field.axes):
-                    values = np.take(values, orders[axis], place) if axis in orders else values
+                    values = np.take(np.asarray(values), orders[axis], place) if axis in orders else values
                 found[name] = jax.device_put(values)
         return dataclasses.replace(part, **found)
 

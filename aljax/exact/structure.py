@@ -264,6 +264,12 @@ def plan_key(params: EnvParams) -> bytes:
     """What `make_plan` looks at in one environment: where it is equal, so is the plan, or why there is none.
 
     Of probabilities a plan asks which are 0 and which are equal, of what calls take only what a budget is kept of.
+
+    Args:
+      params: the environment, its leaves arrays of NumPy's or of values that are known.
+
+    Returns:
+      Bytes to compare.
     """
     there = {name: np.asarray(values) for name, _, values in _there(params) if name not in VALUES_ONLY}
     failure, retry_failure = there.pop("failure"), there.pop("retry_failure")
