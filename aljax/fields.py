@@ -70,7 +70,20 @@ def declared(
     axes: str, check: Check, default: Default = None, *, unit: str = "", heading: str = "", kinds: tuple[str, ...] = (),
     optional: bool = False,
 ) -> Any:  # fmt: skip
-    """A dataclass's field with its declaration. See `Declared`; `axes` in one text, such as ``"A d"``."""
+    """A dataclass's field with its declaration.
+
+    Args:
+      axes: in one text, such as ``"A d"``.
+      check: what it may be.
+      default: what it is where a file says nothing; None: a file must say it.
+      unit: of its numbers.
+      heading: above its column in tables.
+      kinds: of a flag, the kinds of action that it is true of where a file says nothing.
+      optional: None where a file gives it nowhere.
+
+    Returns:
+      What `dataclasses.field` gives.
+    """
     made = Declared(tuple(axes.split()), check, default, unit, heading, kinds, optional)
     absent: dict[str, Any] = {"default": None, "kw_only": True} if optional else {}
     return dataclasses.field(metadata={"declared": made}, **absent)
@@ -78,5 +91,12 @@ def declared(
 
 @functools.cache
 def fields_of(kind: type) -> Mapping[str, Declared]:
-    """The declarations of a dataclass by field, in its order; fields without one are left out."""
+    """The declarations of a dataclass's fields.
+
+    Args:
+      kind: the dataclass.
+
+    Returns:
+      Declarations by field, in its order; fields without one are left out.
+    """
     return {field.name: field.metadata["declared"] for field in dataclasses.fields(kind) if field.metadata}
