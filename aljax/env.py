@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from aljax.errors import UserError
 from aljax.keys import one_key
 from aljax.params import COMPONENTS, ActionTable, EnvParams, num_actions, num_coordinates, present
+from aljax.shapes import check_array, check_params
 
 __all__ = [
     "COMPONENTS", "FEW", "SLACK", "ActionTable", "EnvParams", "EnvState", "Luck", "always_legal", "begin", "draw_luck",
@@ -138,7 +139,10 @@ def begin(uniform: jax.Array, normal: jax.Array, params: EnvParams) -> EnvState:
     Returns:
       The state at time 0.
     """
+    check_params(params)
     batch = uniform.shape[1:]
+    for name, drawn in (("uniform", uniform), ("normal", normal)):
+        check_array(name, drawn, (num_coordinates(params), *batch), float, "[d]")
     low, high = _lift(params.start_low, len(batch)), _lift(params.start_high, len(batch))
     return EnvState(
         z=low + (high - low) * uniform,
@@ -197,6 +201,7 @@ def transition_apart(
     """`transition` with the five costs as five scalars: for loops that add them up or keep them apart."""
     u, epsilon = xi
     action = played(action, params)
+    _check_step(state, action, u, epsilon, params)
     ndim = action.ndim
     row = _rows_of(params.actions, action)
     drift = _lift(params.drift, ndim)
@@ -231,6 +236,25 @@ def transition_apart(
     # 6. A finished episode absorbs.
     moved = jax.tree.map(lambda old, new: jnp.where(state.done, old, new), state, moved)
     return moved, tuple(jnp.where(state.done, 0.0, cost) for cost in costs)
+
+
+def _check_step(state: EnvState, action: jax.Array, u: jax.Array, epsilon: jax.Array, params: EnvParams) -> None:
+    """Refuses what does not go together, while the step is traced."""
+    check_params(params)
+    batch = state.time.shape
+    each = (num_coordinates(params), *batch)
+    check_array("action", action, batch, int)
+    for name, value, shape, kind in (
+        ("state.z", state.z, each, float),
+        ("state.misread", state.misread, each, float),
+        ("state.latency", state.latency, batch, float),
+        ("state.money", state.money, batch, float),
+        ("state.last_failed", state.last_failed, batch, int),
+        ("state.done", state.done, batch, bool),
+        ("u", u, batch, float),
+        ("epsilon", epsilon, each, float),
+    ):
+        check_array(name, value, shape, kind)
 
 
 def played(action: jax.Array, params: EnvParams) -> jax.Array:

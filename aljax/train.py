@@ -17,15 +17,17 @@ import jax.numpy as jnp
 
 from aljax import env
 from aljax.architecture import Architecture, Variables, architecture_of
+from aljax.baselines import Running, baselined, critic_frame, run_on
 from aljax.env import EnvParams
 from aljax.host.modules import make_callable
 from aljax.host.programs import keepable
 from aljax.keys import one_key
 from aljax.optimiser import AdamState, adam_init, adam_step
-from aljax.options import Baseline, Hyperparameters, Schedule, TrainConfig
+from aljax.options import Hyperparameters, Schedule, TrainConfig
 from aljax.policy import Learned, masked
 from aljax.returns import lambda_advantages, normalised, step_costs, togo_of
 from aljax.rollout import Outcome, Trajectory, blocks_of, in_blocks, legal_steps, outcome, rollout
+from aljax.shapes import check_weights
 
 make_callable(__name__)
 
@@ -46,18 +48,6 @@ class Curve(NamedTuple):
     """Mean entropy of the policy over the steps played, nats. ``[updates]``"""
     gradient_norm: jax.Array
     """Length of the gradient before clipping. ``[updates]``"""
-
-
-@keepable
-class Running(NamedTuple):
-    """Exponential averages over past updates of the cost to go at each step, and of its spread."""
-
-    mean: jax.Array
-    """``[T]``"""
-    square: jax.Array
-    """Mean squared distance from the mean, over all steps. Scalar"""
-    weight: jax.Array
-    """What the averages' weights sum to, for taking out the start at 0. Scalar"""
 
 
 @keepable
@@ -130,6 +120,9 @@ def init(
     """
     run_key, policy_key, critic_key = jax.random.split(one_key(key), 3)
     weights: Variables = variables
+    if variables is not None:
+        network, inputs = policy_architecture(config, params), env.observation_size(params)
+        check_weights("variables", variables, jax.eval_shape(lambda: network.init(jax.random.key(0), inputs)))
     if variables is None:
         weights = policy_architecture(config, params).init(policy_key, env.observation_size(params))
     critic: Variables = {}
@@ -212,7 +205,7 @@ def _update(
         trace = 1.0 - (1.0 - hyper.trace) * remaining
         raw = lambda_advantages(costs, _joined(batch.values), alive, trace)
         # Of the mean squared error over the steps played, in the critic's own frame, where costs are over `scale`.
-        _, scale = _critic_frame(state.running)
+        _, scale = critic_frame(state.running)
         errors = raw * (-2.0 / (scale**2 * jnp.maximum(alive.sum(), 1)))
     else:
         raw = baselined(config.baseline, togo, alive, state.running)
@@ -258,7 +251,7 @@ def _update(
         gradient_norm=norm,
     )
     curve = jax.tree.map(lambda whole, entry: whole.at[update].set(entry), state.curve, point)
-    running = _run_on(state.running, togo, alive, hyper.running_decay)
+    running = run_on(state.running, togo, alive, hyper.running_decay)
     return TrainState(state.key, variables, optimiser, critic, critic_optimiser, running, curve)
 
 
@@ -281,45 +274,6 @@ def _joined(blocks: jax.Array) -> jax.Array:
 def _parted(whole: jax.Array, blocks: int) -> jax.Array:
     """The reverse of `_joined`."""
     return jnp.moveaxis(whole.reshape(len(whole), blocks, -1), 1, 0)
-
-
-def baselined(
-    kind: Baseline,
-    togo: jax.Array,
-    alive: jax.Array,
-    running: Running,
-    values: jax.Array | None = None,
-) -> jax.Array:
-    """Costs to go less a baseline, 0 at steps not alive.
-
-    All but ``batch`` leave the gradient's expectation as it is: what they subtract from an episode does not
-    depend on that episode's action. ``batch`` shortens it by 1/n where n episodes are alive.
-
-    Args:
-      kind: which baseline.
-      togo: G. ``[T, B]``
-      alive: which steps were played. Boolean ``[T, B]``
-      running: averages over past updates.
-      values: the critic's estimates of G, ``[T, B]``, for ``critic``.
-
-    Returns:
-      The advantages (costs: positive is worse than expected). ``[T, B]``
-    """
-    count = alive.sum(1, keepdims=True)
-    total = jnp.where(alive, togo, 0.0).sum(1, keepdims=True)
-    if kind == "none":
-        baseline = jnp.zeros_like(togo)
-    elif kind == "running":
-        baseline = (running.mean / jnp.maximum(running.weight, 1e-8))[:, None]
-    elif kind == "batch":
-        baseline = total / jnp.maximum(count, 1)
-    elif kind == "leave_one_out":
-        baseline = jnp.where(count > 1, (total - togo) / jnp.maximum(count - 1, 1), 0.0)
-    elif kind == "critic" and values is not None:
-        baseline = values
-    else:
-        raise ValueError(f"unknown baseline {kind!r}")
-    return jnp.where(alive, togo - baseline, 0.0)
 
 
 def surrogate(
@@ -371,20 +325,6 @@ def _schedule(kind: Schedule, remaining: jax.Array, hyper: Hyperparameters) -> j
     return hyper.learning_rate_end + (1.0 - hyper.learning_rate_end) * fall
 
 
-def _run_on(running: Running, togo: jax.Array, alive: jax.Array, decay: float | jax.Array) -> Running:
-    """Takes a batch into the running averages."""
-    mean = jnp.where(alive, togo, 0.0).sum(1) / jnp.maximum(alive.sum(1), 1)
-    square = jnp.where(alive, (togo - mean[:, None]) ** 2, 0.0).sum() / jnp.maximum(alive.sum(), 1)
-    new = Running(mean, square, jnp.ones(()))
-    return jax.tree.map(lambda old, fresh: decay * old + (1.0 - decay) * fresh, running, new)
-
-
-def _critic_frame(running: Running) -> tuple[jax.Array, jax.Array]:
-    """Offset ``[T, 1]`` and scale in which the critic works, from past updates only."""
-    weight = jnp.maximum(running.weight, 1e-8)
-    return (running.mean / weight)[:, None], jnp.sqrt(running.square / weight) + 1e-3
-
-
 def critic_values(critic: Variables, running: Running, played: Trajectory, config: TrainConfig) -> jax.Array:
     """The critic's estimates of the costs to go. ``[T, B]``
 
@@ -397,5 +337,5 @@ def critic_values(critic: Variables, running: Running, played: Trajectory, confi
     Returns:
       In the costs' own units. ``[T, B]``
     """
-    offset, scale = _critic_frame(running)
+    offset, scale = critic_frame(running)
     return offset + scale * architecture_of(config, 1).unroll(critic, _seen(played))[0]

@@ -21,7 +21,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # receipts, rivals
 
-from aljax import returns, runs, train
+from aljax import baselines, returns, runs, train
 from aljax.comparison import compare
 from aljax.drawing import label, pyplot
 from aljax.host import files, terminal
@@ -165,7 +165,7 @@ def _variance(
         played = rollout(key, sampler, params, episodes=config.batch, steps=scenario.horizon)
         togo = returns.costs_to_go(played, params)
         values = train.critic_values(state.critic, state.running, played, config)
-        advantages = train.baselined(kind, togo, played.alive, state.running, values)
+        advantages = baselines.baselined(kind, togo, played.alive, state.running, values)
         gradient, _ = jax.grad(train.surrogate, has_aux=True)(state.variables, network, played, advantages, 0.0, params)
         return jax.flatten_util.ravel_pytree(gradient)[0]
 

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax import env, returns, train
+from aljax import baselines, env, returns, train
+from aljax.baselines import Running
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.rollout import rollout
-from aljax.train import Running
 from aljax.training import train_seeds
 
 from tiny import branches, start_of, tiny_scenario
@@ -88,7 +88,7 @@ def estimates(kind, enumerated, batches=6000, batch=4):
         played = rollout(key, Learned(variables, network, greedy=False), params, episodes=batch, steps=steps)
         togo = returns.costs_to_go(played, params)
         values = 3.0 + played.observation.sum(1)  # any function of the observation
-        advantages = train.baselined(kind, togo, played.alive, past, values)
+        advantages = baselines.baselined(kind, togo, played.alive, past, values)
         gradient, _ = jax.grad(train.surrogate, has_aux=True)(variables, network, played, advantages, 0.0, params)
         return jax.flatten_util.ravel_pytree(gradient)[0]
 
@@ -134,7 +134,7 @@ def test_leave_one_out_is_the_mean_over_the_others_alive():
     togo = jnp.array([[1.0, 2.0, 6.0], [5.0, 7.0, 0.0], [3.0, 0.0, 0.0]])
     alive = jnp.array([[True, True, True], [True, True, False], [True, False, False]])
     running = Running(jnp.zeros(3), jnp.zeros(()), jnp.zeros(()))
-    found = train.baselined("leave_one_out", togo, alive, running)
+    found = baselines.baselined("leave_one_out", togo, alive, running)
     np.testing.assert_allclose(found, [[-3.0, -1.5, 4.5], [-2.0, 2.0, 0.0], [3.0, 0.0, 0.0]])
 
 
@@ -155,8 +155,8 @@ def test_the_running_baseline_is_the_average_of_past_batches_alone():
     np.testing.assert_array_equal(state.running.weight, 0)
     togo = jnp.array([[4.0, 6.0], [2.0, 0.0], [0.0, 0.0]])
     alive = jnp.array([[True, True], [True, False], [False, False]])
-    after = train._run_on(state.running, togo, alive, 0.9)
-    found = train.baselined("running", togo, alive, after)
+    after = baselines.run_on(state.running, togo, alive, 0.9)
+    found = baselines.baselined("running", togo, alive, after)
     np.testing.assert_allclose(found, [[-1, 1], [0, 0], [0, 0]], atol=1e-5)
 
 
@@ -315,7 +315,7 @@ def test_the_entropy_bonus_falls_linearly_to_0_over_the_run():
 
     def gradient(update, entropy):
         hyper = Hyperparameters(entropy=entropy, clip_norm=float("inf"))
-        moments = advance(state, update, update + 1, hyper, params).optimiser.mu
+        moments = advance(state, update, update + 1, hyper, params).optimiser.mean
         return np.asarray(jax.flatten_util.ravel_pytree(moments)[0], np.float64) / 0.1
 
     for update, weight in ((0, 4.0), (CONFIG.updates // 2, 2.0), (CONFIG.updates - 1, 4.0 / CONFIG.updates)):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax import returns, train
+from aljax import baselines, returns, train
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.rollout import blocks_of, in_blocks, rollout
@@ -155,7 +155,7 @@ def test_an_update_in_blocks_is_the_update_on_all_their_episodes(monkeypatch, ba
     scenario = tiny_scenario()
     params, config = scenario.params, dataclasses.replace(CONFIG, baseline=baseline)
     state = train.init(jax.random.key(4), params, config=config, steps=3)
-    state = state._replace(running=train.Running(jnp.array([3.0, 2.0, 1.0]), jnp.float32(2.0), jnp.float32(1.0)))
+    state = state._replace(running=baselines.Running(jnp.array([3.0, 2.0, 1.0]), jnp.float32(2.0), jnp.float32(1.0)))
     hyper = numbers(clip_norm=np.inf)
     monkeypatch.setattr(train, "blocks_of", lambda episodes, most: 4)
     after = jax.jit(functools.partial(train.advance, config=config, steps=3))(state, 0, 1, hyper, params)
@@ -169,7 +169,7 @@ def test_an_update_in_blocks_is_the_update_on_all_their_episodes(monkeypatch, ba
         values = train.critic_values(state.critic, state.running, played, config)
         advantages = returns.lambda_advantages(returns.step_costs(played, params), values, played.alive, hyper.trace)
     else:
-        advantages = train.baselined(baseline, returns.costs_to_go(played, params), played.alive, state.running)
+        advantages = baselines.baselined(baseline, returns.costs_to_go(played, params), played.alive, state.running)
     advantages /= jnp.sqrt((advantages**2).sum() / played.alive.sum() + 1e-8)
     gradient, entropy = jax.grad(train.surrogate, has_aux=True)(
         state.variables, network, played, advantages, hyper.entropy, params
