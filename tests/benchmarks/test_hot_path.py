@@ -174,7 +174,7 @@ def test_an_update_in_blocks_is_the_update_on_all_their_episodes(monkeypatch, ba
     gradient, entropy = jax.grad(train.surrogate, has_aux=True)(
         state.variables, network, played, advantages, hyper.entropy, params
     )
-    found = jax.tree.map(lambda moment: moment / 0.1, after.optimiser.mu)
+    found = jax.tree.map(lambda moment: moment / 0.1, after.optimiser.mean)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=2e-4, atol=1e-6), found, gradient)
     np.testing.assert_allclose(after.curve.entropy[0], entropy, rtol=1e-5)
     np.testing.assert_allclose(after.curve.cost[0], (returns.step_costs(played, params)).sum(0).mean(), rtol=1e-5)
