@@ -321,7 +321,8 @@ def read_bytes(file: str | Path, limit: int = _LIMIT) -> bytes:
     """
     try:
         with open_regular(checked(file)) as opened:
-            data = opened.read(limit + 1)
+            # No more than there is: a buffer of all that there might be may be more than the memory has.
+            data = opened.read(min(limit, os.fstat(opened.fileno()).st_size) + 1)
     except OSError as error:
         raise UserError(f"{plain_path(file)}: cannot be read: {error.strerror}") from None
     if len(data) > limit:

@@ -144,7 +144,7 @@ def test_what_was_to_be_replaced_comes_back_if_the_new_one_cannot_take_its_place
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_what_a_killed_process_had_moved_aside_is_put_back_by_the_next(run, tmp_path):
     kill = "folders.put = lambda *_: os.kill(os.getpid(), signal.SIGKILL)"
-    script = f"import os, signal\nfrom aljax import folders\n{kill}\n{FILL}"
+    script = f"import os, signal\nfrom aljax.host import folders\n{kill}\n{FILL}"
     subprocess.run([sys.executable, "-c", script, str(run), "overwrite"], input="\n", text=True, check=False)
     assert names(tmp_path) == [".run.partial"]
     with pytest.raises(UserError, match="already exists"):
@@ -164,7 +164,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_to_write_there(tmp_pa
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_a_picture_that_a_killed_process_was_drawing_is_removed_by_the_next(run, tmp_path):
-    draw = "import os, sys\nfrom aljax import files\nwith files.whole_file(sys.argv[1]): os.kill(os.getpid(), 9)"
+    draw = "import os, sys\nfrom aljax.host import files\nwith files.whole_file(sys.argv[1]): os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", draw, str(run / "choices.png")], check=False)
     assert len(names(run)) == 3
     fill(tmp_path / "next")

@@ -94,7 +94,7 @@ def test_an_open_file_that_cannot_be_written_is_refused_before_the_work(place):
 
 
 def test_a_pipe_that_nobody_reads_any_more_is_one_line():
-    script = 'import os; r, w = os.pipe(); os.close(r)\nfrom aljax import files\nfiles.write_json(f"/dev/fd/{w}", 1)'
+    script = 'import os; r, w = os.pipe(); os.close(r)\nfrom aljax.host import files\nfiles.write_json(f"/dev/fd/{w}", 1)'
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert re.search(r"UserError: /dev/fd/\d+: cannot be written: nobody reads from it any more$", done.stderr.strip())
 
@@ -178,7 +178,7 @@ def as_nobody(file):
     if os.getuid() != 0:
         pytest.skip("only the superuser can become another user")
     return subprocess.run(
-        [sys.executable, "-c", f"from aljax import files\n{AS_NOBODY}{WRITE}", str(file)],
+        [sys.executable, "-c", f"from aljax.host import files\n{AS_NOBODY}{WRITE}", str(file)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
 
@@ -319,3 +319,13 @@ def test_a_manifest_of_another_shape_is_one_line(listed, tmp_path):
     (tmp_path / "a").write_text("x")
     with pytest.raises(UserError, match="damaged"):
         files.check_digests(tmp_path, listed)
+
+
+def test_a_small_file_is_read_in_little_memory_however_large_it_might_be(tmp_path):
+    (tmp_path / "chunk").write_bytes(b"small")
+    script = (
+        "import resource, sys; from aljax.host import files; resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))\n"
+        "sys.stdout.buffer.write(files.read_bytes(sys.argv[1], 2**32))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "chunk")], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"small"), done.stderr
