@@ -94,7 +94,9 @@ def test_an_open_file_that_cannot_be_written_is_refused_before_the_work(place):
 
 
 def test_a_pipe_that_nobody_reads_any_more_is_one_line():
-    script = 'import os; r, w = os.pipe(); os.close(r)\nfrom aljax.host import files\nfiles.write_json(f"/dev/fd/{w}", 1)'
+    script = (
+        'import os; r, w = os.pipe(); os.close(r)\nfrom aljax.host import files\nfiles.write_json(f"/dev/fd/{w}", 1)'
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert re.search(r"UserError: /dev/fd/\d+: cannot be written: nobody reads from it any more$", done.stderr.strip())
 
