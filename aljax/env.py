@@ -69,7 +69,14 @@ class Luck(NamedTuple):
 
 
 def observation_size(params: EnvParams) -> int:
-    """Length of `observe`'s vector: 2 d + A + 3."""
+    """Length of `observe`'s vector.
+
+    Args:
+      params: the environment.
+
+    Returns:
+      2 d + A + 3.
+    """
     return 2 * num_coordinates(params) + num_actions(params) + 3
 
 
@@ -90,18 +97,40 @@ def always_legal(params: EnvParams) -> jax.Array:
     """The rows that some state lets an agent choose: those of `legal` where that is the same in every state.
 
     Whoever has no state at hand (the solver, logs) asks this, and refuses what `legal_varies` is true of.
+
+    Args:
+      params: the environment.
+
+    Returns:
+      Boolean ``[A]``.
     """
     return params.actions.allowed
 
 
 def legal_varies(params: EnvParams) -> bool:
-    """Whether `legal` depends on the state; where it does not, rollouts need not keep it. Static"""
+    """Whether `legal` depends on the state; where it does not, rollouts need not keep it.
+
+    Args:
+      params: the environment.
+
+    Returns:
+      A Python Boolean, so that what is not needed is not compiled.
+    """
     del params
     return False
 
 
 def draw_luck(key: jax.Array, params: EnvParams, batch: tuple[int, ...] = ()) -> Luck:
-    """Draws ξ for one step, or for `batch` of them along trailing axes (u ``[*batch]``, ε ``[d, *batch]``)."""
+    """Draws ξ for one step, or for `batch` of them along trailing axes.
+
+    Args:
+      key: a PRNG key.
+      params: the environment.
+      batch: trailing axes; none for one step.
+
+    Returns:
+      u ``[*batch]`` and ε ``[d, *batch]``.
+    """
     u_key, epsilon_key = jax.random.split(one_key(key))
     return Luck(
         u=jax.random.uniform(u_key, batch),
@@ -198,7 +227,20 @@ def transition(
 def transition_apart(
     state: EnvState, action: jax.Array, xi: tuple[jax.Array, jax.Array], params: EnvParams
 ) -> tuple[EnvState, tuple[jax.Array, ...]]:
-    """`transition` with the five costs as five scalars: for loops that add them up or keep them apart."""
+    """`transition` with the five costs as five scalars: for loops that add them up or keep them apart.
+
+    Args:
+      state: where the episode stands.
+      action: the row played, see `played`.
+      xi: (u, ε), see `Luck`.
+      params: the environment.
+
+    Returns:
+      The next state and five unweighted costs, in the order of `COMPONENTS`.
+
+    Raises:
+      UserError: arrays that do not go together.
+    """
     u, epsilon = xi
     action = played(action, params)
     _check_step(state, action, u, epsilon, params)
@@ -258,7 +300,14 @@ def _check_step(state: EnvState, action: jax.Array, u: jax.Array, epsilon: jax.A
 
 
 def played(action: jax.Array, params: EnvParams) -> jax.Array:
-    """The row that an action stands for: itself, or the nearest there is, row 0 or A − 1. Integer, of its shape
+    """The row that an action stands for: itself, or the nearest there is, row 0 or A − 1.
+
+    Args:
+      action: integers of any shape.
+      params: the environment.
+
+    Returns:
+      Integers of that shape.
 
     Raises:
       UserError: an action is not an integer.
@@ -289,12 +338,30 @@ def over(x: jax.Array, c: jax.Array) -> jax.Array:
 
 
 def exceeds(x: jax.Array, c: jax.Array) -> jax.Array:
-    """Whether `over` is above 0. Boolean"""
+    """Whether `over` is above 0.
+
+    Args:
+      x: what is bounded.
+      c: the bound.
+
+    Returns:
+      Booleans, of the shape that both broadcast to.
+    """
     return x > c + SLACK * jnp.maximum(1.0, jnp.abs(c))
 
 
 def violation(z: jax.Array, latency: jax.Array, money: jax.Array, params: EnvParams) -> jax.Array:
-    """g: by how much a task vector ``[d]`` and what was spent exceed tolerance and budgets. Scalar, 0: all met."""
+    """g: by how much a task vector ``[d]`` and what was spent exceed tolerance and budgets.
+
+    Args:
+      z: the task vector. ``[d]``
+      latency: seconds taken. Scalar
+      money: dollars spent. Scalar
+      params: the environment.
+
+    Returns:
+      A scalar, 0 where all are met.
+    """
     return (
         _total(over(jnp.abs(z), _lift(params.tolerance, z.ndim - 1)))
         + over(latency, params.latency_budget) / params.latency_budget
@@ -307,6 +374,13 @@ def observe(state: EnvState, params: EnvParams) -> jax.Array:
 
     In this order: the task as read over its scale [d]; latency and money over theirs; which coordinates read
     as out of tolerance [d]; time over the horizon; one-hot of the row that failed in the step before [A].
+
+    Args:
+      state: where the episode stands.
+      params: the environment.
+
+    Returns:
+      ``[2 d + A + 3]``.
     """
     ndim = state.time.ndim
     seen = state.z + state.misread

@@ -195,7 +195,11 @@ def _environment(leaves: Mapping[str, np.ndarray]) -> EnvParams:
 
 
 def scenario_names() -> list[str]:
-    """The scenarios that ship with the package, sorted."""
+    """The scenarios that ship with the package.
+
+    Returns:
+      Their names, sorted.
+    """
     folder = resources.files("aljax") / "scenarios"
     return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
 
@@ -219,12 +223,35 @@ def load_scenario(name_or_path: str | Path, overrides: Given = ()) -> Scenario:
 
 
 def parse_scenario(text: str, *, name: str, where: str, overrides: Given = ()) -> Scenario:
-    """Makes a scenario of a TOML text; `where` stands for the file in messages. See `load_scenario`."""
+    """Makes a scenario of a TOML text. See `load_scenario`.
+
+    Args:
+      text: the file's.
+      name: of the scenario.
+      where: stands for the file in messages.
+      overrides: changes made after reading.
+
+    Returns:
+      The scenario.
+
+    Raises:
+      UserError: as there.
+    """
     return Source(name, where, text).scenario(overrides)
 
 
 def read_scenario(name_or_path: str | Path) -> Source:
-    """The file of a scenario. See `load_scenario`."""
+    """The file of a scenario, for many environments to be made of. See `load_scenario`.
+
+    Args:
+      name_or_path: as there.
+
+    Returns:
+      The file as read.
+
+    Raises:
+      UserError: there is none, or it cannot be read.
+    """
     asked, names = str(name_or_path), scenario_names()
     if asked in names:
         return Source(asked, f"{asked}.toml", shipped_text(asked))
@@ -239,5 +266,12 @@ def read_scenario(name_or_path: str | Path) -> Source:
 
 
 def shipped_text(name: str) -> str:
-    """The file of a scenario that ships with the package."""
+    """The file of a scenario that ships with the package.
+
+    Args:
+      name: one of `scenario_names`.
+
+    Returns:
+      Its text.
+    """
     return (resources.files("aljax") / "scenarios" / f"{name}.toml").read_text(encoding="utf-8")

@@ -1,8 +1,10 @@
-"""Modules that can be called."""
+"""Modules as a package shows them: names that are loaded where they are used, modules that can be called."""
 
+import importlib
 import inspect
 import sys
 import types
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -35,3 +37,29 @@ def make_callable(name: str) -> None:
       name: the module's ``__name__``, from within it.
     """
     sys.modules[name].__class__ = _Callable
+
+
+def lazy_names(
+    package: str, *, modules: str, names: Mapping[str, str]
+) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
+    """What a package needs to offer names that are loaded where they are first used.
+
+    Args:
+      package: its name.
+      modules: modules of it that are public, with blanks between.
+      names: public names by the module that has them, with blanks between.
+
+    Returns:
+      ``__all__``, ``__getattr__`` and ``__dir__`` of the package.
+    """
+    homes = {name: module for module, found in names.items() for name in found.split()}
+    public = sorted([*homes, *modules.split(), "__version__"])
+
+    def load(name: str) -> Any:
+        if name in homes:
+            return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        if name in modules.split():
+            return importlib.import_module(f"{package}.{name}")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return public, load, lambda: public

@@ -12,8 +12,8 @@ from typing import Any
 
 import jax
 
-import aljax
 from aljax.errors import plain
+from aljax.version import __version__ as aljax_version
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 _OPTIONS = (
@@ -35,7 +35,7 @@ def versions() -> dict[str, str]:
     Returns:
       A version a package, by its name.
     """
-    return {"aljax": aljax.__version__} | {name: metadata.version(name) for name in _PACKAGES}
+    return {"aljax": aljax_version} | {name: metadata.version(name) for name in _PACKAGES}
 
 
 def numerics() -> dict[str, Any]:
