@@ -13,7 +13,6 @@ transition f(S, A, ξ).
 """
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
@@ -21,6 +20,7 @@ import jax.numpy as jnp
 
 from aljax.errors import UserError
 from aljax.keys import one_key
+from aljax.layout import FEW, entry, lift, rows_of, stored, total
 from aljax.params import COMPONENTS, ActionTable, EnvParams, num_actions, num_coordinates, present
 from aljax.shapes import check_array, check_params
 
@@ -55,9 +55,6 @@ class EnvState:
 SLACK = 1e-5
 """How far beyond a bound still counts as on it: this much for bounds up to 1, this share of larger ones; see `over`."""
 
-FEW = 16
-"""So many rows or coordinates are written out one by one, which CPUs vectorise better; more would compile slowly."""
-
 
 class Luck(NamedTuple):
     """ξ: all the chance of one step, drawn whichever action is taken, so that policies can share it."""
@@ -90,7 +87,7 @@ def legal(state: EnvState, params: EnvParams) -> jax.Array:
     Returns:
       Boolean ``[A]``; for a batch of episodes with its trailing axes, of length 1 where all episodes are alike.
     """
-    return _lift(always_legal(params), state.time.ndim)
+    return lift(always_legal(params), state.time.ndim)
 
 
 def always_legal(params: EnvParams) -> jax.Array:
@@ -172,10 +169,10 @@ def begin(uniform: jax.Array, normal: jax.Array, params: EnvParams) -> EnvState:
     batch = uniform.shape[1:]
     for name, drawn in (("uniform", uniform), ("normal", normal)):
         check_array(name, drawn, (num_coordinates(params), *batch), float, "[d]")
-    low, high = _lift(params.start_low, len(batch)), _lift(params.start_high, len(batch))
+    low, high = lift(params.start_low, len(batch)), lift(params.start_high, len(batch))
     return EnvState(
         z=low + (high - low) * uniform,
-        misread=_lift(params.misread, len(batch)) * normal,
+        misread=lift(params.misread, len(batch)) * normal,
         latency=jnp.zeros(batch),
         money=jnp.zeros(batch),
         time=jnp.zeros(batch, jnp.int32),
@@ -245,14 +242,14 @@ def transition_apart(
     action = played(action, params)
     _check_step(state, action, u, epsilon, params)
     ndim = action.ndim
-    row = _rows_of(params.actions, action)
-    drift = _lift(params.drift, ndim)
+    row = rows_of(params.actions, action)
+    drift = lift(params.drift, ndim)
     one = jnp.minimum(params.horizon, 1).astype(params.drift.dtype)
 
     # 1. Does it fail? For certain if it is not legal.
     probability = jnp.where(state.last_failed == action, row.retry_failure, row.failure)
-    may = _entry(legal(state, params), action) if legal_varies(params) else row.allowed
-    failed = u < _stored(jnp.where(may, probability, 2.0), one)
+    may = entry(legal(state, params), action) if legal_varies(params) else row.allowed
+    failed = u < stored(jnp.where(may, probability, 2.0), one)
 
     # 2. Planned: the planner expects success and knows neither noise nor drift.
     worked = row.gain * state.z + row.shift
@@ -261,7 +258,7 @@ def transition_apart(
     # 3. Realized.
     closed = jnp.where(row.resolves, 0.0, state.z)
     succeeded = jnp.where(row.ends, closed, worked + row.noise * epsilon + drift)
-    z = _stored(jnp.where(failed, state.z + drift, succeeded), one)
+    z = stored(jnp.where(failed, state.z + drift, succeeded), one)
     misread = jnp.where(~failed & row.reveals, 0.0, state.misread)
 
     # 4. Clocks and bills run on failures too.
@@ -269,9 +266,9 @@ def transition_apart(
     time = state.time + 1
 
     # 5. Is it over? The violation is charged once, in the state in which the episode ends.
-    excess = _stored(violation(z, latency, money, params), one)
+    excess = stored(violation(z, latency, money, params), one)
     done = (excess == 0.0) | (row.ends & ~failed) | (time >= params.horizon)
-    divergence = jnp.sqrt(_total((planned - z) ** 2))
+    divergence = jnp.sqrt(total((planned - z) ** 2))
     costs = (row.latency, row.money, jnp.where(done, excess, 0.0), failed.astype(latency.dtype), divergence)
     moved = EnvState(z, misread, latency, money, time, jnp.where(failed, action, -1), done)
 
@@ -363,7 +360,7 @@ def violation(z: jax.Array, latency: jax.Array, money: jax.Array, params: EnvPar
       A scalar, 0 where all are met.
     """
     return (
-        _total(over(jnp.abs(z), _lift(params.tolerance, z.ndim - 1)))
+        total(over(jnp.abs(z), lift(params.tolerance, z.ndim - 1)))
         + over(latency, params.latency_budget) / params.latency_budget
         + over(money, params.money_budget) / params.money_budget
     )
@@ -384,62 +381,14 @@ def observe(state: EnvState, params: EnvParams) -> jax.Array:
     """
     ndim = state.time.ndim
     seen = state.z + state.misread
-    rows = _lift(jnp.arange(num_actions(params), dtype=jnp.int32), ndim)
+    rows = lift(jnp.arange(num_actions(params), dtype=jnp.int32), ndim)
     return jnp.concatenate(
         [
-            seen / _lift(params.z_scale, ndim),
+            seen / lift(params.z_scale, ndim),
             (state.latency / params.latency_scale)[None],
             (state.money / params.money_scale)[None],
-            exceeds(jnp.abs(seen), _lift(params.tolerance, ndim)).astype(seen.dtype),
+            exceeds(jnp.abs(seen), lift(params.tolerance, ndim)).astype(seen.dtype),
             (state.time / params.horizon).astype(seen.dtype)[None],
             (rows == state.last_failed).astype(seen.dtype),
         ]
     )
-
-
-def _lift(values: jax.Array, ndim: int) -> jax.Array:
-    """Appends `ndim` axes of length 1, so that a parameter broadcasts over trailing batch axes."""
-    return values.reshape(values.shape + (1,) * ndim)
-
-
-def _entry(flags: jax.Array, action: jax.Array) -> jax.Array:
-    """The entry of Boolean ``[A]`` at the row played. Boolean scalar"""
-    rows = _lift(jnp.arange(flags.shape[0], dtype=jnp.int32), action.ndim)
-    return jnp.any(flags & (rows == action), axis=0)
-
-
-def _rows_of(table: ActionTable, action: jax.Array) -> ActionTable:
-    """The chosen row of every column: ``[A]`` to a scalar, ``[A, d]`` to ``[d]``.
-
-    Of few rows all columns at once, as one product with a one-hot matrix: exact, and faster on CPUs than
-    gathering. Of many rows that product is the slower way.
-    """
-    columns, tree = jax.tree.flatten(table)
-    if action.ndim == 0 or table.latency.shape[0] > FEW:
-        return jax.tree.map(lambda column: jnp.take(column.T, action, axis=-1, mode="clip"), table)
-    stacked = jnp.concatenate([jnp.atleast_2d(column.T).astype(table.latency.dtype) for column in columns])
-    one_hot = (_lift(jnp.arange(table.latency.shape[0]), action.ndim) == action).astype(stacked.dtype)
-    chosen = iter(jnp.tensordot(stacked, one_hot, 1, precision="highest"))
-    return tree.unflatten(
-        jnp.stack([next(chosen) for _ in range(column.shape[1])])
-        if column.ndim == 2
-        else next(chosen) > 0.5
-        if column.dtype == bool
-        else next(chosen)
-        for column in columns
-    )
-
-
-def _total(values: jax.Array) -> jax.Array:
-    """The sum over the first axis."""
-    return functools.reduce(jnp.add, values) if values.shape[0] <= FEW else jnp.sum(values, axis=0)
-
-
-def _stored(values: jax.Array, one: jax.Array) -> jax.Array:
-    """The same values, worked out once.
-
-    A step has some ten results that share most of their work. XLA for CPUs makes a loop of its own for each of them and
-    repeats the shared work in each, unless it ends in an operation that XLA holds to be expensive, such as a division.
-    So divide by a 1 that the compiler cannot see through: exact, and a step takes a third of the time.
-    """
-    return values / one

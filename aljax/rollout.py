@@ -14,6 +14,7 @@ from aljax.chance import Chance, draw_chance
 from aljax.env import EnvParams, EnvState
 from aljax.host.modules import make_callable
 from aljax.host.programs import keepable
+from aljax.layout import FEW
 from aljax.policy import Policy
 
 make_callable(__name__)
@@ -161,7 +162,7 @@ def sample(logits: jax.Array, uniform: jax.Array) -> jax.Array:
     Returns:
       The row, an integer scalar.
     """
-    if logits.shape[0] > env.FEW:
+    if logits.shape[0] > FEW:
         weights = jnp.exp(logits - jnp.max(logits, axis=0))
         cumulated = jnp.cumsum(weights, axis=0)
         return jnp.sum(cumulated <= uniform * cumulated[-1], axis=0)

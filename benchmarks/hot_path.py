@@ -36,7 +36,7 @@ from suite.measure import Program, compiled, statistics
 
 
 def gathered(table: env.ActionTable, action: jax.Array) -> env.ActionTable:
-    """`env._rows_of` by indexing, one gather a column."""
+    """`layout.rows_of` by indexing, one gather a column."""
     return jax.tree.map(lambda column: jnp.take(column.T, action, axis=-1, mode="clip"), table)
 
 
@@ -84,8 +84,8 @@ def undone(**patches: Any) -> Iterator[None]:
 CHANCE = {"rollout__draw_chance": drawn_by_jax, "stepping__draw_chance": drawn_by_jax}
 STEPPING: Mapping[str, Mapping[str, Any]] = {
     "as it is": {},
-    "columns gathered, not one product": {"env___rows_of": gathered},
-    "shared work not stored": {"env___stored": lambda values, one: values},
+    "columns gathered, not one product": {"env__rows_of": gathered},
+    "shared work not stored": {"env__stored": lambda values, one: values},
     "chance drawn by jax.random": CHANCE,
     "costs stacked in every step": {"env__transition_apart": stacked},
     "all episodes in one block": {"rollout__blocks_of": lambda episodes, most: 1},
@@ -94,7 +94,7 @@ STEPPING: Mapping[str, Mapping[str, Any]] = {
 TRAINING: Mapping[str, Mapping[str, Any]] = {
     "as it is": {},
     "features last": {"MLP__output": features_last},
-    "columns gathered, not one product": {"env___rows_of": gathered},
+    "columns gathered, not one product": {"env__rows_of": gathered},
     "chance drawn by jax.random": {"rollout__draw_chance": drawn_by_jax},
     "the whole batch in one block": {"train__blocks_of": lambda episodes, most: 1},
 }
