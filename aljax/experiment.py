@@ -13,7 +13,7 @@ import contextlib
 import dataclasses
 import difflib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +33,7 @@ from aljax.host import files
 from aljax.host.folders import Place
 from aljax.learner import Learner, Scratch, Watch
 from aljax.options import Hyperparameters, Protocol, TrainConfig
+from aljax.overrides import Given
 from aljax.policy import Learned
 from aljax.scenario import Scenario, load_scenario
 from aljax.statistics import Interval
@@ -126,7 +127,7 @@ class UnsavedError(UserError):
 def run(
     scenario: str | Path | Scenario = "paper",
     *,
-    overrides: Sequence[str] = (),
+    overrides: Given = (),
     config: TrainConfig = TrainConfig(),
     hyperparameters: Hyperparameters = Hyperparameters(),
     protocol: Protocol = Protocol(),
@@ -141,7 +142,7 @@ def run(
 
     Args:
       scenario: a scenario, the name of one that ships with aljax, or the path of a TOML file.
-      overrides: changes to a scenario that is loaded, each ``key=value``; see `aljax.load_scenario`.
+      overrides: changes to a scenario that is loaded, values by key, or each ``key=value``; see `aljax.load_scenario`.
       config: shape of the training.
       hyperparameters: its numbers.
       protocol: its seeds, and episodes of evaluation.

@@ -8,6 +8,7 @@ As in `aljax.env`, shapes are written for one episode and every function takes t
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from aljax.architecture import Architecture, Variables
 from aljax.env import EnvParams, num_actions, num_coordinates
+from aljax.layout import lift
 from aljax.scenario import Scenario
 
 P = TypeVar("P", bound="Policy")
@@ -69,7 +71,7 @@ def only(choice: jax.Array, actions: int) -> jax.Array:
     Returns:
       0 at the row and −inf elsewhere; a leading axis A.
     """
-    rows = jnp.arange(actions, dtype=choice.dtype).reshape((actions,) + (1,) * choice.ndim)
+    rows = lift(jnp.arange(actions, dtype=choice.dtype), choice.ndim)
     return jnp.where(rows == choice, 0.0, -jnp.inf)
 
 
@@ -96,7 +98,7 @@ def candidates(tools: jax.Array, legal: jax.Array) -> jax.Array:
     Returns:
       Boolean ``[A]``.
     """
-    found = legal & tools.reshape(tools.shape + (1,) * (legal.ndim - 1))
+    found = legal & lift(tools, legal.ndim - 1)
     return jnp.where(jnp.any(found, axis=0), found, legal)
 
 
@@ -115,7 +117,7 @@ class Latency(Policy):
     def logits(self, params: EnvParams, observation: jax.Array, legal: jax.Array, memory: Any) -> jax.Array:
         """See `Policy.logits`."""
         del memory
-        latency = params.actions.latency.reshape((-1,) + (1,) * (legal.ndim - 1))
+        latency = lift(params.actions.latency, legal.ndim - 1)
         fastest = jnp.argmin(jnp.where(candidates(self.tools, legal), latency, jnp.inf), axis=0)
         return only(jnp.broadcast_to(fastest, observation.shape[1:]), num_actions(params))
 
@@ -151,22 +153,18 @@ def expected_immediate_cost(params: EnvParams, observation: jax.Array) -> jax.Ar
       Weighted costs, a leading axis A.
     """
     table, d, actions = params.actions, num_coordinates(params), num_actions(params)
-    ndim = observation.ndim - 1
-
-    def lift(values: jax.Array) -> jax.Array:
-        return values.reshape(values.shape + (1,) * ndim)
-
-    z = observation[:d] * lift(params.z_scale)
+    over_episodes = functools.partial(lift, ndim=observation.ndim - 1)
+    z = observation[:d] * over_episodes(params.z_scale)
     last_failed = observation[-actions:] > 0.5
-    failure = jnp.where(last_failed, lift(table.retry_failure), lift(table.failure))
-    worked = lift(table.gain) * z + lift(table.shift)  # [A, d]
-    planned = jnp.where(lift(table.ends)[:, None], z, worked)
-    planned = jnp.where(lift(table.resolves)[:, None], 0.0, planned)
-    if_failed = jnp.linalg.norm(planned - z - lift(params.drift), axis=1)
+    failure = jnp.where(last_failed, over_episodes(table.retry_failure), over_episodes(table.failure))
+    worked = over_episodes(table.gain) * z + over_episodes(table.shift)  # [A, d]
+    planned = jnp.where(over_episodes(table.ends)[:, None], z, worked)
+    planned = jnp.where(over_episodes(table.resolves)[:, None], 0.0, planned)
+    if_failed = jnp.linalg.norm(planned - z - over_episodes(params.drift), axis=1)
     scatter = jnp.sqrt(jnp.sum(params.drift**2) + d * table.noise**2)
-    if_worked = lift(jnp.where(table.ends, 0.0, scatter))
+    if_worked = over_episodes(jnp.where(table.ends, 0.0, scatter))
     weights = params.weights
-    fixed = lift(weights[0] * table.latency + weights[1] * table.money)
+    fixed = over_episodes(weights[0] * table.latency + weights[1] * table.money)
     return fixed + weights[3] * failure + weights[4] * (failure * if_failed + (1 - failure) * if_worked)
 
 
