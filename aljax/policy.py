@@ -49,9 +49,22 @@ class Policy:
         """
         raise NotImplementedError
 
-    def remember(self, params: EnvParams, memory: Any, action: jax.Array, observation: jax.Array) -> Any:
-        """The memory after playing `action` and seeing the next `observation`."""
-        del params, action, observation
+    def remember(
+        self, params: EnvParams, memory: Any, action: jax.Array, failed: jax.Array, observation: jax.Array
+    ) -> Any:
+        """What it remembers after a step.
+
+        Args:
+          params: the environment.
+          memory: what it remembered before.
+          action: the row that it played.
+          failed: whether that call failed, which every agent sees of its own call. Boolean scalar
+          observation: what it sees next, ``[O]``.
+
+        Returns:
+          A memory of the same structure.
+        """
+        del params, action, failed, observation
         return memory
 
 
@@ -216,10 +229,12 @@ class Mixture(Policy):
         found = [jax.nn.softmax(policy.logits(params, observation, legal, own), axis=0) for policy, own in pairs]
         return jnp.log(jnp.tensordot(self.weights, jnp.stack(found), 1, precision="highest"))
 
-    def remember(self, params: EnvParams, memory: Any, action: jax.Array, observation: jax.Array) -> Any:
+    def remember(
+        self, params: EnvParams, memory: Any, action: jax.Array, failed: jax.Array, observation: jax.Array
+    ) -> Any:
         """See `Policy.remember`."""
         pairs = zip(self.policies, memory, strict=True)
-        return tuple(policy.remember(params, own, action, observation) for policy, own in pairs)
+        return tuple(policy.remember(params, own, action, failed, observation) for policy, own in pairs)
 
 
 HEURISTICS = (Latency, CostAware, Random)
@@ -248,9 +263,11 @@ class Learned(Policy):
         logits = masked(self.architecture.output(self.variables, observation, memory), legal)
         return only(jnp.argmax(logits, axis=0), num_actions(params)) if self.greedy else logits
 
-    def remember(self, params: EnvParams, memory: Any, action: jax.Array, observation: jax.Array) -> Any:
+    def remember(
+        self, params: EnvParams, memory: Any, action: jax.Array, failed: jax.Array, observation: jax.Array
+    ) -> Any:
         """See `Policy.remember`."""
-        del params, action
+        del params, action, failed
         return self.architecture.carry(self.variables, memory, observation)
 
 

@@ -19,6 +19,8 @@ from aljax.policy import Policy
 
 make_callable(__name__)
 
+_FAILURE = env.COMPONENTS.index("failure")
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +99,7 @@ def play(chance: Chance, policy: Policy, params: EnvParams) -> Trajectory:
         action = sample(policy.logits(params, observation, legal, memory), choice)
         moved, costs = env.transition_apart(state, action, xi, params)
         seen = env.observe(moved, params)
-        memory = policy.remember(params, memory, action, seen)
+        memory = policy.remember(params, memory, action, costs[_FAILURE] > 0, seen)
         return (seen, moved, memory), (observation, action, costs, ~state.done, legal if varies else None)
 
     carry = (observation, state, policy.begin(params, observation))

@@ -118,7 +118,7 @@ class Study:
             if logger == "half-trained":
                 policy = Learned(variables, self.network, greedy=False)
             found = play_logged(key, 0, policy, params, episodes=self.most, steps=self.scenario.horizon)
-            chances = distributions(policy, params, found.observation, found.action)
+            chances = distributions(policy, params, found.observation, found.action, found.failed)
             own = jnp.take_along_axis(chances, found.action[..., None], axis=2)
             return dataclasses.replace(found, probability=own)
 

@@ -133,8 +133,7 @@ def test_a_policy_remembers_what_it_played_and_saw():
             rows = jnp.arange(env.num_actions(params))[:, None]
             return jnp.where(rows == memory[0] % 2, 0.0, -jnp.inf)
 
-        def remember(self, params, memory, action, observation):
-            failed = observation[-env.num_actions(params) :].sum(0).astype(jnp.int32)
+        def remember(self, params, memory, action, failed, observation):
             return action.astype(jnp.int32) + 1, memory[1] + failed
 
     params = tiny_scenario("tolerance=0.0").params

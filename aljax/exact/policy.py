@@ -61,19 +61,22 @@ class Optimal(Policy):
         row = jnp.array(self.plan.rows)[choice.astype(jnp.int32)]
         return only(row.reshape(observation.shape[1:]), env.num_actions(params))
 
-    def remember(self, params: EnvParams, memory: Memory, action: jax.Array, observation: jax.Array) -> Memory:
+    def remember(
+        self, params: EnvParams, memory: Memory, action: jax.Array, failed: jax.Array, observation: jax.Array
+    ) -> Memory:
         """Counts what happened, whichever row was played. See `Policy.remember`.
 
         The counts know nothing of a row that is not allowed, whose failing is no event of the plan: after one was
         played all the same, what follows need not be optimal.
         """
+        del observation
         plan, actions = self.plan, env.num_actions(params)
         # By row of the table and by whether it failed: the class of that event, and the entry of L that it leaves.
         kinds, entries = np.full((actions, 2), plan.counts), np.zeros((actions, 2), int)
         for row, *both in zip(plan.rows, plan.success, plan.failure, strict=True):
             kinds[row] = [plan.counts if kind is None else kind for kind in both]
             entries[row, 1] = plan.sticky.index(row) + 1 if row in plan.sticky else 0
-        failed = jnp.any(observation[-actions:] > 0.5, axis=0).astype(jnp.int32).reshape(-1)
+        failed = failed.astype(jnp.int32).reshape(-1)
         action = env.played(action, params).reshape(-1)
         tails = lattice.advance(memory.tails, jnp.array(kinds)[action, failed])
         last = jnp.array(entries)[action, failed].astype(jnp.int32)
@@ -120,4 +123,4 @@ def _succeed(policy: Optimal, params: EnvParams, state: EnvState, memory: Memory
     """Plays one optimal step with the best of luck: the row, the next state and memory."""
     action = jnp.argmax(policy.logits(params, env.observe(state, params), env.legal(state, params), memory))
     state, _ = env.transition(state, action, (jnp.float32(1), jnp.zeros_like(state.z)), params)
-    return action, state, policy.remember(params, memory, action, env.observe(state, params))
+    return action, state, policy.remember(params, memory, action, jnp.bool_(False), env.observe(state, params))

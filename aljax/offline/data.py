@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax.chance import draw_chance
-from aljax.env import EnvParams, always_legal
+from aljax.env import COMPONENTS, EnvParams, always_legal
 from aljax.errors import UserError
 from aljax.keys import one_key
 from aljax.policy import Policy
@@ -47,6 +47,11 @@ class Episodes:
 
     def __len__(self) -> int:
         return self.action.shape[0]
+
+    @property
+    def failed(self) -> Array:
+        """The call failed. Boolean ``[N, T]``"""
+        return self.costs[..., COMPONENTS.index("failure")] > 0
 
     @property
     def own_probability(self) -> jax.Array:
@@ -123,7 +128,7 @@ def collect(
         found = _collect(key, number, policy, params, episodes=episodes, steps=steps)
         probability = np.stack(
             [
-                np.asarray(_logged_probability(other, params, found.observation, found.action))
+                np.asarray(_logged_probability(other, params, found.observation, found.action, found.failed))
                 for other in loggers.values()
             ],
             axis=-1,
@@ -171,7 +176,9 @@ def play_logged(
 _collect = jax.jit(play_logged, static_argnames=("episodes", "steps"))
 
 
-def distributions(policy: Policy, params: EnvParams, observation: jax.Array, action: jax.Array) -> jax.Array:
+def distributions(
+    policy: Policy, params: EnvParams, observation: jax.Array, action: jax.Array, failed: jax.Array
+) -> jax.Array:
     """With which probabilities a policy would have played each row along logged episodes.
 
     A policy that remembers is told what was played.
@@ -181,6 +188,7 @@ def distributions(policy: Policy, params: EnvParams, observation: jax.Array, act
       params: the environment.
       observation: ``[N, T, O]``.
       action: what was played, integer ``[N, T]``.
+      failed: whether it failed, Boolean ``[N, T]``.
 
     Returns:
       ``[N, T, A]``.
@@ -189,18 +197,20 @@ def distributions(policy: Policy, params: EnvParams, observation: jax.Array, act
     following = jnp.concatenate([seen[1:], seen[-1:]])
     legal = always_legal(params)[:, None]
 
-    def step(memory: Any, given: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
-        here, row, after = given
+    def step(memory: Any, given: tuple[jax.Array, ...]) -> tuple[Any, jax.Array]:
+        here, row, fault, after = given
         found = jax.nn.softmax(policy.logits(params, here, legal, memory), axis=0)
-        return policy.remember(params, memory, row, after), found
+        return policy.remember(params, memory, row, fault, after), found
 
-    _, found = jax.lax.scan(step, policy.begin(params, seen[0]), (seen, played, following))
+    _, found = jax.lax.scan(step, policy.begin(params, seen[0]), (seen, played, failed.T, following))
     return jnp.moveaxis(found, 2, 0)
 
 
 @jax.jit
-def _logged_probability(policy: Policy, params: EnvParams, observation: jax.Array, action: jax.Array) -> jax.Array:
-    found = distributions(policy, params, observation, action)
+def _logged_probability(
+    policy: Policy, params: EnvParams, observation: jax.Array, action: jax.Array, failed: jax.Array
+) -> jax.Array:
+    found = distributions(policy, params, observation, action, failed)
     return jnp.take_along_axis(found, action[..., None], axis=2)[..., 0]
 
 

@@ -64,7 +64,7 @@ def question_of(log: Log, policy: Policy, params: EnvParams, seed: int = 0) -> Q
     features = model.features_of(episodes.observation, alive, seed=seed)
     phi = features(episodes.observation)
     linear = 1 + episodes.observation.shape[2]
-    target = _distributions(policy, params, episodes.observation, episodes.action)
+    target = _distributions(policy, params, episodes.observation, episodes.action, episodes.failed)
     return Question(
         outcomes={"cost": costs, "success": success},
         action=episodes.action,

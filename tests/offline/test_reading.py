@@ -63,7 +63,9 @@ def test_a_log_says_who_acted_with_which_probability_and_all_loggers_meet_the_sa
     first = episodes.action == 0
     np.testing.assert_allclose(episodes.probability[..., 1][alive], np.where(first, 2 / 3, 1 / 6)[alive], rtol=1e-5)
     np.testing.assert_array_equal(episodes.probability[..., 0][alive], first[alive])
-    found = distributions(heuristics(SCENARIO)["random"], SCENARIO.params, episodes.observation, episodes.action)
+    found = distributions(
+        heuristics(SCENARIO)["random"], SCENARIO.params, episodes.observation, episodes.action, episodes.failed
+    )
     np.testing.assert_allclose(found, 1 / 3, rtol=1e-6)
 
 
