@@ -22,12 +22,11 @@ from aljax.keys import one_key
 class Chance(NamedTuple):
     """All that is random in B episodes of T steps, whatever is played."""
 
-    start: jax.Array
-    """Uniform. ``[d, B]``"""
-    misread: jax.Array
-    """Standard normal; 0 where nothing can be misread. ``[d, B]``"""
+    start: env.Start
+    """Of every episode: ``[d, B]``, ``[B]`` and ``[A, B]``. The misreading is 0 where nothing can be misread."""
     luck: env.Luck
-    """ξ of every step: u ``[T, B]``, ε ``[T, d, B]``; ε is 0 where no row of the table has noise."""
+    """ξ of every step: u and n ``[T, B]``, ε ``[T, d, B]``, v ``[T, A, B]``; ε is 0 where no row of the table has
+    noise, n and v None where no row has a spread, an uptime."""
     choice: jax.Array
     """Uniform, for policies that draw their action. ``[T, B]``"""
 
@@ -47,24 +46,42 @@ def draw_chance(key: jax.Array, params: EnvParams, *, episodes: int, steps: int)
     Returns:
       The chance of B episodes.
     """
-    words = _words(key)
-    d = env.num_coordinates(params)
+    words, table = _words(key), params.actions
+    d, rows = env.num_coordinates(params), env.num_actions(params)
+    outages, spread = table.mean_uptime is not None, table.latency_spread is not None
     u, choice = _uniforms(words, 0, (steps, episodes))
     start, _ = _uniforms(words, 1, (d, episodes))
+    points = params.start_points is not None
+    further = _several(words, 3, (steps,), spread + rows * outages, (episodes,)) if spread or outages else u
+    first = _several(words, 4, (), points + rows * outages, (episodes,)) if points or outages else start
 
     def epsilon(words: jax.Array) -> jax.Array:
-        pairs = jnp.stack(_uniforms(words, 2, (steps, -(-d // 2), episodes)), axis=2)
-        return _normal(pairs.reshape(steps, -1, episodes)[:, :d])
+        return _normal(_several(words, 2, (steps,), d, (episodes,)))
 
     def misreading(words: jax.Array) -> jax.Array:
         return _normal(_uniforms(words, 1, (d, episodes))[1])
 
     return Chance(
-        start=start,
-        misread=_if_needed(jnp.any(params.misread > 0.0), misreading, words),
-        luck=env.Luck(u, _if_needed(jnp.any(params.actions.noise > 0.0), epsilon, words)),
+        start=env.Start(
+            start,
+            _if_needed(jnp.any(params.misread > 0.0), misreading, words),
+            point=first[0] if points else None,
+            down=first[-rows:] if outages else None,
+        ),
+        luck=env.Luck(
+            u,
+            _if_needed(jnp.any(table.noise > 0.0), epsilon, words),
+            n=_normal(further[:, 0]) if spread else None,
+            v=further[:, -rows:] if outages else None,
+        ),
         choice=choice,
     )
+
+
+def _several(words: jax.Array, stream: int, before: tuple[int, ...], count: int, after: tuple[int, ...]) -> jax.Array:
+    """Uniform numbers of a stream, two from each block. ``[*before, count, *after]``"""
+    pairs = jnp.stack(_uniforms(words, stream, (*before, -(-count // 2), *after)), axis=len(before) + 1)
+    return jax.lax.slice_in_dim(pairs.reshape(*before, -1, *after), 0, count, axis=len(before))
 
 
 def _if_needed(needed: jax.Array, draw: Callable[[jax.Array], jax.Array], words: jax.Array) -> jax.Array:

@@ -12,69 +12,35 @@ References: Bamigbade and Oni (2026), sections 3 and 4; the numbered steps in `t
 transition f(S, A, ξ).
 """
 
-import dataclasses
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 
+from aljax.constraint import SLACK, exceeds, out_of_tolerance, over, reaches, violation
 from aljax.errors import UserError
 from aljax.keys import one_key
-from aljax.layout import FEW, entry, lift, rows_of, stored, total
+from aljax.layout import FEW, entry, lift, pick, rows_of, stored, total
+from aljax.observation import observation_size, observe
 from aljax.params import COMPONENTS, ActionTable, EnvParams, num_actions, num_coordinates, present
 from aljax.shapes import check_array, check_params
+from aljax.state import (
+    FAILED,
+    NOT_CALLED,
+    WORKED,
+    EnvState,
+    Luck,
+    Start,
+    begin,
+    downtime_share,
+    expected_start,
+    keeps_status,
+)
 
 __all__ = [
-    "COMPONENTS", "FEW", "SLACK", "ActionTable", "EnvParams", "EnvState", "Luck", "always_legal", "begin", "draw_luck",
-    "exceeds", "legal", "legal_varies", "num_actions", "num_coordinates", "observation_size", "observe", "over",
+    "COMPONENTS", "FAILED", "FEW", "NOT_CALLED", "SLACK", "WORKED", "ActionTable", "EnvParams", "EnvState", "Luck",
+    "Start", "always_legal", "begin", "downtime_share", "draw_luck", "exceeds", "expected_start", "legal",
+    "legal_varies", "num_actions", "num_coordinates", "observation_size", "observe", "out_of_tolerance", "over",
     "played", "present", "reset", "step", "transition", "transition_apart", "violation",
 ]  # fmt: skip
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class EnvState:
-    """Where one episode stands."""
-
-    z: jax.Array
-    """The task vector: what is still wrong with the task. ``[d]``"""
-    misread: jax.Array
-    """What the agent's view of the task adds to it. ``[d]``"""
-    latency: jax.Array
-    """Seconds taken so far. Scalar"""
-    money: jax.Array
-    """Dollars spent so far. Scalar"""
-    time: jax.Array
-    """Steps taken so far. Integer scalar"""
-    last_failed: jax.Array
-    """The row that failed in the step before, −1 if none did. Integer scalar"""
-    done: jax.Array
-    """The episode has ended. Boolean scalar"""
-
-
-SLACK = 1e-5
-"""How far beyond a bound still counts as on it: this much for bounds up to 1, this share of larger ones; see `over`."""
-
-
-class Luck(NamedTuple):
-    """ξ: all the chance of one step, drawn whichever action is taken, so that policies can share it."""
-
-    u: jax.Array
-    """Uniform on [0, 1): the action fails if it lies under the row's probability. Scalar"""
-    epsilon: jax.Array
-    """Standard normal, scaled by the row's noise. ``[d]``"""
-
-
-def observation_size(params: EnvParams) -> int:
-    """Length of `observe`'s vector.
-
-    Args:
-      params: the environment.
-
-    Returns:
-      2 d + A + 3.
-    """
-    return 2 * num_coordinates(params) + num_actions(params) + 3
 
 
 def legal(state: EnvState, params: EnvParams) -> jax.Array:
@@ -87,13 +53,14 @@ def legal(state: EnvState, params: EnvParams) -> jax.Array:
     Returns:
       Boolean ``[A]``; for a batch of episodes with its trailing axes, of length 1 where all episodes are alike.
     """
-    return lift(always_legal(params), state.time.ndim)
+    allowed = lift(always_legal(params), state.time.ndim)
+    if state.calls is None or params.actions.max_calls is None:
+        return allowed
+    return allowed & (state.calls < lift(params.actions.max_calls, state.time.ndim))
 
 
 def always_legal(params: EnvParams) -> jax.Array:
     """The rows that some state lets an agent choose: those of `legal` where that is the same in every state.
-
-    Whoever has no state at hand (the solver, logs) asks this, and refuses what `legal_varies` is true of.
 
     Args:
       params: the environment.
@@ -113,8 +80,7 @@ def legal_varies(params: EnvParams) -> bool:
     Returns:
       A Python Boolean, so that what is not needed is not compiled.
     """
-    del params
-    return False
+    return params.actions.max_calls is not None
 
 
 def draw_luck(key: jax.Array, params: EnvParams, batch: tuple[int, ...] = ()) -> Luck:
@@ -126,19 +92,24 @@ def draw_luck(key: jax.Array, params: EnvParams, batch: tuple[int, ...] = ()) ->
       batch: trailing axes; none for one step.
 
     Returns:
-      u ``[*batch]`` and ε ``[d, *batch]``.
+      u ``[*batch]`` and ε ``[d, *batch]``; n ``[*batch]`` and v ``[A, *batch]`` where they are needed.
     """
-    u_key, epsilon_key = jax.random.split(one_key(key))
+    key, table = one_key(key), params.actions
+    u_key, epsilon_key = jax.random.split(key)
+    spread, outages = table.latency_spread is not None, table.mean_uptime is not None
     return Luck(
         u=jax.random.uniform(u_key, batch),
         epsilon=jax.random.normal(epsilon_key, (num_coordinates(params), *batch)),
+        n=jax.random.normal(jax.random.fold_in(key, 2), batch) if spread else None,
+        v=jax.random.uniform(jax.random.fold_in(key, 3), (num_actions(params), *batch)) if outages else None,
     )
 
 
 def reset(key: jax.Array, params: EnvParams, batch: tuple[int, ...] = ()) -> tuple[jax.Array, EnvState]:
     """Starts an episode, or `batch` of them along trailing axes.
 
-    The task starts uniform in the box, its misreading normal; the start is never tested for success.
+    The task starts uniform in the box, plus one of the points where there are any; its misreading is normal. The start
+    is never tested for success.
 
     Args:
       key: a PRNG key.
@@ -146,39 +117,20 @@ def reset(key: jax.Array, params: EnvParams, batch: tuple[int, ...] = ()) -> tup
       batch: trailing axes; none for one episode.
 
     Returns:
-      The observation ``[2 d + A + 3, *batch]`` and the state.
+      The observation ``[O, *batch]`` and the state.
     """
-    start_key, misread_key = jax.random.split(one_key(key))
+    key = one_key(key)
+    start_key, misread_key = jax.random.split(key)
     shape = (num_coordinates(params), *batch)
-    state = begin(jax.random.uniform(start_key, shape), jax.random.normal(misread_key, shape), params)
-    return observe(state, params), state
-
-
-def begin(uniform: jax.Array, normal: jax.Array, params: EnvParams) -> EnvState:
-    """The start state, once its chance is drawn: `reset` without a key.
-
-    Args:
-      uniform: where in the box the task starts, on [0, 1). ``[d]``
-      normal: the misreading in standard deviations. ``[d]``
-      params: the environment.
-
-    Returns:
-      The state at time 0.
-    """
-    check_params(params)
-    batch = uniform.shape[1:]
-    for name, drawn in (("uniform", uniform), ("normal", normal)):
-        check_array(name, drawn, (num_coordinates(params), *batch), float, "[d]")
-    low, high = lift(params.start_low, len(batch)), lift(params.start_high, len(batch))
-    return EnvState(
-        z=low + (high - low) * uniform,
-        misread=lift(params.misread, len(batch)) * normal,
-        latency=jnp.zeros(batch),
-        money=jnp.zeros(batch),
-        time=jnp.zeros(batch, jnp.int32),
-        last_failed=jnp.full(batch, -1, jnp.int32),
-        done=jnp.zeros(batch, bool),
+    points, outages = params.start_points is not None, params.actions.mean_uptime is not None
+    start = Start(
+        task=jax.random.uniform(start_key, shape),
+        misread=jax.random.normal(misread_key, shape),
+        point=jax.random.uniform(jax.random.fold_in(key, 2), batch) if points else None,
+        down=jax.random.uniform(jax.random.fold_in(key, 3), (num_actions(params), *batch)) if outages else None,
     )
+    state = begin(start, params)
+    return observe(state, params), state
 
 
 def step(
@@ -193,7 +145,7 @@ def step(
       params: the environment.
 
     Returns:
-      The observation ``[2 d + A + 3]``, the next state, the five unweighted costs ``[5]`` in the order of
+      The observation ``[O]``, the next state, the five unweighted costs ``[5]`` in the order of
       `COMPONENTS`, and whether the episode has ended.
     """
     state, costs = transition(state, action, draw_luck(key, params, jnp.shape(action)), params)
@@ -201,7 +153,7 @@ def step(
 
 
 def transition(
-    state: EnvState, action: jax.Array, xi: tuple[jax.Array, jax.Array], params: EnvParams
+    state: EnvState, action: jax.Array, xi: tuple[jax.Array | None, ...], params: EnvParams
 ) -> tuple[EnvState, jax.Array]:
     """f(S, A, ξ): the next state and the costs of one action, once its luck is drawn.
 
@@ -211,7 +163,7 @@ def transition(
     Args:
       state: where the episode stands.
       action: the row played, see `played`.
-      xi: (u, ε), see `Luck`; u a scalar, ε ``[d]``.
+      xi: (u, ε, n, v), see `Luck`; n and v may be left out where nothing needs them.
       params: the environment.
 
     Returns:
@@ -222,14 +174,14 @@ def transition(
 
 
 def transition_apart(
-    state: EnvState, action: jax.Array, xi: tuple[jax.Array, jax.Array], params: EnvParams
+    state: EnvState, action: jax.Array, xi: tuple[jax.Array | None, ...], params: EnvParams
 ) -> tuple[EnvState, tuple[jax.Array, ...]]:
     """`transition` with the five costs as five scalars: for loops that add them up or keep them apart.
 
     Args:
       state: where the episode stands.
       action: the row played, see `played`.
-      xi: (u, ε), see `Luck`.
+      xi: (u, ε, n, v), see `Luck`.
       params: the environment.
 
     Returns:
@@ -238,62 +190,151 @@ def transition_apart(
     Raises:
       UserError: arrays that do not go together.
     """
-    u, epsilon = xi
+    luck = Luck(*xi)
     action = played(action, params)
-    _check_step(state, action, u, epsilon, params)
+    _check_step(state, action, luck, params)
     ndim = action.ndim
     row = rows_of(params.actions, action)
     drift = lift(params.drift, ndim)
     one = jnp.minimum(params.horizon, 1).astype(params.drift.dtype)
 
-    # 1. Does it fail? For certain if it is not legal.
-    probability = jnp.where(state.last_failed == action, row.retry_failure, row.failure)
-    may = entry(legal(state, params), action) if legal_varies(params) else row.allowed
-    failed = u < stored(jnp.where(may, probability, 2.0), one)
+    # 1. and 2. Does it fail before any time-out?
+    hopeless = _hopeless(state, action, row, params)
+    failed = luck.u < stored(jnp.where(hopeless, 2.0, _failure(state, action, row)), one)
 
-    # 2. Planned: the planner expects success and knows neither noise nor drift.
+    # 3. Seconds and dollars.
+    seconds, failed = _seconds(state, failed, row, luck.n)
+    dollars = row.money if row.failure_money is None else jnp.where(failed, row.failure_money, row.money)
+    if row.money_growth is not None:
+        dollars = dollars + row.money_growth * state.time
+
+    # 4. Planned: the planner expects success and knows neither noise nor drift.
     worked = row.gain * state.z + row.shift
     planned = jnp.where(row.resolves, 0.0, jnp.where(row.ends, state.z, worked))
 
-    # 3. Realized.
+    # 5. Realized.
     closed = jnp.where(row.resolves, 0.0, state.z)
-    succeeded = jnp.where(row.ends, closed, worked + row.noise * epsilon + drift)
+    succeeded = jnp.where(row.ends, closed, worked + row.noise * luck.epsilon + drift)
     z = stored(jnp.where(failed, state.z + drift, succeeded), one)
     misread = jnp.where(~failed & row.reveals, 0.0, state.misread)
 
-    # 4. Clocks and bills run on failures too.
-    latency, money = state.latency + row.latency, state.money + row.money
+    # 6. Clocks and bills run on failures too.
+    latency, money = state.latency + seconds, state.money + dollars
     time = state.time + 1
 
-    # 5. Is it over? The violation is charged once, in the state in which the episode ends.
+    # 7. and 8. Is it over? The violation is charged once, in the state in which the episode ends.
     excess = stored(violation(z, latency, money, params), one)
-    done = (excess == 0.0) | (row.ends & ~failed) | (time >= params.horizon)
+    done = (params.auto_end & (excess == 0.0)) | (row.ends & ~failed) | (time >= params.horizon)
+    if params.latency_limit is not None:
+        done |= reaches(latency, params.latency_limit)
+    if params.money_limit is not None:
+        done |= reaches(money, params.money_limit)
     divergence = jnp.sqrt(total((planned - z) ** 2))
-    costs = (row.latency, row.money, jnp.where(done, excess, 0.0), failed.astype(latency.dtype), divergence)
-    moved = EnvState(z, misread, latency, money, time, jnp.where(failed, action, -1), done)
+    costs = (seconds, dollars, jnp.where(done, excess, 0.0), failed.astype(latency.dtype), divergence)
+    moved = EnvState(z, misread, latency, money, time, done, *_history(state, action, failed, seconds, luck.v, params))
 
-    # 6. A finished episode absorbs.
+    # 9. A finished episode absorbs.
     moved = jax.tree.map(lambda old, new: jnp.where(state.done, old, new), state, moved)
     return moved, tuple(jnp.where(state.done, 0.0, cost) for cost in costs)
 
 
-def _check_step(state: EnvState, action: jax.Array, u: jax.Array, epsilon: jax.Array, params: EnvParams) -> None:
+def _hopeless(state: EnvState, action: jax.Array, row: ActionTable, params: EnvParams) -> jax.Array:
+    """The call fails for certain: not legal, down, a required coordinate out of tolerance, no token. Scalar"""
+    found = ~(entry(legal(state, params), action) if legal_varies(params) else row.allowed)
+    if state.down is not None:
+        found |= entry(state.down, action)
+    if row.requires is not None:
+        found |= jnp.any(row.requires & out_of_tolerance(state.z, params), axis=0)
+    if state.tokens is not None and params.actions.rate_limit is not None:
+        found |= entry(_limited(params.actions, action.ndim) & exceeds(1.0, state.tokens), action)
+    return found
+
+
+def _limited(table: ActionTable, ndim: int) -> jax.Array:
+    """Which rows have a bucket. Boolean ``[A]``"""
+    assert table.rate_limit is not None
+    return lift(jnp.isfinite(table.rate_limit), ndim)
+
+
+def _failure(state: EnvState, action: jax.Array, row: ActionTable) -> jax.Array:
+    """The probability of failing where nothing makes it certain, by how the row's own latest call went. Scalar"""
+    found = row.failure
+    if row.after_ok is None and row.after_failed is None:
+        return found
+    assert state.status is not None
+    latest = pick(state.status, action)
+    if row.after_ok is not None:
+        found = jnp.where(latest == WORKED, row.after_ok, found)
+    if row.after_failed is not None:
+        found = jnp.where(latest == FAILED, row.after_failed, found)
+    return found
+
+
+def _seconds(
+    state: EnvState, failed: jax.Array, row: ActionTable, normal: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
+    """The seconds that a call takes, and whether it has failed once time-outs are counted. Scalars"""
+    seconds = row.latency if row.failure_latency is None else jnp.where(failed, row.failure_latency, row.latency)
+    if row.latency_growth is not None:
+        seconds = seconds + row.latency_growth * state.time
+    if row.latency_spread is not None:
+        assert normal is not None
+        seconds = seconds * jnp.exp(row.latency_spread * (normal - 0.5 * row.latency_spread))
+    if row.timeout is not None:
+        failed, seconds = failed | (seconds > row.timeout), jnp.minimum(seconds, row.timeout)
+    return seconds, failed
+
+
+def _history(
+    state: EnvState, action: jax.Array, failed: jax.Array, seconds: jax.Array, v: jax.Array | None, params: EnvParams
+) -> tuple[jax.Array | None, ...]:
+    """What a step leaves behind for each row: status, down, calls and tokens, None where there is none. ``[A]``"""
+    table, ndim = params.actions, action.ndim
+    status, down, calls, tokens = state.status, state.down, state.calls, state.tokens
+    this = lift(jnp.arange(num_actions(params), dtype=jnp.int32), ndim) == action
+    if status is not None:
+        status = jnp.where(this, jnp.where(failed, FAILED, WORKED), status)
+    if down is not None:
+        assert table.mean_uptime is not None and table.mean_downtime is not None and v is not None
+        share = lift(downtime_share(table), ndim)
+        rate = lift(1.0 / table.mean_uptime + 1.0 / jnp.maximum(table.mean_downtime, 1e-9), ndim)
+        forgotten = -jnp.expm1(-rate * seconds)
+        down = v < down + (share - down) * forgotten
+    if calls is not None:
+        calls = calls + this
+    if tokens is not None:
+        assert table.rate_limit is not None and table.rate_burst is not None
+        limited = _limited(table, ndim)
+        taken = this & limited & ~exceeds(1.0, tokens)
+        flow = jnp.where(limited, lift(table.rate_limit, ndim), 0.0) * seconds
+        tokens = jnp.minimum(jnp.maximum(tokens - taken, 0.0) + flow, lift(table.rate_burst, ndim))
+    return status, down, calls, tokens
+
+
+def _check_step(state: EnvState, action: jax.Array, luck: Luck, params: EnvParams) -> None:
     """Refuses what does not go together, while the step is traced."""
     check_params(params)
-    batch = state.time.shape
-    each = (num_coordinates(params), *batch)
+    batch, table = state.time.shape, params.actions
+    each, a_row = (num_coordinates(params), *batch), (num_actions(params), *batch)
+    outages, spread = table.mean_uptime is not None, table.latency_spread is not None
     check_array("action", action, batch, int)
-    for name, value, shape, kind in (
-        ("state.z", state.z, each, float),
-        ("state.misread", state.misread, each, float),
-        ("state.latency", state.latency, batch, float),
-        ("state.money", state.money, batch, float),
-        ("state.last_failed", state.last_failed, batch, int),
-        ("state.done", state.done, batch, bool),
-        ("u", u, batch, float),
-        ("epsilon", epsilon, each, float),
+    for name, value, shape, kind, there in (
+        ("state.z", state.z, each, float, True),
+        ("state.misread", state.misread, each, float, True),
+        ("state.latency", state.latency, batch, float, True),
+        ("state.money", state.money, batch, float, True),
+        ("state.done", state.done, batch, bool, True),
+        ("state.status", state.status, a_row, int, keeps_status(present(params))),
+        ("state.down", state.down, a_row, bool, outages),
+        ("state.calls", state.calls, a_row, int, table.max_calls is not None),
+        ("state.tokens", state.tokens, a_row, float, table.rate_limit is not None),
+        ("u", luck.u, batch, float, True),
+        ("epsilon", luck.epsilon, each, float, True),
+        ("n", luck.n, batch, float, spread),
+        ("v", luck.v, a_row, float, outages),
     ):
-        check_array(name, value, shape, kind)
+        if there:
+            check_array(name, value, shape, kind)
 
 
 def played(action: jax.Array, params: EnvParams) -> jax.Array:
@@ -314,81 +355,3 @@ def played(action: jax.Array, params: EnvParams) -> jax.Array:
         raise UserError(f"action: expected an integer, the number of a row, got {action.dtype}")
     highest = min(num_actions(params) - 1, int(jnp.iinfo(action.dtype).max))
     return jnp.clip(action, 0, highest).astype(jnp.int32)
-
-
-def over(x: jax.Array, c: jax.Array) -> jax.Array:
-    """By how much x exceeds a bound c: x − c where x > c + `SLACK` max(1, ``|c|``), else 0.
-
-    Decimal fractions are not exact in binary, and their sums in single precision less so: seven calls of 0.1 s take
-    0.70000005 s. The slack is wider than that (docs/reference/scenario_files.md says up to which horizon), so that a
-    bound that is exactly met is met. Simulator, exact solver and bounds all compare with tolerances and budgets by
-    this function.
-
-    Args:
-      x: what is bounded.
-      c: the bound, not below 0; inf: none. Broadcasts with `x`.
-
-    Returns:
-      The excess, never NaN where `x` is finite.
-    """
-    return jnp.where(exceeds(x, c), x - c, 0.0)
-
-
-def exceeds(x: jax.Array, c: jax.Array) -> jax.Array:
-    """Whether `over` is above 0.
-
-    Args:
-      x: what is bounded.
-      c: the bound.
-
-    Returns:
-      Booleans, of the shape that both broadcast to.
-    """
-    return x > c + SLACK * jnp.maximum(1.0, jnp.abs(c))
-
-
-def violation(z: jax.Array, latency: jax.Array, money: jax.Array, params: EnvParams) -> jax.Array:
-    """g: by how much a task vector ``[d]`` and what was spent exceed tolerance and budgets.
-
-    Args:
-      z: the task vector. ``[d]``
-      latency: seconds taken. Scalar
-      money: dollars spent. Scalar
-      params: the environment.
-
-    Returns:
-      A scalar, 0 where all are met.
-    """
-    return (
-        total(over(jnp.abs(z), lift(params.tolerance, z.ndim - 1)))
-        + over(latency, params.latency_budget) / params.latency_budget
-        + over(money, params.money_budget) / params.money_budget
-    )
-
-
-def observe(state: EnvState, params: EnvParams) -> jax.Array:
-    """What the policy sees, ``[2 d + A + 3]``: the paper's section 4.3 (a) to (e), and the row that failed last.
-
-    In this order: the task as read over its scale [d]; latency and money over theirs; which coordinates read
-    as out of tolerance [d]; time over the horizon; one-hot of the row that failed in the step before [A].
-
-    Args:
-      state: where the episode stands.
-      params: the environment.
-
-    Returns:
-      ``[2 d + A + 3]``.
-    """
-    ndim = state.time.ndim
-    seen = state.z + state.misread
-    rows = lift(jnp.arange(num_actions(params), dtype=jnp.int32), ndim)
-    return jnp.concatenate(
-        [
-            seen / lift(params.z_scale, ndim),
-            (state.latency / params.latency_scale)[None],
-            (state.money / params.money_scale)[None],
-            exceeds(jnp.abs(seen), lift(params.tolerance, ndim)).astype(seen.dtype),
-            (state.time / params.horizon).astype(seen.dtype)[None],
-            (rows == state.last_failed).astype(seen.dtype),
-        ]
-    )

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-Check = Literal["number", "not negative", "probability", "positive", "count", "flag"]
-"""What a field takes: a real number, within one of `aljax.limits.BOUNDS`; a whole number from 1; true or false."""
+Check = Literal["number", "not negative", "probability", "positive", "at least 1", "count", "calls", "flag"]
+"""What a field takes: a real number, within one of `aljax.limits.BOUNDS`; a whole number from 1, as an integer or, where
+there may be none, as a real number; true or false."""
 
 Numbers = Mapping[str, np.ndarray]
 """Arrays by field, each with its own axes and a last one over environments that are read together, or of length 1."""
@@ -36,7 +37,7 @@ class Declared:
     """What there is to say of a field, beside its meaning."""
 
     axes: tuple[str, ...]
-    """``A`` rows of the action table, ``d`` coordinates, ``k`` components of the cost; none: a scalar."""
+    """``A`` rows of the action table, ``d`` coordinates, ``k`` components of the cost, ``N`` points; none: a scalar."""
     check: Check
     """What it may be."""
     default: Default = None
@@ -49,6 +50,10 @@ class Declared:
     """Of a flag: the kinds of action that it is true of where a file says nothing."""
     optional: bool = False
     """None where a file gives it nowhere: no array, no code compiled for it."""
+    group: str = ""
+    """Optional fields of one group are there together: where a file gives one, the others are at their defaults."""
+    boundless: bool = False
+    """A file may say ``inf``, whatever the default."""
 
     @property
     def dtype(self) -> type:
@@ -58,7 +63,7 @@ class Declared:
     @property
     def endless(self) -> bool:
         """A file may say ``inf``: there is none."""
-        return self.default == math.inf
+        return self.boundless or self.default == math.inf
 
     @property
     def neutral(self) -> Any:
@@ -68,7 +73,7 @@ class Declared:
 
 def declared(
     axes: str, check: Check, default: Default = None, *, unit: str = "", heading: str = "", kinds: tuple[str, ...] = (),
-    optional: bool = False,
+    optional: bool = False, group: str = "", boundless: bool = False,
 ) -> Any:  # fmt: skip
     """A dataclass's field with its declaration.
 
@@ -80,11 +85,13 @@ def declared(
       heading: above its column in tables.
       kinds: of a flag, the kinds of action that it is true of where a file says nothing.
       optional: None where a file gives it nowhere.
+      group: of optional fields that are there together.
+      boundless: a file may say ``inf``, whatever the default.
 
     Returns:
       What `dataclasses.field` gives.
     """
-    made = Declared(tuple(axes.split()), check, default, unit, heading, kinds, optional)
+    made = Declared(tuple(axes.split()), check, default, unit, heading, kinds, optional, group, boundless)
     absent: dict[str, Any] = {"default": None, "kw_only": True} if optional else {}
     return dataclasses.field(metadata={"declared": made}, **absent)
 

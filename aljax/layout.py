@@ -3,6 +3,7 @@
 The episode axes come last, so that short axes stay outside and CPUs vectorise over episodes.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -12,6 +13,8 @@ from aljax.params import ActionTable
 
 FEW = 16
 """So many rows or coordinates are written out one by one, which CPUs vectorise better; more would compile slowly."""
+
+_OF_ALL_ROWS = ("mean_uptime", "mean_downtime", "rate_limit", "rate_burst", "max_calls")
 
 
 def lift(values: jax.Array, ndim: int) -> jax.Array:
@@ -41,11 +44,26 @@ def entry(flags: jax.Array, action: jax.Array) -> jax.Array:
     return jnp.any(flags & (rows == action), axis=0)
 
 
+def pick(values: jax.Array, action: jax.Array) -> jax.Array:
+    """The number at the row played.
+
+    Args:
+      values: numbers, one a row. ``[A]``
+      action: the row. Integer scalar
+
+    Returns:
+      A scalar of the same type.
+    """
+    rows = lift(jnp.arange(values.shape[0], dtype=jnp.int32), action.ndim)
+    return jnp.sum(jnp.where(rows == action, values, 0), axis=0)
+
+
 def rows_of(table: ActionTable, action: jax.Array) -> ActionTable:
     """The chosen row of every column.
 
     Of few rows all columns at once, as one product with a one-hot matrix: exact, and faster on CPUs than
-    gathering. Of many rows that product is the slower way.
+    gathering. Of many rows that product is the slower way. The columns that say what goes on behind all rows at once,
+    whichever is played, are left out.
 
     Args:
       table: columns ``[A]`` and ``[A, d]``.
@@ -54,6 +72,9 @@ def rows_of(table: ActionTable, action: jax.Array) -> ActionTable:
     Returns:
       The columns' entries, scalars and ``[d]``.
     """
+    table = dataclasses.replace(table, **dict.fromkeys(_OF_ALL_ROWS))
+    if table.timeout is not None:  # a product with 0 must be 0
+        table = dataclasses.replace(table, timeout=jnp.minimum(table.timeout, jnp.finfo(table.timeout.dtype).max))
     columns, tree = jax.tree.flatten(table)
     if action.ndim == 0 or table.latency.shape[0] > FEW:
         return jax.tree.map(lambda column: jnp.take(column.T, action, axis=-1, mode="clip"), table)
@@ -61,13 +82,14 @@ def rows_of(table: ActionTable, action: jax.Array) -> ActionTable:
     one_hot = (lift(jnp.arange(table.latency.shape[0]), action.ndim) == action).astype(stacked.dtype)
     chosen = iter(jnp.tensordot(stacked, one_hot, 1, precision="highest"))
     return tree.unflatten(
-        jnp.stack([next(chosen) for _ in range(column.shape[1])])
-        if column.ndim == 2
-        else next(chosen) > 0.5
-        if column.dtype == bool
-        else next(chosen)
+        _typed(jnp.stack([next(chosen) for _ in range(column.shape[1])]) if column.ndim == 2 else next(chosen), column)
         for column in columns
     )
+
+
+def _typed(chosen: jax.Array, column: jax.Array) -> jax.Array:
+    """Real numbers 0 and 1 as Booleans where the column has Booleans."""
+    return chosen > 0.5 if column.dtype == bool else chosen
 
 
 def total(values: jax.Array) -> jax.Array:

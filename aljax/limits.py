@@ -13,7 +13,7 @@ import numpy as np
 
 from aljax.errors import UserError, short
 from aljax.fields import Check, Numbers
-from aljax.params import COMPONENTS
+from aljax.params import COMPONENTS, start_corners
 
 LARGEST = 1e9
 """Of any number of a scenario, in magnitude: seconds, dollars, weights, what is added and multiplied."""
@@ -24,6 +24,7 @@ BOUNDS: Mapping[Check, tuple[float, float]] = {
     "not negative": (0.0, LARGEST),
     "probability": (0.0, 1.0),
     "positive": (LEAST, LARGEST),
+    "at least 1": (1.0, LARGEST),
 }
 """Least and most of a scenario's real numbers, by how their fields are declared."""
 FARTHEST = 1e12
@@ -62,22 +63,25 @@ _SINGLE = float(np.finfo(np.float32).max)
 _SIGMAS = 6.0  # no normal number in single precision lies farther out
 
 
-def too_large(actions: int, coordinates: int, horizon: int) -> tuple[str, str] | None:
+def too_large(actions: int, coordinates: int, horizon: int, seen: int, points: int = 0) -> tuple[str, str] | None:
     """What about a scenario's size is too large for arrays, as key and reason; None: nothing.
 
     Args:
       actions: A, rows of the table.
       coordinates: d, of the task.
       horizon: H, steps.
+      seen: numbers of an observation.
+      points: N, of the start.
 
     Returns:
       The key to blame and the reason.
     """
-    seen = horizon * (2 * coordinates + actions + 3)
+    seen *= horizon
     for key, count, what, most in (
         ("actions", actions, "actions", MOST_ACTIONS),
         ("coordinates", coordinates, "coordinates", MOST_COORDINATES),
         ("actions", actions * coordinates, f"{actions:,} actions × {coordinates:,} coordinates", MOST_CELLS),
+        ("start_points", points * coordinates, f"{points:,} points × {coordinates:,} coordinates", MOST_CELLS),
         ("horizon", seen, f"{horizon:,} steps × {seen // horizon:,} numbers seen at each", MOST_SEEN),
     ):
         if count > most:
@@ -96,7 +100,7 @@ def reach(given: Numbers) -> np.ndarray:
       Distances, infinite where they are too large for a number.
     """
     gain, shift, drift = (np.abs(given[name]) for name in ("gain", "shift", "drift"))
-    start, horizon = np.maximum(np.abs(given["start_low"]), np.abs(given["start_high"])), given["horizon"]
+    start, horizon = np.abs(start_corners(given)).max(0), given["horizon"]
     factor = np.maximum(gain.max(0), 1.0)
     added = shift.max(0) + _SIGMAS * given["noise"].max(0) + drift
     with np.errstate(all="ignore"):
@@ -117,10 +121,30 @@ def most_components(given: Numbers, farthest: np.ndarray) -> np.ndarray:
     """
     horizon = given["horizon"]
     with np.errstate(all="ignore"):
-        latency, money = (horizon * given[name].max(0) for name in ("latency", "money"))
+        latency, money = (horizon * dearest_call(given, name) for name in ("latency", "money"))
         over = farthest.sum(0) + latency / given["latency_budget"] + money / given["money_budget"]
         each = (latency, money, over, horizon, 2 * horizon * np.sqrt((farthest**2).sum(0)))
         return np.stack(np.broadcast_arrays(*each)).astype(float)
+
+
+def dearest_call(given: Numbers, column: str) -> np.ndarray:
+    """The most seconds or dollars that one call can come to, whatever is played and however it goes. ``[N]``
+
+    Args:
+      given: the fields of environments.
+      column: ``latency`` or ``money``.
+
+    Returns:
+      Seconds or dollars, infinite where they are too large for a number.
+    """
+    with np.errstate(all="ignore"):
+        most = np.maximum(given[column], given.get(f"failure_{column}", 0.0))
+        most = most + given.get(f"{column}_growth", 0.0) * given["horizon"]
+        if column == "latency":
+            spread = given.get("latency_spread", np.zeros(1))
+            most = most * np.exp(_SIGMAS * spread - spread**2 / 2)
+            most = np.minimum(most, given.get("timeout", math.inf))
+        return most.max(0)
 
 
 def too_far(given: Numbers) -> np.ndarray:

@@ -89,7 +89,7 @@ def play(chance: Chance, policy: Policy, params: EnvParams) -> Trajectory:
     Returns:
       The trajectories.
     """
-    state, varies = env.begin(chance.start, chance.misread, params), env.legal_varies(params)
+    state, varies = env.begin(chance.start, params), env.legal_varies(params)
     observation = env.observe(state, params)
 
     def body(carry: tuple[jax.Array, EnvState, Any], drawn: tuple[env.Luck, jax.Array]) -> tuple[Any, Any]:

@@ -220,7 +220,7 @@ def check_environments(work: Work, episodes: int = 256) -> float:
         after, costs = env.transition(state, action, luck, params)
         return after, (env.observe(state, params), costs, state.done)
 
-    start = env.begin(jnp.asarray(uniform.T), jnp.asarray(normal.T), params)
+    start = env.begin(env.Start(jnp.asarray(uniform.T), jnp.asarray(normal.T)), params)
     luck = env.Luck(jnp.asarray(u), jnp.asarray(epsilon.transpose(0, 2, 1)))
     _, (seen, costs, done) = jax.jit(lambda *a: jax.lax.scan(body, *a))(start, (jnp.asarray(actions), luck))
     seen, costs, done = np.moveaxis(seen, 1, 2), np.moveaxis(costs, 1, 2), np.asarray(done)

@@ -62,7 +62,7 @@ def starts(scenario: Scenario, protocol: Protocol) -> jax.Array:
 
     def begin(key: jax.Array) -> jax.Array:
         chance = draw_chance(key, scenario.params, episodes=protocol.evaluation_episodes, steps=scenario.horizon)
-        return env.begin(chance.start, chance.misread, scenario.params).z
+        return env.begin(chance.start, scenario.params).z
 
     return jax.jit(jax.vmap(begin))(seed_keys(protocol, EVALUATION))
 

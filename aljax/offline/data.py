@@ -160,7 +160,7 @@ def play_logged(
     """
     tasks = draw_chance(key, params, episodes=episodes, steps=1)
     own = draw_chance(jax.random.fold_in(key, number), params, episodes=episodes, steps=steps)
-    played = play(own._replace(start=tasks.start, misread=tasks.misread), policy, params)
+    played = play(own._replace(start=tasks.start), policy, params)
     return Episodes(
         observation=jnp.moveaxis(played.observation, 2, 0),
         action=played.action.T.astype(jnp.int32),

@@ -38,7 +38,7 @@ def aljax_plays(params: EnvParams, uniform: Any, normal: Any, actions: Any, u: A
         state, costs = env.transition(state, action, env.Luck(u, epsilon), params)
         return (state, seen + env.observe(state, params), paid + costs), None
 
-    start = env.begin(jnp.asarray(uniform), jnp.asarray(normal), params)
+    start = env.begin(env.Start(jnp.asarray(uniform), jnp.asarray(normal)), params)
     carry = (start, env.observe(start, params), jnp.zeros((5, uniform.shape[1])))
     (final, seen, paid), _ = jax.jit(lambda *a: jax.lax.scan(body, *a))(carry, (actions, u, epsilon))
     names = ("z", "misread", "latency", "money", "time", "last_failed", "done")

@@ -45,7 +45,7 @@ def play(key: jax.Array, params: EnvParams, episodes: int, steps: int) -> Any:
 def play_block(key: jax.Array, params: EnvParams, episodes: int, steps: int) -> Any:
     """Episodes side by side, all their chance drawn at once."""
     chance = draw_chance(key, params, episodes=episodes, steps=steps)
-    state = env.begin(chance.start, chance.misread, params)
+    state = env.begin(chance.start, params)
     actions = env.num_actions(params)
 
     def body(carry: Any, drawn: Any) -> Any:
