@@ -30,7 +30,7 @@ def over(x: jax.Array, c: jax.Array) -> jax.Array:
     return jnp.where(exceeds(x, c), x - c, 0.0)
 
 
-def exceeds(x: jax.Array, c: jax.Array) -> jax.Array:
+def exceeds(x: jax.Array | float, c: jax.Array) -> jax.Array:
     """Whether `over` is above 0.
 
     Args:

@@ -19,7 +19,7 @@ from aljax.constraint import SLACK, exceeds, out_of_tolerance, over, reaches, vi
 from aljax.errors import UserError
 from aljax.keys import one_key
 from aljax.layout import FEW, entry, lift, pick, rows_of, stored, total
-from aljax.observation import observation_size, observe
+from aljax.observation import observation_size, observe, places
 from aljax.params import COMPONENTS, ActionTable, EnvParams, num_actions, num_coordinates, present
 from aljax.shapes import check_array, check_params
 from aljax.state import (
@@ -38,8 +38,9 @@ from aljax.state import (
 __all__ = [
     "COMPONENTS", "FAILED", "FEW", "NOT_CALLED", "SLACK", "WORKED", "ActionTable", "EnvParams", "EnvState", "Luck",
     "Start", "always_legal", "begin", "downtime_share", "draw_luck", "exceeds", "expected_start", "legal",
-    "legal_varies", "num_actions", "num_coordinates", "observation_size", "observe", "out_of_tolerance", "over",
-    "played", "present", "reset", "step", "transition", "transition_apart", "violation",
+    "legal_varies",
+    "num_actions", "num_coordinates", "observation_size", "observe", "out_of_tolerance", "over",
+    "places", "played", "present", "reset", "step", "transition", "transition_apart", "violation",
 ]  # fmt: skip
 
 
@@ -153,7 +154,7 @@ def step(
 
 
 def transition(
-    state: EnvState, action: jax.Array, xi: tuple[jax.Array | None, ...], params: EnvParams
+    state: EnvState, action: jax.Array, xi: Luck | tuple[jax.Array, ...], params: EnvParams
 ) -> tuple[EnvState, jax.Array]:
     """f(S, A, ξ): the next state and the costs of one action, once its luck is drawn.
 
@@ -174,7 +175,7 @@ def transition(
 
 
 def transition_apart(
-    state: EnvState, action: jax.Array, xi: tuple[jax.Array | None, ...], params: EnvParams
+    state: EnvState, action: jax.Array, xi: Luck | tuple[jax.Array, ...], params: EnvParams
 ) -> tuple[EnvState, tuple[jax.Array, ...]]:
     """`transition` with the five costs as five scalars: for loops that add them up or keep them apart.
 
@@ -190,7 +191,7 @@ def transition_apart(
     Raises:
       UserError: arrays that do not go together.
     """
-    luck = Luck(*xi)
+    luck = xi if isinstance(xi, Luck) else Luck(*xi)
     action = played(action, params)
     _check_step(state, action, luck, params)
     ndim = action.ndim

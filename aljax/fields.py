@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 
 Check = Literal["number", "not negative", "probability", "positive", "at least 1", "count", "calls", "flag"]
-"""What a field takes: a real number, within one of `aljax.limits.BOUNDS`; a whole number from 1, as an integer or, where
-there may be none, as a real number; true or false."""
+"""What a field takes: a real number, within one of `aljax.limits.BOUNDS`; a whole number from 1, as an integer or, of
+calls, as a real number, since there may be no limit to them; true or false."""
 
 Numbers = Mapping[str, np.ndarray]
 """Arrays by field, each with its own axes and a last one over environments that are read together, or of length 1."""

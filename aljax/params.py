@@ -65,9 +65,7 @@ class ActionTable:
         "A", "positive", math.inf, unit="calls/s", heading="calls a s", optional=True, group="bucket"
     )
     """Tokens that flow into the row's bucket in a second; a call that finds less than one fails; inf: none. ``[A]``"""
-    rate_burst: jax.Array | None = declared(
-        "A", "at least 1", 1.0, heading="burst", optional=True, group="bucket"
-    )
+    rate_burst: jax.Array | None = declared("A", "at least 1", 1.0, heading="burst", optional=True, group="bucket")
     """Tokens that wait at most. ``[A]``"""
     max_calls: jax.Array | None = declared("A", "calls", math.inf, heading="calls at most", optional=True)
     """After so many calls in an episode the row is not legal; inf: no such limit. ``[A]``"""
@@ -172,7 +170,7 @@ class EnvParams:
     money_limit: jax.Array | None = declared("", "positive", math.inf, unit="$", heading="money limit", optional=True)
     """Dollars at which the episode ends; inf: none. Scalar"""
     auto_end: jax.Array = declared("", "flag", True)
-    """The episode ends by itself once nothing is violated; false: the agent must decide that it is done. Boolean scalar"""
+    """The episode ends by itself once nothing is violated; false: the agent must decide when. Boolean scalar"""
     horizon: jax.Array = declared("", "count", unit="steps", heading="horizon")
     """Steps H after which the episode ends. Integer scalar"""
     weights: jax.Array = declared("k", "not negative")

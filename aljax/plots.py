@@ -1,5 +1,6 @@
 """Pictures of a run: how it learned, what its policies pay for, what they do."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from aljax import env
 from aljax.drawing import GRID, OTHER, colours_of, label, legend_below, named_rows, pyplot, save
-from aljax.env import COMPONENTS, EnvParams, EnvState
+from aljax.env import COMPONENTS, EnvParams
 from aljax.evaluate import Evaluation, Summary
 from aljax.host.programs import Program
 from aljax.policy import Policy
@@ -167,18 +168,12 @@ def _map_of_choices(axis: Any, scenario: Scenario, policy: Policy, shares: np.nd
     z[across], z[up] = (side.ravel() for side in np.meshgrid(*sides))
     time = scenario.horizon // 2
     spent = shares[:time].sum(0) / max(shares[:time].sum(), 1e-9) * time  # times each row was played
-    batch = z.shape[1:]
-    arrays: dict[str, Any] = {  # NumPy's: each would be a small program of JAX's
-        "z": z,
-        "misread": np.zeros_like(z),
-        "latency": np.full(batch, spent @ np.asarray(params.actions.latency), np.float32),
-        "money": np.full(batch, spent @ np.asarray(params.actions.money), np.float32),
-        "time": np.full(batch, time, np.int32),
-        "last_failed": np.full(batch, -1, np.int32),
-        "done": np.zeros(batch, bool),
+    clocks = {
+        "latency": np.float32(spent @ np.asarray(params.actions.latency)),
+        "money": np.float32(spent @ np.asarray(params.actions.money)),
+        "time": np.int32(time),
     }
-    state = EnvState(**arrays)
-    picture = colours[np.asarray(_LIKELIEST(policy, params, state)).reshape(GRID, GRID)]
+    picture = colours[np.asarray(_LIKELIEST(policy, params, z, clocks)).reshape(GRID, GRID)]
     extent = (sides[0][0], sides[0][-1], sides[1][0], sides[1][-1])
     axis.imshow(picture, origin="lower", extent=extent, aspect="auto", interpolation="nearest")
     names = scenario.coordinate_names
@@ -187,7 +182,13 @@ def _map_of_choices(axis: Any, scenario: Scenario, policy: Policy, shares: np.nd
     axis.set_title(f"{policy.name}: choice at step {time + 1} of {scenario.horizon}{others}", fontsize=9)
 
 
-def _likeliest(policy: Policy, params: EnvParams, state: EnvState) -> jax.Array:
+def _likeliest(policy: Policy, params: EnvParams, z: jax.Array, clocks: Mapping[str, jax.Array]) -> jax.Array:
+    """The likeliest rows at task vectors ``[d, B]`` after so much was spent, no row of which was called."""
+    batch, none = z.shape[1:], jnp.zeros_like(z)
+    start = env.Start(none, none, jnp.zeros(batch), jnp.ones((env.num_actions(params), *batch)))
+    fresh = env.begin(start, params)
+    spent = {name: jnp.broadcast_to(value, batch) for name, value in clocks.items()}
+    state = dataclasses.replace(fresh, z=z, misread=none, **spent)
     observation, legal = env.observe(state, params), env.legal(state, params)
     return jnp.argmax(policy.logits(params, observation, legal, policy.begin(params, observation)), axis=0)
 

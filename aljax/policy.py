@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax.architecture import Architecture, Variables
-from aljax.env import EnvParams, num_actions, num_coordinates
+from aljax.env import EnvParams, downtime_share, num_actions, num_coordinates
 from aljax.layout import lift
 from aljax.scenario import Scenario
+from aljax.seen import failure_seen, task_seen
 
 P = TypeVar("P", bound="Policy")
 
@@ -165,11 +166,13 @@ def expected_immediate_cost(params: EnvParams, observation: jax.Array) -> jax.Ar
     Returns:
       Weighted costs, a leading axis A.
     """
-    table, d, actions = params.actions, num_coordinates(params), num_actions(params)
+    table, d = params.actions, num_coordinates(params)
     over_episodes = functools.partial(lift, ndim=observation.ndim - 1)
-    z = observation[:d] * over_episodes(params.z_scale)
-    last_failed = observation[-actions:] > 0.5
-    failure = jnp.where(last_failed, over_episodes(table.retry_failure), over_episodes(table.failure))
+    z = task_seen(observation, params)
+    failure = failure_seen(observation, params)
+    if table.mean_uptime is not None:
+        down = over_episodes(downtime_share(table))
+        failure = failure + (1.0 - failure) * down
     worked = over_episodes(table.gain) * z + over_episodes(table.shift)  # [A, d]
     planned = jnp.where(over_episodes(table.ends)[:, None], z, worked)
     planned = jnp.where(over_episodes(table.resolves)[:, None], 0.0, planned)

@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import math
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from aljax import limits
 from aljax.errors import UserError, listed, one_line, plain, short
 from aljax.fields import Declared, Numbers, Same
+from aljax.observation import blocks
 from aljax.overrides import COLUMNS, FIELDS, SETTABLE
 from aljax.params import COMPONENTS
 
@@ -27,6 +28,10 @@ KINDS: Mapping[str, frozenset[str]] = {
 
 _TEXTS = ("title", "description")
 _KEYS = ("coordinates", *SETTABLE[:3], "sources", *_TEXTS, *SETTABLE[3:])
+GONE: Mapping[str, str] = {
+    "retry_failure": "is gone: write after_failed, the probability of failing when the row's own latest call failed",
+}
+"""Keys of files of former editions, and what to write instead."""
 _MOST_NAME = 100  # characters
 _JOINERS = str.maketrans("", "", "\u200c\u200d")  # invisible, but part of words and of emoji
 
@@ -84,14 +89,12 @@ class _Reader:
         rows = self.table(raw.get("actions"), "actions")
         if not rows:
             self.fail("actions", "at least one table [actions.NAME] is needed")
-        self.size(len(rows), self.whole(raw.get("horizon"), "horizon", limits.MOST_HORIZON))
+        bodies = {row: self.table(body, f"actions.{row}") for row, body in rows.items()}
+        columns = _there(COLUMNS, {name for body in bodies.values() for name in body})
+        self.size(len(rows), self.whole(raw.get("horizon"), "horizon", limits.MOST_HORIZON), columns)
         self.distinct(list(rows), "actions")
-        parsed = {row: self.row(row, self.table(body, f"actions.{row}")) for row, body in rows.items()}
-        numbers = {
-            name: _stacked([row[name] for row in parsed.values()])
-            for name, column in COLUMNS.items()
-            if not column.optional or any(name in body for body in rows.values())
-        }
+        parsed = {row: self.row(row, body) for row, body in bodies.items()}
+        numbers = {name: _stacked([row[name] for row in parsed.values()]) for name in columns}
         if not numbers["allowed"].any():
             self.fail("actions", "no action is allowed")
         numbers = self.together(numbers | {name: _stacked(value) for name, value in self.fields().items()}, tuple(rows))
@@ -118,6 +121,8 @@ class _Reader:
 
     def known(self, table: Mapping[str, Any], keys: Sequence[str], prefix: str) -> None:
         for key in table:
+            if key in GONE:
+                self.fail(prefix + key, GONE[key])
             if key not in keys:
                 near = difflib.get_close_matches(key, keys, n=1)
                 hint = f" (did you mean {plain(near[0])}?)" if near else ""
@@ -154,10 +159,15 @@ class _Reader:
             if before != name:
                 self.fail(key, f"{before!a} and {name!a} look the same")
 
-    def size(self, rows: int, horizon: Any) -> None:
+    def size(self, rows: int, horizon: Any, columns: Collection[str]) -> None:
         """Refuses arrays that are too large."""
+        sizes, given = {"d": len(self.names), "A": rows, "": 1}, self.raw.get("start_points")
+        seen, points = (
+            sum(sizes[axis] for axis in blocks(columns).values()),
+            len(given) if isinstance(given, list) else 0,
+        )
         for steps in np.unique(horizon).tolist():
-            found = limits.too_large(rows, len(self.names), steps)
+            found = limits.too_large(rows, len(self.names), steps, seen, points)
             if found is not None:
                 self.refuse(np.equal(horizon, steps), lambda found=found: found)
 
@@ -167,8 +177,8 @@ class _Reader:
         """One value of a field: a number or a truth, or an array of them ``[N]``."""
         if field.check == "flag":
             return self.truth(value, key)
-        if field.check == "count":
-            return self.whole(value, key, limits.MOST_HORIZON)
+        if field.check in ("count", "calls"):
+            return self.whole(value, key, limits.MOST_HORIZON, field.endless)
         return self.number(value, key, field)
 
     def number(self, value: Any, key: str, field: Declared) -> Any:
@@ -183,13 +193,16 @@ class _Reader:
             self.fail(key, _trouble(value, field))
         return float(value) + 0.0  # of −0, 0
 
-    def whole(self, value: Any, key: str, most: int) -> Any:
+    def whole(self, value: Any, key: str, most: int, endless: bool = False) -> Any:
         if isinstance(value, np.ndarray):
-            right = (value >= 1) & (value <= most)
+            right = (value >= 1) & (value <= most) & (value == np.floor(value)) | ((value == math.inf) & endless)
             self.wrong |= ~right
-            return np.where(right, value, 1).astype(int)
+            return np.where(right, value, 1).astype(float if endless else int)
+        if endless and isinstance(value, float) and value == math.inf:
+            return value
         if type(value) is not int or not 1 <= value <= most:
-            self.fail(key, f"expected a whole number from 1 to {most:,}, got {short(value)}")
+            end = ", or inf" if endless else ""
+            self.fail(key, f"expected a whole number from 1 to {most:,}{end}, got {short(value)}")
         return value
 
     def truth(self, value: Any, key: str) -> bool:
@@ -199,15 +212,23 @@ class _Reader:
 
     # Vectors and rows.
 
-    def entries(self, value: Any, key: str, field: Declared) -> list[Any]:
-        """A vector from one number, a list, or a table by coordinate name."""
-        count, absent = len(self.names), field.neutral
+    def entries(self, value: Any, key: str, field: Declared, like: Sequence[Any] | None = None) -> list[Any]:
+        """A vector from one number, a list, or a table by coordinate name; of flags also from a list of those names.
+
+        Where a table leaves a name out, `like` says what stands there, or else the field's default.
+        """
+        count = len(self.names)
+        absent = like or [field.neutral] * count
+        if field.check == "flag" and isinstance(value, list) and value and all(isinstance(x, str) for x in value):
+            value = dict.fromkeys(value, True)
         if isinstance(value, dict):
             self.known(value, self.names, f"{key}.")
-            missing = [name for name in self.names if name not in value]
-            if missing and absent is None:
+            missing = [
+                name for name, usual in zip(self.names, absent, strict=True) if name not in value and usual is None
+            ]
+            if missing:
                 self.fail(key, f"no entry for {listed(missing, 160)}")
-            value = [value.get(name, absent) for name in self.names]
+            value = [value.get(name, usual) for name, usual in zip(self.names, absent, strict=True)]
         elif not isinstance(value, list):
             return [self.value(value, f"{key}.{self.names[0]}", field)] * count
         if len(value) != count:
@@ -229,18 +250,46 @@ class _Reader:
 
     def fields(self) -> dict[str, Any]:
         """What the file gives of each field beside the table, or its default where that is a value."""
-        found = {}
+        found: dict[str, Any] = {}
+        pointed = self.raw.get("start_points") is not None
         for name, field in FIELDS.items():
             value = self.raw.get(name, None if field.optional else field.neutral)
+            if name in ("start_points", "start_weights"):
+                if pointed:
+                    found |= {name: self.points(value) if name == "start_points" else self.shares(value, field, found)}
+                elif value is not None:
+                    self.fail(name, "there are no start_points to weigh")
+                continue
+            if value is None and name in ("start_low", "start_high") and pointed:
+                value = 0.0
             if value is None and (field.optional or field.neutral != field.default):
                 continue  # there is none, or it follows from others
+            like = found[field.default.as_field] if isinstance(field.default, Same) else None
             if field.axes == ("k",):
                 found[name] = self.weights(value, field)
             elif value is None and field.check != "count":
                 self.fail(name, "missing")
             else:
-                found[name] = self.entries(value, name, field) if field.axes else self.value(value, name, field)
+                found[name] = self.entries(value, name, field, like) if field.axes else self.value(value, name, field)
         return found
+
+    def points(self, value: Any) -> list[list[Any]]:
+        """Points of the start, each a vector."""
+        if not isinstance(value, list) or not value:
+            self.fail("start_points", f"expected a list of points, at least one, got {short(value)}")
+        field = FIELDS["start_points"]
+        return [self.entries(point, f"start_points.{number}", field) for number, point in enumerate(value)]
+
+    def shares(self, value: Any, field: Declared, found: Mapping[str, Any]) -> list[Any]:
+        """A weight a point of the start."""
+        count = len(found["start_points"])
+        given = [field.default] * count if value is None else value
+        if not isinstance(given, list) or len(given) != count:
+            got = len(given) if isinstance(given, list) else short(given)
+            self.fail("start_weights", f"expected {count} numbers, one a point, got {got}")
+        weights = [self.value(weight, f"start_weights.{number}", field) for number, weight in enumerate(given)]
+        self.refuse(np.atleast_1d(sum(weights)) <= 0, lambda: ("start_weights", "at least one weight must be above 0"))
+        return weights
 
     def row(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
         """One action's columns, defaults filled in."""
@@ -269,6 +318,11 @@ class _Reader:
     def together(self, numbers: dict[str, np.ndarray], rows: Sequence[str]) -> Numbers:
         """All numbers, with those that follow from others; what they come to together is checked."""
         low, high = numbers["start_low"], numbers["start_high"]
+        if "max_calls" in numbers:
+            calls, horizon = (numbers["max_calls"] * numbers["allowed"]).sum(0), numbers["horizon"]
+            self.refuse(calls < horizon, lambda: (
+                "actions", f"rows may be called {calls[0]:g} times together (max_calls), fewer than {horizon[0]} steps"
+            ))  # fmt: skip
         for i, name in enumerate(self.names):
             above = low[i] > high[i]
             self.refuse(above, lambda i=i, name=name: (
@@ -284,6 +338,12 @@ class _Reader:
         return numbers
 
 
+def _there(fields: Mapping[str, Declared], given: Collection[str]) -> list[str]:
+    """Names of the fields that an environment has, of which a file gives some."""
+    groups = {field.group for name, field in fields.items() if name in given and field.group}
+    return [name for name, field in fields.items() if not field.optional or name in given or field.group in groups]
+
+
 def _trouble(value: float, field: Declared) -> str:
     """Why a number is out of bounds."""
     least, most = limits.BOUNDS[field.check]
@@ -291,6 +351,8 @@ def _trouble(value: float, field: Declared) -> str:
         return f"expected a finite number, got {value!r}"
     if field.check == "probability":
         return f"a probability must lie in [0, 1], got {value:g}"
+    if field.check == "at least 1":
+        return f"must be at least 1, got {value:g}"
     if field.check == "positive" and value <= 0:
         return f"must be above 0, got {value:g}"
     if field.check == "positive" and value < least:

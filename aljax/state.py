@@ -113,7 +113,7 @@ def begin(start: Start, params: EnvParams) -> EnvState:
     down = None
     if table.mean_uptime is not None:
         check_array("down", start.down, a_row, float, "[A]")
-        down = start.down < lift(downtime_share(table), ndim)
+        down = jnp.asarray(start.down) < lift(downtime_share(table), ndim)
     return EnvState(
         z=z,
         misread=misread,

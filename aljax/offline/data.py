@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax.chance import draw_chance
-from aljax.env import COMPONENTS, EnvParams, always_legal
+from aljax.env import COMPONENTS, EnvParams
 from aljax.errors import UserError
 from aljax.keys import one_key
 from aljax.policy import Policy
 from aljax.rollout import play
+from aljax.seen import legal_seen
 
 Array = jax.Array | np.ndarray
 """On the device, or on the host."""
@@ -195,11 +196,10 @@ def distributions(
     """
     seen, played = jnp.moveaxis(observation, 0, 2), action.T  # [T, O, N], [T, N]
     following = jnp.concatenate([seen[1:], seen[-1:]])
-    legal = always_legal(params)[:, None]
 
     def step(memory: Any, given: tuple[jax.Array, ...]) -> tuple[Any, jax.Array]:
         here, row, fault, after = given
-        found = jax.nn.softmax(policy.logits(params, here, legal, memory), axis=0)
+        found = jax.nn.softmax(policy.logits(params, here, legal_seen(here, params), memory), axis=0)
         return policy.remember(params, memory, row, fault, after), found
 
     _, found = jax.lax.scan(step, policy.begin(params, seen[0]), (seen, played, failed.T, following))

@@ -17,6 +17,7 @@ from aljax.env import EnvParams
 from aljax.host.programs import keepable
 from aljax.options import LearnConfig, LearnHyperparameters
 from aljax.policy import masked
+from aljax.seen import legal_seen
 
 GENTLE = 0.3
 """Turns the common setting of pessimism into one that suits algorithms that draw on whole costs to go."""
@@ -67,7 +68,7 @@ class Lesson:
     steps: jax.Array
     """Logged steps in the whole data set."""
     legal: jax.Array
-    """Which rows may be chosen. Boolean ``[A, 1, 1]``"""
+    """Which rows may be chosen. Boolean ``[A, T, B]``, of length 1 where it is the same always"""
     total: jax.Array
     """Steps of the batch that are alive, at least 1."""
     one_hot: jax.Array
@@ -170,7 +171,7 @@ def lesson(
         params,
         config,
         steps,
-        legal=env.always_legal(params)[:, None, None],
+        legal=legal_seen(batch.seen, params),
         total=jnp.maximum(batch.alive.sum(), 1),
         one_hot=rows == batch.action,
     )
