@@ -2,7 +2,7 @@
 
 Written from the specification alone. It imports nothing from `aljax` and nothing from JAX. Parameters are a dict with
 the fields of `EnvParams`, whose ``"actions"`` is a dict with the columns of `ActionTable`; what is not in them is
-absent. An agent's knowledge is a *belief*: the states that may be, each with its probability, alike in all that is seen.
+absent. An agent's knowledge is a *belief*: states that may be, each with its probability, alike in all that is seen.
 """
 
 from __future__ import annotations
@@ -123,10 +123,7 @@ def durations(mean: float, spread: float, timeout: float) -> list[tuple[float, f
 
 def outcomes(params: Params, state: State, action: int) -> Iterator[Outcome]:
     """All that may come of playing a legal row."""
-    table = params["actions"]
-    rows, d = range(len(table["latency"])), len(state.z)
-    drift = params["drift"]
-
+    table, d = params["actions"], len(state.z)
     chances = (table["failure"], column(params, "after_ok", table["failure"]), column(params, "after_failed", 0.0))
     if table.get("after_failed") is None:
         chances = (*chances[:2], table["failure"])
@@ -148,12 +145,15 @@ def outcomes(params: Params, state: State, action: int) -> Iterator[Outcome]:
             failed = failed_at_first or late
             name = "failure_money" if failed and table.get("failure_money") is not None else "money"
             dollars = float(table[name][action]) + column(params, "money_growth", 0.0)[action] * state.time
-            yield from _after(params, state, action, chance * share, failed, seconds, dollars, drift, rows)
+            yield from _after(params, state, action, chance * share, failed, seconds, dollars)
 
 
-def _after(params, state, action, chance, failed, seconds, dollars, drift, rows) -> Iterator[Outcome]:  # noqa: ANN001
+def _after(
+    params: Params, state: State, action: int, chance: float, failed: bool, seconds: float, dollars: float
+) -> Iterator[Outcome]:
     """The same once it is known whether it failed and what it took: the task, the clocks, what goes down."""
-    table, d = params["actions"], len(state.z)
+    table, d, drift = params["actions"], len(state.z), params["drift"]
+    rows = range(len(table["latency"]))
     resolves, ends = bool(table["resolves"][action]), bool(table["ends"][action])
     moved = [float(table["gain"][action][i]) * state.z[i] + float(table["shift"][action][i]) for i in range(d)]
     planned = [0.0] * d if resolves else list(state.z) if ends else moved
@@ -170,7 +170,7 @@ def _after(params, state, action, chance, failed, seconds, dollars, drift, rows)
     tokens = list(state.tokens)
     if tokens[action] >= 1:
         tokens[action] -= 1
-    tokens = [min(burst[i], tokens[i] + flow[i] * seconds) if math.isfinite(flow[i]) else burst[i] for i in rows]
+    tokens = [float(min(burst[i], tokens[i] + flow[i] * seconds) if math.isfinite(flow[i]) else burst[i]) for i in rows]
 
     g = violation(params, tuple(z), latency, money)
     auto_end = True if params.get("auto_end") is None else bool(params["auto_end"])

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from aljax.calls import expected_call
-
-from strategies import env_params, simple_environment
+from aljax.env import ActionTable
 
 A = 6
-TABLE = env_params(simple_environment(A, 1, latency=[1, 2, 0, 3, 1, 4], money=[1, 2, 3, 0, 1, 2])).actions
+NONE, NO = jnp.zeros(A), jnp.zeros(A, bool)
+TABLE = ActionTable(
+    latency=jnp.array([1.0, 2.0, 0.0, 3.0, 1.0, 4.0]), money=jnp.array([1.0, 2.0, 3.0, 0.0, 1.0, 2.0]), failure=NONE,
+    gain=jnp.ones((A, 1)), shift=jnp.zeros((A, 1)), noise=NONE, ends=NO, resolves=NO, reveals=NO, allowed=~NO,
+)  # fmt: skip
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(2000)
 
 
@@ -61,7 +64,7 @@ def test_expectations_are_those_of_the_law(given):
         numbers |= {"latency": float(TABLE.latency[row]), "money": float(TABLE.money[row])}
         expected = by_quadrature(numbers, time, p[row])
         # The indicator of a time-out keeps the quadrature itself to some three digits.
-        np.testing.assert_allclose([x[row] for x in map(lambda x: jnp.broadcast_to(x, A), found)], expected, atol=6e-3)
+        np.testing.assert_allclose([jnp.broadcast_to(x, A)[row] for x in found], expected, atol=6e-3)
 
 
 def test_batches_times_and_single_rows_are_the_same_numbers():
