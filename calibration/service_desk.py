@@ -10,10 +10,12 @@ is written.
 What is counted:
 
 - A *run* is an episode; AgentDojo's names of episodes repeat, so one that goes on after its end is another run.
-- A call is a *retry* if the run's tool call before it was of the same tool and failed. Turns of the model and of
-  the user between the two do not matter: the model speaks before every call.
-- The retry rate pools calls that the agents chose after they failed, so it mixes what fails because it failed
-  before with what was hard to begin with. The environment takes it at face value.
+- A row of the scenario stands for a family of tools. Each of its calls is a run's *first*, or comes after the run's
+  latest call of the family *worked* or *failed*, whatever lies between.
+- The rate after a failure pools the tasks in which calls fail, so most of it says that hard tasks fail again, and not
+  that a failure sticks. It is therefore also counted *within tasks*: how often those calls failed, over how often the
+  first call failed in other runs of the same tasks, times the rate of first calls (indirect standardisation). Where at
+  least 20 calls have such other runs the scenario takes that rate; both are printed.
 - A step of the environment that calls a tool is a turn of the model and then the tool. The logs' tools are local
   mocks (0.2 ms), so what a real one takes is assumed (`ASSUMED_SECONDS`) and added to the model's logged latency.
 """
@@ -21,7 +23,7 @@ What is counted:
 import argparse
 import sys
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -48,24 +50,34 @@ Row = dict[str, Any]
 Run = list[Row]
 
 
+FIRST, WORKED, FAILED = "first", "worked", "failed"
+"""How the run's latest call of the same family went, before a call."""
+ENOUGH = 20
+"""Calls that a rate within tasks is taken from, at least."""
+
+
 @dataclass(frozen=True)
-class Rates:
-    """Failures of a family of tools, first calls and retries apart."""
+class Rate:
+    """How often calls of one status failed."""
 
-    first: int
-    first_failed: int
-    retries: int
-    retries_failed: int
+    calls: int
+    failed: int
+    compared: int = 0
+    """Calls whose task has other runs with a call of the family."""
+    compared_failed: int = 0
+    """Of these, the failed ones."""
+    expected: float = 0.0
+    """Of these, how many would fail as often as the first calls of the other runs of their tasks."""
 
     @property
-    def calls(self) -> int:
-        """Calls in all."""
-        return self.first + self.retries
+    def naive(self) -> float:
+        """The share that failed."""
+        return self.failed / self.calls if self.calls else 0.0
 
-    @property
-    def failed(self) -> int:
-        """Failures in all."""
-        return self.first_failed + self.retries_failed
+    def within(self, first: float) -> float | None:
+        """The rate within tasks, where first calls fail so often; None: too few calls can be compared."""
+        enough = self.compared >= ENOUGH and self.expected > 0
+        return first * self.compared_failed / self.expected if enough else None
 
 
 @dataclass(frozen=True)
@@ -89,20 +101,36 @@ def read_runs(path: Path) -> list[Run]:
     return runs
 
 
-def failure_rates(runs: Iterable[Run], family: tuple[str, ...] = ("",)) -> Rates:
-    """Counts failures of the tools whose names start as `family` says; see the module for what a retry is."""
-    counts = {True: [0, 0], False: [0, 0]}
-    for run in runs:
-        before: Row | None = None
+def failure_rates(runs: Sequence[Run], family: tuple[str, ...] = ("",), by_tool: bool = False) -> dict[str, Rate]:
+    """Counts failures of the tools whose names start as `family` says, by status; see the module.
+
+    `by_tool`: a call's status is that of its own tool, instead of the family.
+    """
+    firsts: dict[tuple[str, str], dict[int, bool]] = {}
+    seen: dict[str, list[tuple[tuple[str, str], int, bool]]] = {FIRST: [], WORKED: [], FAILED: []}
+    for number, run in enumerate(runs):
+        status: dict[str, str] = {}
         for row in run:
-            if row["kind"] != "tool":
+            if row["kind"] != "tool" or not row["name"].startswith(family):
                 continue
-            retry = before is not None and before["name"] == row["name"] and not before["ok"]
-            if row["name"].startswith(family):
-                counts[retry][0] += 1
-                counts[retry][1] += not row["ok"]
-            before = row
-    return Rates(*counts[False], *counts[True])
+            own = row["name"] if by_tool else ""
+            place, failed = (run[-1]["task"], own), not row["ok"]
+            before = status.get(own, FIRST)
+            seen[before].append((place, number, failed))
+            if before == FIRST:
+                firsts.setdefault(place, {})[number] = failed
+            status[own] = FAILED if failed else WORKED
+
+    def rate(calls: list[tuple[tuple[str, str], int, bool]]) -> Rate:
+        compared, expected = [], 0.0
+        for place, number, failed in calls:
+            others = [again for run, again in firsts.get(place, {}).items() if run != number]
+            if others:
+                compared.append(failed)
+                expected += sum(others) / len(others)
+        return Rate(len(calls), sum(failed for *_, failed in calls), len(compared), sum(compared), expected)
+
+    return {name: rate(calls) for name, calls in seen.items()}
 
 
 def mean_of(runs: Iterable[Run], field: str, chosen: Callable[[Row], bool]) -> tuple[float, int]:
@@ -166,14 +194,21 @@ def derive(logs: dict[str, list[Run]]) -> list[Number]:
     ):
         rates = failure_rates(runs, family)
         names = "/".join(f"{name}*" for name in family)
-        first = ratio(rates.first_failed, rates.first, f"calls of {names}")
-        source = f"{where}, {names}: {rates.first_failed} of {rates.first} other calls"
-        numbers.append(Number(f"actions.{row}.failure", first, 3, source))
-        # One retry of `cancel` is no rate: the file leaves it out, and so it equals the failure rate.
-        if row != "cancel":
-            again = ratio(rates.retries_failed, rates.retries, f"retries of {names}")
-            source = f"{where}, {names}: {rates.retries_failed} of {rates.retries} retries"
-            numbers.append(Number(f"actions.{row}.retry_failure", again, 3, source))
+        first = rates[FIRST]
+        failure = ratio(first.failed, first.calls, f"calls of {names}")
+        source = f"{where}, {names}: {first.failed} of {first.calls} first calls"
+        numbers.append(Number(f"actions.{row}.failure", failure, 3, source))
+        for column, rate in (("after_ok", rates[WORKED]), ("after_failed", rates[FAILED])):
+            within = rate.within(failure)
+            if within is not None:
+                told = (
+                    f"within tasks: {rate.compared_failed} of {rate.compared} calls failed, "
+                    f"{rate.expected:.1f} by the first calls of other runs"
+                )
+                numbers.append(Number(f"actions.{row}.{column}", within, 3, f"{where}, {names}, {told}"))
+            elif rate.calls >= ENOUGH:  # fewer are no rate: the file leaves it out, and so it equals the failure rate
+                told = f"{rate.failed} of {rate.calls} calls"
+                numbers.append(Number(f"actions.{row}.{column}", rate.naive, 3, f"{where}, {names}: {told}"))
 
     talk = [row for name in ("tau2", "taubench") for run in logs[name] for row in run]
     for row in ("clarify", "escalate"):
@@ -193,25 +228,19 @@ def shipped_value(scenario: dict[str, Any], key: str) -> float | None:
 
 
 def stickiness(logs: dict[str, list[Run]]) -> list[str]:
-    """Retries against other calls, over all tools of a log: a table's lines."""
-    lines = [f"{'log':28}{'retries':>18}{'other calls':>20}{'all calls':>20}"]
-    sets = {
-        "agentdojo": logs["agentdojo"],
-        "taubench airline": in_domains(logs["taubench"], "airline"),
-        "tau2": logs["tau2"],
-        "tau2 airline": in_domains(logs["tau2"], "airline"),
-    }
-    for name, runs in sets.items():
-        rates = failure_rates(runs)
-        cells = [
-            f"{part / whole:.3f} ({part}/{whole})" if whole else "none"
-            for part, whole in (
-                (rates.retries_failed, rates.retries),
-                (rates.first_failed, rates.first),
-                (rates.failed, rates.calls),
-            )
-        ]
-        lines.append(f"{name:28}{cells[0]:>18}{cells[1]:>20}{cells[2]:>20}")
+    """Failure rates by status, naive and within tasks: a table's lines."""
+    both = in_domains(logs["tau2"], "airline", "retail") + in_domains(logs["taubench"], "airline")
+    everything = [run for runs in logs.values() for run in runs]
+    rows = {"all tools, each by itself": failure_rates(everything, by_tool=True)}
+    for name, family in (("look_up", LOOK_UP), ("update", UPDATE), ("cancel", CANCEL)):
+        rows[name] = failure_rates(both, family)
+    rows["search"] = failure_rates(logs["agentdojo"], SEARCH)
+    lines = [f"{'calls of':28}{'first':>20}{'after ok':>20}{'after failed':>20}{'ok, within':>12}{'failed, within':>16}"]
+    for name, rates in rows.items():
+        cells = [f"{rate.naive:.3f} ({rate.failed}/{rate.calls})" if rate.calls else "none" for rate in rates.values()]
+        inside = [rates[status].within(rates[FIRST].naive) for status in (WORKED, FAILED)]
+        told = ["too few" if rate is None else f"{rate:.3f}" for rate in inside]
+        lines.append(f"{name:28}{cells[0]:>20}{cells[1]:>20}{cells[2]:>20}{told[0]:>12}{told[1]:>16}")
     return lines
 
 
@@ -248,7 +277,7 @@ def main(arguments: list[str] | None = None) -> int:
         derived = f"{number.value:.{number.digits}f}"
         print(f"{number.key:32}{derived:>9}{shipped:>9}  {'yes' if agree else 'NO':5}  {number.source}")
 
-    print("\nFailures that stick, all tools of a log (retry: same tool, and the call before failed)")
+    print("\nFailures by how the latest call of the same family in the run went: shares, and rates within tasks")
     print("\n".join(stickiness(logs)))
     desk = in_domains(logs["tau2"], "airline", "retail")
     print("\nHanded over to a person")

@@ -32,7 +32,7 @@ def end(episode):
     return {"episode": episode, "logger": "x", "kind": "end", "success": True}
 
 
-def test_runs_may_lie_between_each_other_and_only_a_runs_own_calls_make_a_retry(tmp_path):
+def test_runs_may_lie_between_each_other_and_only_a_runs_own_calls_make_a_status(tmp_path):
     rows = [
         call("a", 0, False),
         call("b", 0, True),
@@ -46,7 +46,23 @@ def test_runs_may_lie_between_each_other_and_only_a_runs_own_calls_make_a_retry(
     assert [(run[-1]["task"], len(run)) for run in runs] == [("b", 2), ("a", 3), ("a", 2)]
     assert all("cost_usd" not in row for run in runs for row in run)
     rates = service_desk.failure_rates(runs)
-    assert (rates.first, rates.first_failed, rates.retries, rates.retries_failed) == (3, 1, 1, 0)
+    found = {status: (rate.calls, rate.failed) for status, rate in rates.items()}
+    assert found == {"first": (3, 1), "worked": (0, 0), "failed": (1, 0)}
+
+
+def test_a_rate_within_tasks_takes_out_that_hard_tasks_fail_again():
+    """Calls of the hard task fail half of the time and of the easy one never, whatever went before."""
+    hard = [[("hard", ok), ("hard", again)] for ok in (True, False) for again in (True, False) for _ in range(20)]
+    easy = [[("easy", True), ("easy", True)] for _ in range(80)]
+    runs = [
+        [*({"kind": "tool", "name": "get_a", "ok": ok} for _, ok in calls), {"kind": "end", "task": calls[0][0]}]
+        for calls in (*hard, *easy)
+    ]
+    rates = service_desk.failure_rates(runs)
+    first, failed = rates["first"].naive, rates["failed"]
+    assert (first, failed.naive) == (0.25, 0.5)  # as if failures stuck
+    assert failed.within(first) == pytest.approx(0.25, rel=0.02)  # they do not
+    assert rates["failed"].within(first) < 0.5 and service_desk.Rate(9, 9, 9, 9, 4.0).within(0.25) is None
 
 
 def test_what_cannot_be_counted_is_refused_in_one_line(tmp_path, capsys):
@@ -63,4 +79,4 @@ TRACES = HERE.parents[3] / "shared" / "traces"
 @pytest.mark.skipif(not TRACES.is_dir(), reason=f"no logs of real agents in {TRACES}")
 def test_the_shipped_numbers_are_those_of_the_logs(capsys):
     assert service_desk.main(["--traces", str(TRACES)]) == 0
-    assert "25 of 25 numbers agree" in capsys.readouterr().out
+    assert "29 of 29 numbers agree" in capsys.readouterr().out
