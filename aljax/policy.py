@@ -17,10 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax.architecture import Architecture, Variables
+from aljax.calls import expected_call
 from aljax.env import EnvParams, downtime_share, num_actions, num_coordinates
 from aljax.layout import lift
 from aljax.scenario import Scenario
-from aljax.seen import failure_seen, task_seen
+from aljax.seen import failure_seen, task_seen, time_seen
 
 P = TypeVar("P", bound="Policy")
 
@@ -140,8 +141,10 @@ class Latency(Policy):
 class CostAware(Policy):
     """The allowed tool of least expected immediate cost Σ λ_k E[C_k], the first of several that are equal.
 
-    Myopic: the violation, which is charged at the end, is left out. The divergence is taken in expectation over
-    failure: p ‖ẑ' − z − drift‖ + (1 − p) ‖(drift, noise)‖, where noise enters by its root mean square.
+    Myopic: the violation, which is charged at the end, is left out. What a call takes and costs, and how likely it
+    fails, are expectations given what is seen (`aljax.calls`, `aljax.seen`); of outages it knows how often they are, and
+    remembers nothing. The divergence is taken in expectation over failure: p ‖ẑ' − z − drift‖ + (1 − p) ‖(drift,
+    noise)‖, where noise enters by its root mean square.
     """
 
     tools: jax.Array
@@ -173,6 +176,7 @@ def expected_immediate_cost(params: EnvParams, observation: jax.Array) -> jax.Ar
     if table.mean_uptime is not None:
         down = over_episodes(downtime_share(table))
         failure = failure + (1.0 - failure) * down
+    call = expected_call(table, time_seen(observation, params), failure)
     worked = over_episodes(table.gain) * z + over_episodes(table.shift)  # [A, d]
     planned = jnp.where(over_episodes(table.ends)[:, None], z, worked)
     planned = jnp.where(over_episodes(table.resolves)[:, None], 0.0, planned)
@@ -180,8 +184,9 @@ def expected_immediate_cost(params: EnvParams, observation: jax.Array) -> jax.Ar
     scatter = jnp.sqrt(jnp.sum(params.drift**2) + d * table.noise**2)
     if_worked = over_episodes(jnp.where(table.ends, 0.0, scatter))
     weights = params.weights
-    fixed = over_episodes(weights[0] * table.latency + weights[1] * table.money)
-    return fixed + weights[3] * failure + weights[4] * (failure * if_failed + (1 - failure) * if_worked)
+    surprise = call.failure * if_failed + (1 - call.failure) * if_worked
+    spent = weights[0] * call.latency + weights[1] * call.money
+    return spent + weights[3] * call.failure + weights[4] * surprise
 
 
 @_policy

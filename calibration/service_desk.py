@@ -235,7 +235,9 @@ def stickiness(logs: dict[str, list[Run]]) -> list[str]:
     for name, family in (("look_up", LOOK_UP), ("update", UPDATE), ("cancel", CANCEL)):
         rows[name] = failure_rates(both, family)
     rows["search"] = failure_rates(logs["agentdojo"], SEARCH)
-    lines = [f"{'calls of':28}{'first':>20}{'after ok':>20}{'after failed':>20}{'ok, within':>12}{'failed, within':>16}"]
+    lines = [
+        f"{'calls of':28}{'first':>20}{'after ok':>20}{'after failed':>20}{'ok, within':>12}{'failed, within':>16}"
+    ]
     for name, rates in rows.items():
         cells = [f"{rate.naive:.3f} ({rate.failed}/{rate.calls})" if rate.calls else "none" for rate in rates.values()]
         inside = [rates[status].within(rates[FIRST].naive) for status in (WORKED, FAILED)]
