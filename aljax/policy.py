@@ -142,8 +142,8 @@ class CostAware(Policy):
     """The allowed tool of least expected immediate cost Σ λ_k E[C_k], the first of several that are equal.
 
     Myopic: the violation, which is charged at the end, is left out. What a call takes and costs, and how likely it
-    fails, are expectations given what is seen (`aljax.calls`, `aljax.seen`); of outages it knows how often they are, and
-    remembers nothing. The divergence is taken in expectation over failure: p ‖ẑ' − z − drift‖ + (1 − p) ‖(drift,
+    fails, are expectations given what is seen (`aljax.calls`, `aljax.seen`); of outages it knows how often they are,
+    and remembers nothing. The divergence is taken in expectation over failure: p ‖ẑ' − z − drift‖ + (1 − p) ‖(drift,
     noise)‖, where noise enters by its root mean square.
     """
 

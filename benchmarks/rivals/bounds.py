@@ -4,7 +4,17 @@ from typing import Any
 
 import numpy as np
 
-from aljax.env import SLACK
+from aljax.env import SLACK, EnvParams, present
+
+
+def check_plain(params: EnvParams) -> None:
+    """Refuses an environment with statuses, outages and the like, which the rivals do not play.
+
+    Raises:
+      ValueError: it has such fields.
+    """
+    if present(params) or not params.auto_end:
+        raise ValueError(f"the rivals play environments without optional fields, got {', '.join(present(params))}")
 
 
 def limit(bound: Any) -> Any:

@@ -117,5 +117,5 @@ class Critic:
 
 
 def observation_size(params: EnvParams) -> int:
-    """2 d + A + 3, of parameters whose leaves are NumPy arrays."""
-    return 2 * params.drift.size + params.actions.latency.size + 3
+    """2 d + 3, of parameters whose leaves are NumPy arrays."""
+    return 2 * params.drift.size + 3

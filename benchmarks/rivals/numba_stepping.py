@@ -17,22 +17,23 @@ from numba import float32, int32, njit, prange, uint32
 
 from aljax.env import SLACK, EnvParams
 
-from rivals.bounds import limit
+from rivals.bounds import check_plain, limit
 
-LATENCY, MONEY, FAILURE, RETRY, NOISE, ENDS, RESOLVES, REVEALS, ALLOWED, GAIN, SHIFT = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12
+LATENCY, MONEY, FAILURE, NOISE, ENDS, RESOLVES, REVEALS, ALLOWED, GAIN, SHIFT = 0, 1, 2, 3, 4, 5, 6, 7, 8, 11
 BLOCK = 256  # episodes that one thread takes at a time
 
 
 def arrays(params: EnvParams) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """An environment, its leaves NumPy arrays, as the loops take it: table ``[A, 15]``, vectors, numbers.
+    """An environment, its leaves NumPy arrays, as the loops take it: table ``[A, 14]``, vectors, numbers.
 
     Raises:
       ValueError: the task has not three coordinates.
     """
+    check_plain(params)
     if params.drift.size != 3:
         raise ValueError(f"the Numba loops are written out for 3 coordinates, got {params.drift.size}")
     t = params.actions
-    columns = (t.latency, t.money, t.failure, t.retry_failure, t.noise, t.ends, t.resolves, t.reveals, t.allowed)
+    columns = (t.latency, t.money, t.failure, t.noise, t.ends, t.resolves, t.reveals, t.allowed)
     table = np.concatenate([np.stack(columns, 1), t.gain, t.shift], 1)
     vectors = np.stack(
         [params.drift, params.start_low, params.start_high - params.start_low, params.misread, params.tolerance,
@@ -55,15 +56,14 @@ def _squared(x):
 
 
 @njit(fastmath=True)
-def advance(table, v, n, z0, z1, z2, latency, money, time, last, a, u, e0, e1, e2):
+def advance(table, v, n, z0, z1, z2, latency, money, time, a, u, e0, e1, e2):
     """One step of an episode that is not over.
 
     Returns:
-      z (three), latency, money, time, last failed row, done, whether misreading is cleared, and the costs of
+      z (three), latency, money, time, done, whether misreading is cleared, and the costs of
       violation, failure and divergence.
     """
-    probability = table[a, RETRY] if last == a else table[a, FAILURE]
-    failed = u < probability or table[a, ALLOWED] == float32(0)
+    failed = u < table[a, FAILURE] or table[a, ALLOWED] == float32(0)
     ends, resolves, noise = table[a, ENDS] != float32(0), table[a, RESOLVES] != float32(0), table[a, NOISE]
     w0 = table[a, GAIN] * z0 + table[a, SHIFT]
     w1 = table[a, GAIN + 1] * z1 + table[a, SHIFT + 1]
@@ -89,15 +89,14 @@ def advance(table, v, n, z0, z1, z2, latency, money, time, last, a, u, e0, e1, e
     done = excess == float32(0) or (ends and not failed) or float32(time) >= n[4]
     divergence = np.sqrt(_squared(p0 - x0) + _squared(p1 - x1) + _squared(p2 - x2))
     cleared = not failed and table[a, REVEALS] != float32(0)
-    last = int32(a) if failed else int32(-1)
     return (
-        x0, x1, x2, latency, money, time, last, done, cleared,
+        x0, x1, x2, latency, money, time, done, cleared,
         excess if done else float32(0), float32(1) if failed else float32(0), divergence,
     )  # fmt: skip
 
 
 @njit(fastmath=True, inline="always")
-def _see(seen, v, n, z0, z1, z2, m0, m1, m2, latency, money, time, last):
+def _see(seen, v, n, z0, z1, z2, m0, m1, m2, latency, money, time):
     """Adds an observation to the sums of one episode."""
     s0, s1, s2 = z0 + m0, z1 + m1, z2 + m2
     seen[0] += s0 * v[5, 0]
@@ -109,8 +108,6 @@ def _see(seen, v, n, z0, z1, z2, m0, m1, m2, latency, money, time, last):
     seen[6] += float32(1) if abs(s1) > v[6, 1] else float32(0)
     seen[7] += float32(1) if abs(s2) > v[6, 2] else float32(0)
     seen[8] += float32(time) / n[4]
-    if last >= 0:
-        seen[9 + last] += float32(1)
 
 
 @njit(fastmath=True, inline="always")
@@ -124,21 +121,20 @@ def _pay(paid, table, a, violation, failure, divergence):
 
 
 @njit(fastmath=True, inline="always")
-def _keep(final, z0, z1, z2, m0, m1, m2, latency, money, time, last, done):
+def _keep(final, z0, z1, z2, m0, m1, m2, latency, money, time, done):
     """Stores the state in which an episode ended."""
     final[0], final[1], final[2], final[3], final[4], final[5] = z0, z1, z2, m0, m1, m2
-    final[6], final[7], final[8], final[9] = latency, money, time, last
-    final[10] = float32(1) if done else float32(0)
+    final[6], final[7], final[8] = latency, money, time
+    final[9] = float32(1) if done else float32(0)
 
 
 @njit(fastmath=True, parallel=True, cache=True)
 def play_given(table, v, n, uniform, normal, actions, us, epsilon):
     """Plays given actions ``[T, B]`` with given luck. Returns end states, sums of observations and of costs."""
     T, B = actions.shape
-    A = len(table)
     final, seen, paid = (
-        np.zeros((B, 11), np.float32),
-        np.zeros((B, 9 + A), np.float32),
+        np.zeros((B, 10), np.float32),
+        np.zeros((B, 9), np.float32),
         np.zeros((B, 5), np.float32),
     )
     for b in prange(B):
@@ -149,20 +145,20 @@ def play_given(table, v, n, uniform, normal, actions, us, epsilon):
         )
         m0, m1, m2 = v[3, 0] * normal[0, b], v[3, 1] * normal[1, b], v[3, 2] * normal[2, b]
         latency = money = float32(0)
-        time, last, done = int32(0), int32(-1), False
-        _see(seen[b], v, n, z0, z1, z2, m0, m1, m2, latency, money, time, last)
+        time, done = int32(0), False
+        _see(seen[b], v, n, z0, z1, z2, m0, m1, m2, latency, money, time)
         for t in range(T):
             if not done:
                 a = actions[t, b]
-                z0, z1, z2, latency, money, time, last, done, cleared, violation, failure, divergence = advance(
-                    table, v, n, z0, z1, z2, latency, money, time, last, a, us[t, b],
+                z0, z1, z2, latency, money, time, done, cleared, violation, failure, divergence = advance(
+                    table, v, n, z0, z1, z2, latency, money, time, a, us[t, b],
                     epsilon[t, 0, b], epsilon[t, 1, b], epsilon[t, 2, b],
                 )  # fmt: skip
                 if cleared:
                     m0 = m1 = m2 = float32(0)
                 _pay(paid[b], table, a, violation, failure, divergence)
-            _see(seen[b], v, n, z0, z1, z2, m0, m1, m2, latency, money, time, last)
-        _keep(final[b], z0, z1, z2, m0, m1, m2, latency, money, time, last, done)
+            _see(seen[b], v, n, z0, z1, z2, m0, m1, m2, latency, money, time)
+        _keep(final[b], z0, z1, z2, m0, m1, m2, latency, money, time, done)
     return final, seen, paid
 
 
@@ -170,7 +166,7 @@ def play_given(table, v, n, uniform, normal, actions, us, epsilon):
 def play_all(table, v, n, B, T, seed):
     """Plays random actions, drawing all that aljax draws, whether it is used or not. Returns as `play_given`."""
     A = len(table)
-    final, seen, paid = np.zeros((B, 11), np.float32), np.zeros((B, 9 + A), np.float32), np.zeros((B, 5), np.float32)
+    final, seen, paid = np.zeros((B, 10), np.float32), np.zeros((B, 9), np.float32), np.zeros((B, 5), np.float32)
     for block in prange((B + BLOCK - 1) // BLOCK):
         np.random.seed(seed + block)
         for b in range(block * BLOCK, min(B, (block + 1) * BLOCK)):
@@ -181,22 +177,22 @@ def play_all(table, v, n, B, T, seed):
             m1 = v[3, 1] * float32(np.random.standard_normal())
             m2 = v[3, 2] * float32(np.random.standard_normal())
             latency = money = float32(0)
-            time, last, done = int32(0), int32(-1), False
-            _see(seen[b], v, n, z0, z1, z2, m0, m1, m2, latency, money, time, last)
+            time, done = int32(0), False
+            _see(seen[b], v, n, z0, z1, z2, m0, m1, m2, latency, money, time)
             for _ in range(T):
                 a, u = int32(np.random.random() * A), float32(np.random.random())
                 e0 = float32(np.random.standard_normal())
                 e1 = float32(np.random.standard_normal())
                 e2 = float32(np.random.standard_normal())
                 if not done:
-                    z0, z1, z2, latency, money, time, last, done, cleared, violation, failure, divergence = advance(
-                        table, v, n, z0, z1, z2, latency, money, time, last, a, u, e0, e1, e2
+                    z0, z1, z2, latency, money, time, done, cleared, violation, failure, divergence = advance(
+                        table, v, n, z0, z1, z2, latency, money, time, a, u, e0, e1, e2
                     )
                     if cleared:
                         m0 = m1 = m2 = float32(0)
                     _pay(paid[b], table, a, violation, failure, divergence)
-                _see(seen[b], v, n, z0, z1, z2, m0, m1, m2, latency, money, time, last)
-            _keep(final[b], z0, z1, z2, m0, m1, m2, latency, money, time, last, done)
+                _see(seen[b], v, n, z0, z1, z2, m0, m1, m2, latency, money, time)
+            _keep(final[b], z0, z1, z2, m0, m1, m2, latency, money, time, done)
     return final, seen, paid
 
 
@@ -238,11 +234,11 @@ def play_fast(table, v, n, B, T, seed):
       As `play_given`, but that what is seen after an episode's end is not added again.
     """
     A = len(table)
-    final, seen, paid = np.zeros((B, 11), np.float32), np.zeros((B, 9 + A), np.float32), np.zeros((B, 5), np.float32)
+    final, seen, paid = np.zeros((B, 10), np.float32), np.zeros((B, 9), np.float32), np.zeros((B, 5), np.float32)
     misreads = v[3, 0] != float32(0) or v[3, 1] != float32(0) or v[3, 2] != float32(0)
     rows = uint32(A)
     for block in prange((B + BLOCK - 1) // BLOCK):
-        sums, costs = np.empty(9 + A, np.float32), np.empty(5, np.float32)
+        sums, costs = np.empty(9, np.float32), np.empty(5, np.float32)
         for b in range(block * BLOCK, min(B, (block + 1) * BLOCK)):
             r0 = _shift(_mixed(uint32(seed + b)))
             r1 = _shift(r0)
@@ -261,10 +257,10 @@ def play_fast(table, v, n, B, T, seed):
                 m2 = v[3, 2] * _normal(r0, r2)
             x = r2
             latency = money = float32(0)
-            time, last, done = int32(0), int32(-1), False
+            time, done = int32(0), False
             sums[:] = float32(0)
             costs[:] = float32(0)
-            _see(sums, v, n, z0, z1, z2, m0, m1, m2, latency, money, time, last)
+            _see(sums, v, n, z0, z1, z2, m0, m1, m2, latency, money, time)
             for _ in range(T):
                 x = _shift(x)
                 a = int32(uint32(x >> uint32(16)) * rows >> uint32(16))
@@ -281,16 +277,16 @@ def play_fast(table, v, n, B, T, seed):
                     r0 = _shift(r1)
                     x = _shift(r0)
                     e2 = _normal(r0, x)
-                z0, z1, z2, latency, money, time, last, done, cleared, violation, failure, divergence = advance(
-                    table, v, n, z0, z1, z2, latency, money, time, last, a, u, e0, e1, e2
+                z0, z1, z2, latency, money, time, done, cleared, violation, failure, divergence = advance(
+                    table, v, n, z0, z1, z2, latency, money, time, a, u, e0, e1, e2
                 )
                 if cleared:
                     m0 = m1 = m2 = float32(0)
                 _pay(costs, table, a, violation, failure, divergence)
-                _see(sums, v, n, z0, z1, z2, m0, m1, m2, latency, money, time, last)
+                _see(sums, v, n, z0, z1, z2, m0, m1, m2, latency, money, time)
                 if done:
                     break
-            _keep(final[b], z0, z1, z2, m0, m1, m2, latency, money, time, last, done)
+            _keep(final[b], z0, z1, z2, m0, m1, m2, latency, money, time, done)
             seen[b, :] = sums
             paid[b, :] = costs
     return final, seen, paid
@@ -312,7 +308,6 @@ def named(result: Any) -> dict[str, Any]:
         "latency": final[:, 6],
         "money": final[:, 7],
         "time": final[:, 8].astype(np.int32),
-        "last_failed": final[:, 9].astype(np.int32),
-        "done": final[:, 10] != 0,
+        "done": final[:, 9] != 0,
     }
     return {"final": state, "seen": seen.T, "paid": paid.T}

@@ -6,7 +6,7 @@ import numpy as np
 
 from aljax.env import EnvParams
 
-from rivals.bounds import limit, over
+from rivals.bounds import check_plain, limit, over
 
 State = dict[str, np.ndarray]
 
@@ -16,6 +16,7 @@ class Environment:
 
     def __init__(self, params: EnvParams) -> None:
         """Takes parameters whose leaves are NumPy arrays."""
+        check_plain(params)
         table = params.actions
         self.d, self.actions = params.drift.size, table.latency.size
         self.p, self.table = params, table
@@ -24,7 +25,6 @@ class Environment:
         self.z_scale, self.widest = params.z_scale[:, None], limit(self.tolerance)
         self.budgets = [(budget, limit(budget)) for budget in (params.latency_budget, params.money_budget)]
         self.noisy, self.misreads = bool(table.noise.any()), bool(params.misread.any())
-        self.rows = np.arange(self.actions, dtype=np.int32)[:, None]
 
     def begin(self, uniform: np.ndarray, normal: np.ndarray | None) -> State:
         """Starts episodes; `uniform` and `normal` are ``[d, B]``."""
@@ -36,7 +36,6 @@ class Environment:
             "latency": np.zeros(batch, np.float32),
             "money": np.zeros(batch, np.float32),
             "time": np.zeros(batch, np.int32),
-            "last_failed": np.full(batch, -1, np.int32),
             "done": np.zeros(batch, bool),
         }
 
@@ -47,8 +46,7 @@ class Environment:
         table, z, was = self.table, state["z"], state["done"]
         ends, resolves = table.ends[action], table.resolves[action]
         latency_cost, money_cost = table.latency[action], table.money[action]
-        probability = np.where(state["last_failed"] == action, table.retry_failure[action], table.failure[action])
-        failed = (u < probability) | ~table.allowed[action]
+        failed = (u < table.failure[action]) | ~table.allowed[action]
         worked = self.gain[:, action] * z + self.shift[:, action]
         planned = np.where(resolves, np.float32(0), np.where(ends, z, worked))
         after = worked + self.drift
@@ -73,21 +71,19 @@ class Environment:
             "latency": np.where(was, state["latency"], latency),
             "money": np.where(was, state["money"], money),
             "time": np.where(was, state["time"], time),
-            "last_failed": np.where(was, state["last_failed"], np.where(failed, action, -1)).astype(np.int32),
             "done": was | done,
         }
         return moved, np.where(was, np.float32(0), costs)
 
     def observe(self, state: State) -> np.ndarray:
-        """What the policy sees, ``[2 d + A + 3, B]``."""
+        """What the policy sees, ``[2 d + 3, B]``."""
         seen = state["z"] + state["misread"] if self.misreads else state["z"]
-        out = np.empty((2 * self.d + self.actions + 3, seen.shape[1]), np.float32)
+        out = np.empty((2 * self.d + 3, seen.shape[1]), np.float32)
         np.divide(seen, self.z_scale, out=out[: self.d])
         out[self.d] = state["latency"] / self.p.latency_scale
         out[self.d + 1] = state["money"] / self.p.money_scale
         out[self.d + 2 : 2 * self.d + 2] = np.abs(seen) > self.widest
         out[2 * self.d + 2] = state["time"] / self.p.horizon
-        out[2 * self.d + 3 :] = self.rows == state["last_failed"]
         return out
 
     def play(self, rng: np.random.Generator, episodes: int, steps: int) -> dict[str, Any]:

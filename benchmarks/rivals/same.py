@@ -18,7 +18,7 @@ Player = Callable[..., dict[str, Any]]
 
 
 def luck(params: EnvParams, episodes: int, steps: int, seed: int = 0) -> tuple[np.ndarray, ...]:
-    """Starts, actions and luck for a comparison; every other action is the one before, so that failures stick."""
+    """Starts, actions and luck for a comparison; every other action is the one before."""
     d, A = env.num_coordinates(params), env.num_actions(params)
     rng = np.random.default_rng(seed)
     uniform, normal = rng.random((d, episodes), np.float32), rng.standard_normal((d, episodes), np.float32)
@@ -41,7 +41,7 @@ def aljax_plays(params: EnvParams, uniform: Any, normal: Any, actions: Any, u: A
     start = env.begin(env.Start(jnp.asarray(uniform), jnp.asarray(normal)), params)
     carry = (start, env.observe(start, params), jnp.zeros((5, uniform.shape[1])))
     (final, seen, paid), _ = jax.jit(lambda *a: jax.lax.scan(body, *a))(carry, (actions, u, epsilon))
-    names = ("z", "misread", "latency", "money", "time", "last_failed", "done")
+    names = ("z", "misread", "latency", "money", "time", "done")
     return {
         "final": {name: np.asarray(getattr(final, name)) for name in names},
         "seen": np.asarray(seen),

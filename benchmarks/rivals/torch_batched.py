@@ -14,7 +14,7 @@ from torch import nn
 from aljax.env import EnvParams
 from aljax.options import Hyperparameters, TrainConfig
 
-from rivals.bounds import limit
+from rivals.bounds import check_plain, limit
 from rivals.common import (
     Critic,
     advantages_of,
@@ -33,11 +33,12 @@ class Environment:
 
     def __init__(self, params: EnvParams, shape: tuple[int, ...]) -> None:
         """Takes parameters whose leaves are NumPy arrays."""
+        check_plain(params)
         table = params.actions
         self.shape, self.d, self.actions = shape, params.drift.size, table.latency.size
         self.misreads, self.noisy = bool(params.misread.any()), bool(table.noise.any())
         self.closes = bool(table.ends.any())
-        columns = (table.latency, table.money, table.failure, table.retry_failure, table.noise)
+        columns = (table.latency, table.money, table.failure, table.noise)
         flags = (table.ends, table.resolves, table.reveals, ~table.allowed)
         numbers = np.concatenate([np.stack((*columns, *flags), 1), table.gain, table.shift], 1)
         self.table = torch.from_numpy(numbers.astype(np.float32))
@@ -52,7 +53,6 @@ class Environment:
         self.budgets, self.dearest = torch.from_numpy(budgets), torch.from_numpy(limit(budgets))
         self.budgeted = np.isfinite(budgets).any()
         self.spent_scale = torch.tensor([float(params.latency_scale), float(params.money_scale)])
-        self.one_hot = torch.cat([torch.eye(self.actions), torch.zeros(1, self.actions)])
 
     def begin(self, uniform: torch.Tensor, normal: torch.Tensor | None) -> torch.Tensor:
         """Starts all episodes; `uniform` and `normal` are ``[*shape, d]``. Returns the observation."""
@@ -60,7 +60,6 @@ class Environment:
         self.misread = None if normal is None else self.misread_scale * normal
         self.spent = torch.zeros(*self.shape, 2)
         self.time = torch.zeros(*self.shape)
-        self.last_failed = torch.full(self.shape, self.actions)  # the row after the last: none
         self.done = torch.zeros(self.shape, dtype=torch.bool)
         self.success = torch.zeros(self.shape, dtype=torch.bool)
         return self.observe()
@@ -70,10 +69,10 @@ class Environment:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Plays rows ``[*shape]``; returns the observation and the five unweighted costs ``[*shape, 5]``."""
         d, row = self.d, self.table[action]
-        spent, (failure, retry, noise) = row[..., :2], row[..., 2:5].unbind(-1)
-        ends, resolves, reveals, refused = row[..., 5:9].bool().unbind(-1)
-        failed = (u < torch.where(self.last_failed == action, retry, failure)) | refused
-        worked = row[..., 9 : 9 + d] * self.z + row[..., 9 + d :]
+        spent, (failure, noise) = row[..., :2], row[..., 2:4].unbind(-1)
+        ends, resolves, reveals, refused = row[..., 4:8].bool().unbind(-1)
+        failed = (u < failure) | refused
+        worked = row[..., 8 : 8 + d] * self.z + row[..., 8 + d :]
         succeeded = worked + self.drift
         if epsilon is not None:
             succeeded = succeeded + noise.unsqueeze(-1) * epsilon
@@ -105,17 +104,15 @@ class Environment:
             self.misread = self.misread.masked_fill(cleared, 0.0)
         self.spent = torch.where(wide, self.spent, total)
         self.time = torch.where(was, self.time, time)
-        self.last_failed = torch.where(was, self.last_failed, torch.where(failed, action, self.actions))
         self.done = was | done
         return self.observe(), costs.masked_fill(wide, 0.0)
 
     def observe(self) -> torch.Tensor:
-        """What the policy sees, ``[*shape, 2 d + A + 3]``."""
+        """What the policy sees, ``[*shape, 2 d + 3]``."""
         seen = self.z if self.misread is None else self.z + self.misread
         beyond = (seen.abs() > self.widest).float()
         time = (self.time / self.horizon).unsqueeze(-1)
-        failed = self.one_hot[self.last_failed]
-        return torch.cat([seen / self.z_scale, self.spent / self.spent_scale, beyond, time, failed], -1)
+        return torch.cat([seen / self.z_scale, self.spent / self.spent_scale, beyond, time], -1)
 
 
 class Stacked(nn.Module):

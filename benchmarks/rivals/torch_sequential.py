@@ -16,7 +16,7 @@ from torch.distributions import Categorical
 from aljax.env import EnvParams
 from aljax.options import Hyperparameters, TrainConfig
 
-from rivals.bounds import limit
+from rivals.bounds import check_plain, limit
 from rivals.common import (
     Critic,
     advantages_of,
@@ -37,12 +37,12 @@ class Environment:
         """Takes parameters whose leaves are NumPy arrays."""
         table = params.actions
         self.rng = rng
+        check_plain(params)
         self.rows = list(
             zip(
                 table.latency.tolist(),
                 table.money.tolist(),
                 table.failure.tolist(),
-                table.retry_failure.tolist(),
                 table.gain.tolist(),
                 table.shift.tolist(),
                 table.noise.tolist(),
@@ -77,19 +77,19 @@ class Environment:
         self.z = [low + (high - low) * u for (low, high), u in zip(self.start, uniform, strict=True)]
         self.misread = [scale * n for scale, n in zip(self.misread_scale, normal, strict=True)]
         self.latency = self.money = 0.0
-        self.time, self.last_failed = 0, -1
+        self.time = 0
         return self.observe()
 
     def step(self, action: int) -> tuple[list[float], tuple[float, ...], bool, bool]:
         """Plays a row: the observation, the five unweighted costs, whether it is over, and with success."""
-        noisy = self.rows[action][6] > 0.0
+        noisy = self.rows[action][5] > 0.0
         epsilon = [self.rng.gauss(0.0, 1.0) for _ in self.z] if noisy else self.zeros
         return self.play(action, self.rng.random(), epsilon)
 
     def play(self, action: int, u: float, epsilon: list[float]) -> tuple[list[float], tuple[float, ...], bool, bool]:
         """`step`, once its luck is drawn."""
-        latency, money, failure, retry, gain, shift, noise, ends, resolves, reveals, allowed = self.rows[action]
-        failed = u < (retry if self.last_failed == action else failure) or not allowed
+        latency, money, failure, gain, shift, noise, ends, resolves, reveals, allowed = self.rows[action]
+        failed = u < failure or not allowed
         z = self.z
         worked = [g * x + s for g, x, s in zip(gain, z, shift, strict=True)]
         planned = self.zeros if resolves else z if ends else worked
@@ -105,7 +105,6 @@ class Environment:
         self.latency += latency
         self.money += money
         self.time += 1
-        self.last_failed = action if failed else -1
         excess = sum(abs(x) - bound for x, (bound, most) in zip(moved, self.tolerance, strict=True) if abs(x) > most)
         for spent, (budget, most) in ((self.latency, self.latency_budget), (self.money, self.money_budget)):
             if spent > most:
@@ -117,16 +116,12 @@ class Environment:
     def observe(self) -> list[float]:
         """What the policy sees."""
         seen = [x + m for x, m in zip(self.z, self.misread, strict=True)]
-        failed = [0.0] * len(self.rows)
-        if self.last_failed >= 0:
-            failed[self.last_failed] = 1.0
         return [
             *(x / scale for x, scale in zip(seen, self.z_scale, strict=True)),
             self.latency / self.latency_scale,
             self.money / self.money_scale,
             *(float(abs(x) > most) for x, (_, most) in zip(seen, self.tolerance, strict=True)),
             self.time / self.horizon,
-            *failed,
         ]
 
 

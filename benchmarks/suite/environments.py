@@ -30,6 +30,8 @@ def grown(actions: int, coordinates: int, horizon: int, seed: int = 0) -> EnvPar
 
     columns = {}
     for field in dataclasses.fields(ActionTable):
+        if getattr(params.actions, field.name) is None:
+            continue
         column = wide(np.asarray(getattr(params.actions, field.name)), actions, 0)
         columns[field.name] = jnp.asarray(changed(wide(column, coordinates, 1) if column.ndim == 2 else column))
     vectors = {

@@ -26,7 +26,7 @@ LEAST = float(np.finfo(np.float32).tiny)
 _FLAGS = {"reveals": ("clarify",), "ends": ("escalate", "terminate"), "resolves": ("escalate",)}
 _ROW_FLAGS = ("ends", "resolves", "reveals", "allowed")
 _VECTORS = ("drift", "start_low", "start_high", "misread", "tolerance", "z_scale")
-_NOT_NEGATIVE = ("misread", "tolerance", "weights", "latency", "money", "noise", "failure", "retry_failure")
+_NOT_NEGATIVE = ("misread", "tolerance", "weights", "latency", "money", "noise", "failure", "after_failed")
 _POSITIVE = ("z_scale", "latency_scale", "money_scale", "latency_budget", "money_budget")
 
 
@@ -126,7 +126,8 @@ def _numbers(raw: Mapping[str, Any]) -> dict[str, Any]:
     for column in ("latency", "money"):
         found[column] = [number(row[column]) for row in rows]
     found["failure"] = [number(row.get("failure", 0.0)) for row in rows]
-    found["retry_failure"] = [number(row.get("retry_failure", row.get("failure", 0.0))) for row in rows]
+    if any("after_failed" in row for row in rows):
+        found["after_failed"] = [number(row.get("after_failed", row.get("failure", 0.0))) for row in rows]
     found["noise"] = [number(row.get("noise", 0.0)) for row in rows]
     for column, absent in (("gain", 1.0), ("shift", 0.0)):
         found[column] = [vector(row.get(column, absent), absent) for row in rows]

@@ -36,7 +36,7 @@ from fuzzing import check, material, mutate
 from fuzzing.cases import Case, Kind
 
 _COLUMNS = (
-    "latency", "money", "failure", "retry_failure", "gain", "shift", "noise", "ends", "resolves", "reveals", "allowed",
+    "latency", "money", "failure", "after_failed", "gain", "shift", "noise", "ends", "resolves", "reveals", "allowed",
     "kind",
 )  # fmt: skip
 _TRAINING = (
