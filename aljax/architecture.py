@@ -10,7 +10,8 @@ well.
 
 import dataclasses
 import itertools
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,8 @@ class Architecture:
 
     outputs: int
     """Numbers that it returns at each step."""
+    recurrent: ClassVar[bool] = False
+    """It carries a state from step to step."""
 
     def init(self, key: jax.Array, inputs: int) -> Variables:
         """Draws first weights for observations of `inputs` numbers, from one PRNG key."""
@@ -104,8 +107,74 @@ class Architecture:
         raise NotImplementedError
 
 
+class Layer(NamedTuple):
+    """A linear layer, and how its first weights are drawn."""
+
+    inputs: int
+    outputs: int
+    scale: float
+    """Standard deviation of the kernel's entries times √inputs."""
+    bias: float | None
+    """Biases are uniform between its negative and it; None: there are none."""
+
+
+def draw_layers(key: jax.Array, layers: Mapping[str, Layer]) -> Variables:
+    """Draws first weights, all of them uniform.
+
+    Args:
+      key: a PRNG key.
+      layers: by name.
+
+    Returns:
+      ``{"params": {NAME: {"kernel": [inputs, outputs], "bias": [outputs]}}}``.
+    """
+    shapes = {
+        name: {"kernel": jax.ShapeDtypeStruct((layer.inputs, layer.outputs), jnp.float32)}
+        | ({} if layer.bias is None else {"bias": jax.ShapeDtypeStruct((layer.outputs,), jnp.float32)})
+        for name, layer in layers.items()
+    }
+    leaves, tree = jax.tree_util.tree_flatten_with_path({"params": shapes})
+    # All numbers in one draw: Flax's key a weight takes several times as long to compile.
+    numbers = uniform(one_key(key), (sum(leaf.size for _, leaf in leaves),), -1.0, 1.0)
+    weights, used = [], 0
+    for path, leaf in leaves:
+        layer, kind = layers[path[-2].key], path[-1].key
+        bound = layer.scale * (3.0 / layer.inputs) ** 0.5 if kind == "kernel" else layer.bias or 0.0
+        weights.append(bound * numbers[used : used + leaf.size].reshape(leaf.shape))
+        used += leaf.size
+    return tree.unflatten(weights)
+
+
+class Layered(Architecture):
+    """An architecture whose weights are layers by name, as `draw_layers` gives them."""
+
+    @property
+    def first(self) -> str:
+        """The layer that sees observations."""
+        raise NotImplementedError
+
+    @property
+    def last(self) -> str:
+        """The layer that gives the outputs."""
+        raise NotImplementedError
+
+    def rearranged(self, variables: Variables, inputs: np.ndarray, scale: np.ndarray, outputs: np.ndarray) -> Variables:
+        """See `Architecture.rearranged`."""
+        layers = dict(variables["params"])
+        first = layers[self.first]
+        layers[self.first] = first | {"kernel": first["kernel"][..., inputs, :] * scale[:, None]}
+        layers[self.last] = jax.tree.map(lambda leaf: leaf[..., outputs], layers[self.last])
+        return {"params": layers}
+
+    def scaled(self, variables: Variables, factor: float | jax.Array) -> Variables:
+        """See `Architecture.scaled`."""
+        layers = variables["params"]
+        last = jax.tree.map(lambda leaf: (factor * leaf).astype(leaf.dtype), layers[self.last])
+        return {"params": layers | {self.last: last}}
+
+
 @dataclasses.dataclass(frozen=True)
-class MLP(Architecture):
+class MLP(Layered):
     """A feed-forward network of tanh layers, which sees one observation and carries nothing."""
 
     hidden: tuple[int, ...]
@@ -126,27 +195,13 @@ class MLP(Architecture):
         Returns:
           The weights.
         """
-        key = one_key(key)
         layers = {
-            f"Dense_{number}": {
-                "kernel": jax.ShapeDtypeStruct((before, after), jnp.float32),
-                "bias": jax.ShapeDtypeStruct((after,), jnp.float32),
-            }
+            f"Dense_{number}": Layer(before, after, 1.0, 0.0)
             for number, (before, after) in enumerate(itertools.pairwise(self.widths(inputs)))
         }
-        leaves, tree = jax.tree_util.tree_flatten_with_path({"params": layers})
-        # All numbers in one draw: Flax's key a weight takes several times as long to compile.
-        numbers = uniform(key, (sum(leaf.size for _, leaf in leaves),), -1.0, 1.0)
-        weights, used = [], 0
-        for path, leaf in leaves:
-            layer, kind = path[-2].key, path[-1].key
-            first, last = layer == self._first and self.hidden, layer == self._last
-            bound = 2.0 if first else 0.0
-            if kind == "kernel":
-                bound = (3.0 if first else 0.01 if last else 1.0) * (3.0 / leaf.shape[0]) ** 0.5
-            weights.append(bound * numbers[used : used + leaf.size].reshape(leaf.shape))
-            used += leaf.size
-        return tree.unflatten(weights)
+        layers[self.first] = layers[self.first]._replace(scale=3.0, bias=2.0)
+        layers[self.last] = layers[self.last]._replace(scale=0.01, bias=0.0)
+        return draw_layers(key, layers)
 
     def output(self, variables: Variables, seen: jax.Array, carried: Any = ()) -> jax.Array:
         """See `Architecture.output`."""
@@ -165,46 +220,12 @@ class MLP(Architecture):
         """See `Architecture.widths`."""
         return inputs, *self.hidden, self.outputs
 
-    def rearranged(self, variables: Variables, inputs: np.ndarray, scale: np.ndarray, outputs: np.ndarray) -> Variables:
-        """See `Architecture.rearranged`."""
-        layers = dict(variables["params"])
-        first = layers[self._first]
-        layers[self._first] = first | {"kernel": first["kernel"][..., inputs, :] * scale[:, None]}
-        layers[self._last] = jax.tree.map(lambda leaf: leaf[..., outputs], layers[self._last])
-        return {"params": layers}
-
-    def scaled(self, variables: Variables, factor: float | jax.Array) -> Variables:
-        """See `Architecture.scaled`."""
-        layers = variables["params"]
-        last = jax.tree.map(lambda leaf: (factor * leaf).astype(leaf.dtype), layers[self._last])
-        return {"params": layers | {self._last: last}}
-
     @property
-    def _first(self) -> str:
+    def first(self) -> str:
+        """See `Layered.first`."""
         return "Dense_0"
 
     @property
-    def _last(self) -> str:
+    def last(self) -> str:
+        """See `Layered.last`."""
         return f"Dense_{len(self.hidden)}"
-
-
-class Shaped(Protocol):
-    """Options that say what networks are like (`aljax.options`)."""
-
-    @property
-    def hidden(self) -> tuple[int, ...]:
-        """Units of the hidden layers."""
-        ...
-
-
-def architecture_of(options: Shaped, outputs: int) -> Architecture:
-    """The architecture that options stand for: the one place that chooses it.
-
-    Args:
-      options: of training, or of learning from logs.
-      outputs: numbers that it is to return.
-
-    Returns:
-      The architecture.
-    """
-    return MLP(outputs, options.hidden)

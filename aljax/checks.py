@@ -4,6 +4,7 @@ import dataclasses
 
 from aljax import env, limits
 from aljax.errors import UserError, short
+from aljax.inputs import inputs_of
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.scenario import Scenario
 from aljax.train import policy_architecture
@@ -34,12 +35,14 @@ def check(
     if not isinstance(config.hidden, tuple):  # a list cannot say what has been compiled
         raise UserError(f"hidden: expected a tuple of units a layer, such as (64,), got {short(config.hidden)}")
     limits.check_hidden(config.hidden)
+    if config.policy == "gru" and not config.hidden:
+        raise UserError("hidden: a gru has at least one layer, got none")
     for field in dataclasses.fields(hyperparameters):
         limits.check_number(field.name, getattr(hyperparameters, field.name))
     check_protocol(protocol, scenario)
     if scenario is None:
         return
-    shown = env.observation_size(scenario.params)
+    shown = inputs_of(config).size(scenario.params)
     played = ((config.batch, "episodes"), (scenario.horizon, "steps"), (shown, "numbers seen"))
     limits.check_size("batch", "an update", *played)
     weights = policy_architecture(config, scenario.params).products(shown)

@@ -9,10 +9,15 @@ from typing import Literal
 
 Baseline = Literal["none", "running", "batch", "leave_one_out", "critic"]
 Schedule = Literal["constant", "linear", "cosine"]
+PolicyName = Literal["mlp", "gru"]
 Algorithm = Literal["imitation", "cost_sensitive", "fitted_q", "cql", "gradient"]
 SUPERVISED: tuple[Algorithm, ...] = ("imitation", "cost_sensitive")
 OFFLINE: tuple[Algorithm, ...] = ("fitted_q", "cql", "gradient")
 RegimeName = Literal["online", "supervised", "offline"]
+
+
+SHAPE = ("policy", "hidden")
+"""What says what a policy's network is like, of `TrainConfig` and of `LearnConfig`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +28,11 @@ class TrainConfig:
     """Episodes to train on, in whole batches."""
     batch: int = 30
     """Episodes an update."""
+    policy: PolicyName = "mlp"
+    """The policy's network, and the critic's: mlp sees each observation by itself; gru, recurrent, remembers what the
+    episode has shown so far."""
     hidden: tuple[int, ...] = (64,)
-    """Units of the hidden layers of the policy network, and of the critic."""
+    """Units of the hidden layers of the policy network, and of the critic; the last ones of a gru are recurrent."""
     baseline: Baseline = "critic"
     """What is subtracted from a step's cost to go: none; running: an exponential average over past updates (the
     paper's); batch: the mean over this batch's episodes at the same step; leave_one_out: that mean over the
@@ -88,6 +96,8 @@ class LearnConfig:
     """Logged episodes a step, drawn with replacement."""
     hidden: tuple[int, ...] = (64,)
     """Units of the hidden layers of every network."""
+    policy: PolicyName = "mlp"
+    """The architecture of every network: mlp, or gru, which remembers what the episode has shown so far."""
 
 
 @dataclasses.dataclass(frozen=True)

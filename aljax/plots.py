@@ -189,7 +189,7 @@ def _likeliest(policy: Policy, params: EnvParams, z: jax.Array, clocks: Mapping[
     fresh = env.begin(start, params)
     spent = {name: jnp.broadcast_to(value, batch) for name, value in clocks.items()}
     state = dataclasses.replace(fresh, z=z, misread=none, **spent)
-    observation, legal = env.observe(state, params), env.legal(state, params)
+    observation, legal = policy.observe(params, state), env.legal(state, params)
     return jnp.argmax(policy.logits(params, observation, legal, policy.begin(params, observation)), axis=0)
 
 

@@ -16,9 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aljax import env
 from aljax.architecture import Architecture, Variables
 from aljax.calls import expected_call
-from aljax.env import EnvParams, downtime_share, num_actions, num_coordinates
+from aljax.env import EnvParams, EnvState, downtime_share, num_actions, num_coordinates
+from aljax.inputs import Inputs, Shaped, architecture_of
 from aljax.layout import lift
 from aljax.scenario import Scenario
 from aljax.seen import failure_seen, task_seen, time_seen
@@ -31,6 +33,10 @@ class Policy:
 
     name: ClassVar[str]
     """The key under which tables and files show it."""
+
+    def observe(self, params: EnvParams, state: EnvState) -> jax.Array:
+        """What the policy is shown of a state; the environment's observation ``[O]`` by default."""
+        return env.observe(state, params)
 
     def begin(self, params: EnvParams, observation: jax.Array) -> Any:
         """What the policy remembers at the start of an episode, given its first observation; nothing by default."""
@@ -68,6 +74,14 @@ class Policy:
         """
         del params, action, failed, observation
         return memory
+
+    def sees(self, params: EnvParams, observation: jax.Array, memory: Any) -> jax.Array:
+        """What it chooses by, made of an observation and its memory: what learning from its episodes is given.
+
+        The observation itself by default.
+        """
+        del params, memory
+        return observation
 
 
 @dataclass_transform(frozen_default=True)
@@ -261,22 +275,49 @@ class Learned(Policy):
     """Play the likeliest row (evaluation) or sample (training)."""
     name: ClassVar[str] = "learned"
 
-    def begin(self, params: EnvParams, observation: jax.Array) -> Any:
-        """See `Policy.begin`."""
-        del params
-        return self.architecture.begin(self.variables, observation)
+    @property
+    def inputs(self) -> Inputs:
+        """What the network is shown."""
+        return Inputs(last=self.architecture.recurrent)
 
-    def logits(self, params: EnvParams, observation: jax.Array, legal: jax.Array, memory: Any) -> jax.Array:
+    def begin(self, params: EnvParams, observation: jax.Array) -> tuple[Any, Any]:
+        """What its inputs must remember, and what its architecture carries. See `Policy.begin`."""
+        remembered = self.inputs.begin(params, observation)
+        seen = self.inputs.seen(params, observation, remembered)
+        return remembered, self.architecture.begin(self.variables, seen)
+
+    def logits(self, params: EnvParams, observation: jax.Array, legal: jax.Array, memory: tuple[Any, Any]) -> jax.Array:
         """See `Policy.logits`."""
-        logits = masked(self.architecture.output(self.variables, observation, memory), legal)
+        seen = self.sees(params, observation, memory)
+        logits = masked(self.architecture.output(self.variables, seen, memory[1]), legal)
         return only(jnp.argmax(logits, axis=0), num_actions(params)) if self.greedy else logits
 
     def remember(
-        self, params: EnvParams, memory: Any, action: jax.Array, failed: jax.Array, observation: jax.Array
-    ) -> Any:
+        self, params: EnvParams, memory: tuple[Any, Any], action: jax.Array, failed: jax.Array, observation: jax.Array
+    ) -> tuple[Any, Any]:
         """See `Policy.remember`."""
-        del params, action, failed
-        return self.architecture.carry(self.variables, memory, observation)
+        remembered = self.inputs.remember(params, memory[0], action, failed, observation)
+        seen = self.inputs.seen(params, observation, remembered)
+        return remembered, self.architecture.carry(self.variables, memory[1], seen)
+
+    def sees(self, params: EnvParams, observation: jax.Array, memory: tuple[Any, Any]) -> jax.Array:
+        """What the network is shown. ``[I]`` See `Policy.sees`."""
+        return self.inputs.seen(params, observation, memory[0])
+
+
+def learned_of(options: Shaped, params: EnvParams, variables: Variables, *, greedy: bool = True) -> Learned:
+    """The policy of a network's weights.
+
+    Args:
+      options: of training, or of learning from logs, which say what the network is like.
+      params: the environment.
+      variables: the weights, with any leading axes, or what stands for them.
+      greedy: play the likeliest row, or sample.
+
+    Returns:
+      The policy.
+    """
+    return Learned(variables, architecture_of(options, num_actions(params)), greedy)
 
 
 def heuristics(scenario: Scenario) -> Mapping[str, Policy]:

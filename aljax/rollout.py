@@ -28,7 +28,8 @@ class Trajectory:
     """What happened in B episodes of at most T steps. Steps after an episode's end are not alive and cost 0."""
 
     observation: jax.Array
-    """What the policy saw before each step. ``[T, O, B]``"""
+    """What the policy saw before each step (`aljax.policy.Policy.sees`): the environment's observation, and behind it
+    what a policy with memory makes of earlier ones. ``[T, I, B]``"""
     action: jax.Array
     """The row that it played. Integer ``[T, B]``"""
     costs: jax.Array
@@ -90,17 +91,17 @@ def play(chance: Chance, policy: Policy, params: EnvParams) -> Trajectory:
       The trajectories.
     """
     state, varies = env.begin(chance.start, params), env.legal_varies(params)
-    observation = env.observe(state, params)
+    observation = policy.observe(params, state)
 
     def body(carry: tuple[jax.Array, EnvState, Any], drawn: tuple[env.Luck, jax.Array]) -> tuple[Any, Any]:
         observation, state, memory = carry
         xi, choice = drawn
-        legal = env.legal(state, params)
+        legal, shown = env.legal(state, params), policy.sees(params, observation, memory)
         action = sample(policy.logits(params, observation, legal, memory), choice)
         moved, costs = env.transition_apart(state, action, xi, params)
-        seen = env.observe(moved, params)
+        seen = policy.observe(params, moved)
         memory = policy.remember(params, memory, action, costs[_FAILURE] > 0, seen)
-        return (seen, moved, memory), (observation, action, costs, ~state.done, legal if varies else None)
+        return (seen, moved, memory), (shown, action, costs, ~state.done, legal if varies else None)
 
     carry = (observation, state, policy.begin(params, observation))
     (_, final, _), (seen, action, costs, alive, legal) = jax.lax.scan(body, carry, (chance.luck, chance.choice))

@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 
 from aljax import env
-from aljax.architecture import Architecture, Variables, architecture_of
+from aljax.architecture import Architecture, Variables
 from aljax.baselines import Running, baselined, critic_frame, run_on
 from aljax.env import EnvParams
 from aljax.host.modules import make_callable
 from aljax.host.programs import keepable
+from aljax.inputs import architecture_of, inputs_of
 from aljax.keys import one_key
 from aljax.optimiser import AdamState, adam_init, adam_step
 from aljax.options import Hyperparameters, Schedule, TrainConfig
@@ -120,14 +121,14 @@ def init(
     """
     run_key, policy_key, critic_key = jax.random.split(one_key(key), 3)
     weights: Variables = variables
+    network, inputs = policy_architecture(config, params), inputs_of(config).size(params)
     if variables is not None:
-        network, inputs = policy_architecture(config, params), env.observation_size(params)
         check_weights("variables", variables, jax.eval_shape(lambda: network.init(jax.random.key(0), inputs)))
     if variables is None:
-        weights = policy_architecture(config, params).init(policy_key, env.observation_size(params))
+        weights = network.init(policy_key, inputs)
     critic: Variables = {}
     if config.baseline == "critic":
-        critic = architecture_of(config, 1).init(critic_key, env.observation_size(params))
+        critic = architecture_of(config, 1).init(critic_key, inputs)
     updates = config.updates
     return TrainState(
         key=run_key,

@@ -12,7 +12,7 @@ from aljax.architecture import Variables
 from aljax.checks import check
 from aljax.env import EnvParams
 from aljax.options import Hyperparameters, Protocol, TrainConfig
-from aljax.policy import Learned
+from aljax.policy import Learned, learned_of
 from aljax.scenario import Scenario
 from aljax.seeds import (
     TRAINING,
@@ -26,7 +26,7 @@ from aljax.seeds import (
     seed_numbers,
     spread,
 )
-from aljax.train import Curve, TrainState, advance, init, policy_architecture
+from aljax.train import Curve, TrainState, advance, init
 
 _PIECES = 20  # a run is shown, and could be interrupted, this many times
 
@@ -98,7 +98,7 @@ def train_seeds(
 
     state, seconds = run_in_pieces(start, piece, config.updates, _PIECES, told)
     variables = jax.device_put(fetch(state.variables, protocol.seeds))
-    policy = Learned(variables, policy_architecture(config, scenario.params))
+    policy = learned_of(config, scenario.params, variables)
     return Trained(policy, fetch(state.curve, protocol.seeds), seconds)
 
 
@@ -142,4 +142,4 @@ def abstract_policy(scenario: Scenario, config: TrainConfig, protocol: Protocol)
         return jax.vmap(lambda key: init(key, scenario.params, config=config, steps=1).variables)(keys)
 
     variables = jax.eval_shape(lambda: shapes(jax.random.split(jax.random.key(0), protocol.seeds)))
-    return Learned(variables, policy_architecture(config, scenario.params))
+    return learned_of(config, scenario.params, variables)

@@ -56,10 +56,12 @@ def policy_in(policy: Learned, own: Scenario, trained: str, scenario: Scenario) 
     rows, coordinates = _order(own, trained, scenario)
     params, d = scenario.params, len(coordinates)
     factors = {name: getattr(params, name) / scale for name, scale in _scales(own, scenario, coordinates).items()}
-    scaled = np.ones(env.observation_size(params), np.float32)
+    size, actions = env.observation_size(params), len(rows)
+    scaled = np.ones(policy.inputs.size(params), np.float32)
     scaled[:d] = factors.get("z_scale", 1.0)
     scaled[d : d + 2] = factors.get("latency_scale", 1.0), factors.get("money_scale", 1.0)
-    seen = np.concatenate([coordinates, [d, d + 1], d + 2 + coordinates, [2 * d + 2], 2 * d + 3 + rows])
+    appended = [start + rows for start in range(size, len(scaled), actions)]
+    seen = np.concatenate([coordinates, [d, d + 1], d + 2 + coordinates, [2 * d + 2], 2 * d + 3 + rows, *appended])
     if (scaled == 1).all() and (np.diff(seen) == 1).all():
         return policy
     inverse = np.argsort(seen)  # which of the network's inputs is each of the scenario's

@@ -146,7 +146,7 @@ class Study:
         numbers = jax.tree.map(np.float32, Hyperparameters() if variables is None else REFINEMENT)
         placed = None
         if variables is not None:
-            soft = softened(self.scenario, jax.tree.map(jnp.asarray, variables), self.network)
+            soft = softened(self.scenario, Learned(jax.tree.map(jnp.asarray, variables), self.network))
             placed = jax.tree.map(lambda leaf: leaf[self.places], soft)
         state = start((self.train_keys, placed), self.scenario.params)
         state = pieces(state, np.int32(0), np.int32(config.updates), numbers, self.scenario.params)

@@ -11,14 +11,16 @@ import pytest
 
 from aljax import baselines, env, returns, train
 from aljax.baselines import Running
+from aljax.inputs import Inputs, inputs_of
 from aljax.options import Hyperparameters, Protocol, TrainConfig
-from aljax.policy import Learned
+from aljax.policy import Learned, masked
 from aljax.rollout import rollout
 from aljax.training import train_seeds
 
 from tiny import branches, start_of, tiny_scenario
 
 BASELINES = ("none", "running", "batch", "leave_one_out", "critic")
+OBSERVATION = Inputs()
 CONFIG = TrainConfig(episodes=160, batch=8, hidden=(8,))
 
 
@@ -40,7 +42,7 @@ def paths(scenario):
     return found
 
 
-def exact_gradient(variables, network, scenario):
+def exact_gradient(variables, network, scenario, inputs=OBSERVATION):
     """∇J(π) from the enumeration, J = Σ over paths of luck's probability × Π π(a | o) × cost."""
     found, steps = paths(scenario), scenario.horizon
     chances, costs = (jnp.array([path[k] for path in found]) for k in (0, 1))
@@ -50,15 +52,18 @@ def exact_gradient(variables, network, scenario):
     for i, (_, _, observations, actions) in enumerate(found):
         seen[i, : len(actions)], played[i, : len(actions)] = observations, actions
 
+    rows = jnp.asarray(played).T
+    shown = inputs.along(scenario.params, jnp.moveaxis(jnp.asarray(seen), 0, 2), rows, rows < 0)
+
     @jax.jit
     def cost(variables):
-        legal = env.always_legal(scenario.params)[:, None, None]
-        logits = Learned(variables, network, greedy=False).logits(scenario.params, jnp.asarray(seen).T, legal, ())
+        logits = masked(network.unroll(variables, jnp.moveaxis(shown, 1, 0)), legal)
         log = jax.nn.log_softmax(logits, axis=0).T  # [paths, steps, A]
         chosen = jnp.take_along_axis(log, jnp.maximum(jnp.asarray(played), 0)[..., None], -1)[..., 0]
         chosen = jnp.where(played >= 0, chosen, 0.0).sum(1)
         return (chances * jnp.exp(chosen) * costs).sum(), (chances * jnp.exp(chosen)).sum()
 
+    legal = env.always_legal(scenario.params)[:, None, None]
     gradient, certainty = jax.grad(cost, has_aux=True)(variables)
     np.testing.assert_allclose(certainty, 1.0, atol=1e-5)
     return jax.flatten_util.ravel_pytree(gradient)[0]
@@ -66,16 +71,20 @@ def exact_gradient(variables, network, scenario):
 
 @pytest.fixture(scope="module")
 def enumerated():
+    return enumeration(CONFIG)
+
+
+def enumeration(config):
     """A tiny scenario, weights away from uniform, and the exact gradient there."""
     scenario = tiny_scenario()
-    network = train.policy_architecture(CONFIG, scenario.params)
-    state = train.init(jax.random.key(3), scenario.params, config=CONFIG, steps=scenario.horizon)
+    network = train.policy_architecture(config, scenario.params)
+    state = train.init(jax.random.key(3), scenario.params, config=config, steps=scenario.horizon)
     leaves, tree = jax.tree.flatten(state.variables)
     keys = jax.random.split(jax.random.key(4), len(leaves))
     variables = tree.unflatten(
         [leaf + 0.3 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
     )
-    return scenario, network, variables, exact_gradient(variables, network, scenario)
+    return scenario, network, variables, exact_gradient(variables, network, scenario, inputs_of(config))
 
 
 def estimates(kind, enumerated, batches=6000, batch=4):
@@ -98,6 +107,14 @@ def estimates(kind, enumerated, batches=6000, batch=4):
 
 @pytest.mark.parametrize("kind", [kind for kind in BASELINES if kind != "batch"])
 def test_the_gradient_estimate_is_unbiased_under_every_baseline(kind, enumerated):
+    is_unbiased(kind, enumerated)
+
+
+def test_the_gradient_estimate_of_a_recurrent_policy_is_unbiased():
+    is_unbiased("leave_one_out", enumeration(dataclasses.replace(CONFIG, policy="gru")))
+
+
+def is_unbiased(kind, enumerated):
     exact = np.asarray(enumerated[-1], np.float64)
     found = estimates(kind, enumerated)
     directions = np.random.default_rng(0).normal(size=(30, exact.size))

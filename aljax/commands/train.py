@@ -20,7 +20,7 @@ from aljax.learner import Learner, Scratch
 from aljax.offline import regimes
 from aljax.offline.regimes import Regime, default_algorithm
 from aljax.offline.report import log_words
-from aljax.options import Hyperparameters, LearnConfig, LearnHyperparameters
+from aljax.options import SHAPE, Hyperparameters, LearnConfig, LearnHyperparameters
 from aljax.scenario import load_scenario
 
 
@@ -43,7 +43,7 @@ def run(options: Train, console: Console) -> None:
             options.algorithm or default_algorithm(options.regime),
             options.updates,
             options.minibatch,
-            options.config.hidden,
+            **{name: getattr(options.config, name) for name in SHAPE},
         ),
         options.learning,
         options.other_scenario,
@@ -63,7 +63,7 @@ def _scratch(options: Train) -> bool:
         learning = {"algorithm", "updates", "minibatch", "other_scenario"} | names(LearnHyperparameters)
         refuse(options.given & learning, "there is nothing to learn from: expected --data LOG")
     if options.regime != "online":
-        refuse(options.given & TRAINING - {"hidden"}, f"--regime {options.regime} does not train in the simulator")
+        refuse(options.given & TRAINING - set(SHAPE), f"--regime {options.regime} does not train in the simulator")
     return options.regime == "online" and not options.data and not options.start
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax.chance import draw_chance
-from aljax.env import COMPONENTS, EnvParams
+from aljax.env import COMPONENTS, EnvParams, observation_size
 from aljax.errors import UserError
 from aljax.keys import one_key
 from aljax.policy import Policy
@@ -163,7 +163,8 @@ def play_logged(
     own = draw_chance(jax.random.fold_in(key, number), params, episodes=episodes, steps=steps)
     played = play(own._replace(start=tasks.start), policy, params)
     return Episodes(
-        observation=jnp.moveaxis(played.observation, 2, 0),
+        # Logs have what the environment shows, and nothing that a policy makes of it.
+        observation=jnp.moveaxis(played.observation[:, : observation_size(params)], 2, 0),
         action=played.action.T.astype(jnp.int32),
         costs=jnp.moveaxis(played.costs, 2, 0),
         alive=played.alive.T,

@@ -5,6 +5,7 @@ online ``train``; what it gives are the weights of an ordinary policy network, s
 What an algorithm minimises is in its own file (`aljax.offline.algorithms`); here are its steps.
 """
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -12,10 +13,11 @@ import jax
 import jax.numpy as jnp
 
 from aljax import env
-from aljax.architecture import Variables, architecture_of
+from aljax.architecture import Variables
 from aljax.chance import uniform
 from aljax.env import EnvParams
 from aljax.host.programs import keepable
+from aljax.inputs import architecture_of, inputs_of
 from aljax.keys import one_key
 from aljax.offline.algorithms import ALGORITHMS
 from aljax.offline.algorithms.common import Batch, Frame, lesson
@@ -62,9 +64,29 @@ def learn(
     Returns:
       The policy network's weights and the losses ``[updates]``.
     """
+    episodes = as_shown(episodes, params, config)
     state = init(key, params, episodes, count, config=config)
     state = advance(state, 0, config.updates, hyperparameters, params, episodes, count, config=config)
     return policy_weights(state, config), state.losses
+
+
+def as_shown(episodes: Episodes, params: EnvParams, config: LearnConfig) -> Episodes:
+    """Logged episodes as networks see them: logs have what was observed, and nothing that a network makes of it.
+
+    Args:
+      episodes: the data set.
+      params: the environment.
+      config: static shape, which says what networks are shown.
+
+    Returns:
+      The data set with what is shown in the place of observations. ``[N, T, I]``
+    """
+    inputs = inputs_of(config)
+    if inputs.size(params) == env.observation_size(params):
+        return episodes
+    observed = jnp.moveaxis(jnp.asarray(episodes.observation), 0, 2)
+    shown = inputs.along(params, observed, jnp.asarray(episodes.action).T, jnp.asarray(episodes.failed).T)
+    return dataclasses.replace(episodes, observation=jnp.moveaxis(shown, 2, 0))
 
 
 def policy_weights(state: LearnState, config: LearnConfig) -> Variables:
@@ -93,7 +115,7 @@ def init(
     Args:
       key: a PRNG key.
       params: the environment.
-      episodes: the data set.
+      episodes: the data set, `as_shown`.
       count: see `learn`.
       config: static shape.
 
@@ -105,7 +127,7 @@ def init(
     nets = {}
     for (name, outputs), own in zip(rule.networks.items(), keys, strict=True):
         architecture = architecture_of(config, env.num_actions(params) if outputs is None else outputs)
-        nets[name] = architecture.init(own, env.observation_size(params))
+        nets[name] = architecture.init(own, inputs_of(config).size(params))
     steps = weighted(episodes, params.weights)
     known = _known(episodes, count)
     togo = jnp.where(known, _togo(steps.T).T, 0.0)
@@ -141,7 +163,7 @@ def advance(
       stop: the first that is not taken, traced.
       hyperparameters: traced numbers.
       params: the environment.
-      episodes: the data set.
+      episodes: the data set, `as_shown`.
       count: see `learn`.
       config: static shape.
 

@@ -11,12 +11,11 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from aljax import env, limits, runs
-from aljax.architecture import architecture_of
 from aljax.errors import UserError
 from aljax.offline.data import Log
-from aljax.offline.learn import LearnState, advance, init, policy_weights
+from aljax.offline.learn import LearnState, advance, as_shown, init, policy_weights
 from aljax.options import LearnConfig, LearnHyperparameters, Protocol
-from aljax.policy import Learned
+from aljax.policy import Learned, learned_of
 from aljax.scenario import Scenario
 from aljax.seeds import LEARNING, fetch, mesh_of, not_finite, places, run_in_pieces, seed_keys, spread
 
@@ -73,7 +72,8 @@ def learn_seeds(
     numbers = jax.tree.map(np.float32, hyperparameters)
     devices = min(protocol.seeds, len(jax.local_devices()))
     # Once to every device: each piece would copy it there.
-    episodes = jax.device_put(log.episodes, NamedSharding(mesh_of(devices), P()))
+    episodes = as_shown(log.episodes, scenario.params, config)
+    episodes = jax.device_put(episodes, NamedSharding(mesh_of(devices), P()))
     init_seeds, advance_seeds, finish = _programs(config, devices)
 
     def start() -> LearnState:
@@ -89,8 +89,7 @@ def learn_seeds(
 
     state, seconds = run_in_pieces(start, piece, config.updates, _PIECES, told)
     variables = jax.device_put(fetch(finish(state), protocol.seeds))
-    architecture = architecture_of(config, env.num_actions(scenario.params))
-    return Learnt(Learned(variables, architecture), fetch(state.losses, protocol.seeds), seconds)
+    return Learnt(learned_of(config, scenario.params, variables), fetch(state.losses, protocol.seeds), seconds)
 
 
 @functools.lru_cache(16)

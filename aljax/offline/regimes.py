@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax import runs
-from aljax.architecture import Architecture, Variables
+from aljax.architecture import Variables
 from aljax.errors import UserError
 from aljax.learner import Watch, refuse_diverged, train_watched
 from aljax.offline.data import Log
@@ -17,6 +17,7 @@ from aljax.offline.learning import Learnt, check, learn_seeds
 from aljax.offline.reading import read_logs
 from aljax.options import (
     OFFLINE,
+    SHAPE,
     SUPERVISED,
     Algorithm,
     Hyperparameters,
@@ -87,7 +88,7 @@ class Prepared:
             learnt = self._from_log(self.log, watch)
             if self.regime.name != "online":
                 return learnt
-            begin = softened(self.scenario, learnt.policy.variables, learnt.policy.architecture)
+            begin = softened(self.scenario, learnt.policy)
         trained = train_watched(self.scenario, self.config, self.hyperparameters, self.protocol, watch, begin)
         return trained if learnt is None else both(learnt, trained)
 
@@ -167,12 +168,13 @@ def prepare(
         run = runs.load(regime.start)
         policy = run.policy_in(regime.start, scenario)
         found = jax.tree.leaves(policy.variables)[0].shape[0]
-        if run.config.hidden != config.hidden:
-            raise UserError(f"hidden: {config.hidden}, but {regime.start} has {run.config.hidden}")
+        for option in SHAPE:
+            asked, has = getattr(config, option), getattr(run.config, option)
+            if asked != has:
+                raise UserError(f"{option}: {asked}, but {regime.start} has {has}")
         if found < protocol.seeds:
             raise UserError(f"seeds: {protocol.seeds}, but {regime.start} has {found}")
-        begin = jax.tree.map(lambda leaf: leaf[: protocol.seeds], policy.variables)
-        begin = softened(scenario, begin, policy.architecture)
+        begin = softened(scenario, jax.tree.map(lambda leaf: leaf[: protocol.seeds], policy))
     return Prepared(regime, scenario, log, begin, config, hyperparameters, protocol)
 
 
@@ -193,7 +195,7 @@ def both(learned: Learnt, trained: Trained) -> Trained:
 _GAP = 3.0
 
 
-def softened(scenario: Scenario, variables: Variables, architecture: Architecture) -> Variables:
+def softened(scenario: Scenario, policy: Learned) -> Variables:
     """Policies that choose the same but are less sure of it, to go on from online.
 
     What was learned from a log may be so sure that it never tries anything else, and then has nothing to learn from.
@@ -202,21 +204,19 @@ def softened(scenario: Scenario, variables: Variables, architecture: Architectur
 
     Args:
       scenario: where they are to play.
-      variables: weights, a leading axis of seeds.
-      architecture: whose.
+      policy: a leading axis of seeds.
 
     Returns:
       The weights.
     """
+    architecture = policy.architecture
 
-    def one(variables: Variables) -> Variables:
-        played = rollout(
-            jax.random.key(0), Learned(variables, architecture), scenario.params, episodes=256, steps=scenario.horizon
-        )
+    def one(policy: Learned) -> Variables:
+        played = rollout(jax.random.key(0), policy, scenario.params, episodes=256, steps=scenario.horizon)
         seen = jnp.moveaxis(played.observation, 1, 0)
-        logits = masked(architecture.unroll(variables, seen), legal_steps(played, scenario.params))
+        logits = masked(architecture.unroll(policy.variables, seen), legal_steps(played, scenario.params))
         first, second = jax.lax.top_k(logits.reshape(len(logits), -1).T, 2)[0].T
         lead = jnp.where(played.alive.ravel(), jnp.minimum(first - second, 1e3), 0.0).sum() / played.alive.sum()
-        return architecture.scaled(variables, jnp.minimum(1.0, _GAP / jnp.maximum(lead, 1e-6)))
+        return architecture.scaled(policy.variables, jnp.minimum(1.0, _GAP / jnp.maximum(lead, 1e-6)))
 
-    return jax.jit(jax.vmap(one))(variables)
+    return jax.jit(jax.vmap(one))(policy)

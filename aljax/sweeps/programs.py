@@ -19,16 +19,16 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from aljax import env
-from aljax.architecture import architecture_of
 from aljax.env import EnvParams
 from aljax.exact.policy import Optimal
 from aljax.exact.structure import Plan
 from aljax.host import compiling
+from aljax.inputs import architecture_of, inputs_of
 from aljax.options import Hyperparameters, TrainConfig
-from aljax.policy import Learned, Policy, Variables
+from aljax.policy import Policy, Variables, learned_of
 from aljax.rollout import outcome, rollout
 from aljax.scenario import Scenario
-from aljax.train import Curve, advance, init, policy_architecture
+from aljax.train import Curve, advance, init
 
 AXIS = "runs"
 """Name of the mesh's only axis."""
@@ -42,6 +42,8 @@ class Shape:
     steps: int
     actions: int
     coordinates: int
+    seen: int
+    """Numbers that networks are shown at each step."""
     fields: tuple[str, ...]
     """The optional fields that the environment has."""
 
@@ -50,17 +52,12 @@ class Shape:
         """The shape of training in a scenario."""
         params = scenario.params
         sizes = (scenario.horizon, env.num_actions(params), env.num_coordinates(params))
-        return cls(config, *sizes, env.present(params))
+        return cls(config, *sizes, inputs_of(config).size(params), env.present(params))
 
     @property
     def work(self) -> float:
         """Roughly the multiplications of a run, for comparing shapes that were not timed."""
         return self.config.updates * self.memory
-
-    @property
-    def seen(self) -> int:
-        """Numbers of an observation."""
-        return 2 * self.coordinates + self.actions + 3
 
     @property
     def memory(self) -> float:
@@ -143,7 +140,7 @@ def _train(stop: jax.Array, given: TrainInput, *, shape: Shape, episodes: int) -
     state = init(jax.random.wrap_key_data(given.key), given.params, **static)
     state = advance(state, 0, stop, given.hyperparameters, given.params, **static)
     finite = jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.variables)]).all()
-    policy = Learned(state.variables, policy_architecture(shape.config, given.params))
+    policy = learned_of(shape.config, given.params, state.variables)
     played = _play(given.evaluation_key, policy, given.params, episodes, shape.steps)
     return Result(played, finite, state.curve, state.variables)
 

@@ -11,7 +11,7 @@ import numpy as np
 from aljax.errors import UserError, one_line, plain, plain_path
 from aljax.learner import Watch, refuse_failed
 from aljax.options import Protocol
-from aljax.policy import Learned
+from aljax.policy import learned_of
 from aljax.sweeps.gathered import played_arrays
 from aljax.sweeps.identity import about, recorded_lanes
 from aljax.sweeps.programs import Shape, make_mesh, numpy_row, training_program
@@ -22,7 +22,7 @@ from aljax.sweeps.space import Spec, Value
 from aljax.sweeps.store import Store
 from aljax.sweeps.tables import read_results
 from aljax.sweeps.work import Work
-from aljax.train import Curve, policy_architecture
+from aljax.train import Curve
 from aljax.training import Trained
 
 
@@ -117,7 +117,7 @@ def train_row(row: Row) -> tuple[Trained, dict[str, float]]:
     begun = time.perf_counter()
     result = program.fetch(program(given, np.int32(shape.config.updates)), 1)
     seconds = {"compile": program.seconds, "train": time.perf_counter() - begun}
-    policy = Learned(result.variables, policy_architecture(shape.config, row.job.scenario.params))
+    policy = learned_of(shape.config, row.job.scenario.params, result.variables)
     policy = jax.tree.map(jax.numpy.asarray, policy)
     figures = {name: float(values[0]) for name, values in played_arrays(result.played).items()}
     return Trained(policy, Curve(*result.curve), seconds), figures

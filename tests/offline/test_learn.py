@@ -223,16 +223,16 @@ def test_seeds_learn_together_as_alone_and_report_what_they_minimise():
 
 def test_softened_policies_choose_the_same_and_are_less_sure():
     variables = jax.tree.map(lambda leaf: leaf[None], learned("imitation", "latency"))
-    soft = softened(SCENARIO, variables, NETWORK)
+    soft = softened(SCENARIO, Learned(variables, NETWORK))
     first = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)  # noqa: E731
     before, after = (choices(first(tree), "random")[0] for tree in (variables, soft))
     np.testing.assert_array_equal(before.argmax(1), after.argmax(1))
     on_its_way = choices(first(soft), "latency")[0].max(1)
     assert before.max(1).mean() > after.max(1).mean() and 0.8 < on_its_way.mean() < 0.98
-    again = softened(SCENARIO, soft, NETWORK)
+    again = softened(SCENARIO, Learned(soft, NETWORK))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3), soft, again)
     with jax.enable_x64(True):  # what goes on from weights takes them as they were
-        kept = jax.eval_shape(lambda given: softened(SCENARIO, given, NETWORK), variables)
+        kept = jax.eval_shape(lambda given: softened(SCENARIO, Learned(given, NETWORK)), variables)
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(kept)} == {"float32"}
 
 

@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from aljax import env
-from aljax.architecture import Variables, architecture_of
+from aljax.architecture import Variables
 from aljax.env import EnvParams
 from aljax.host.programs import keepable
+from aljax.inputs import architecture_of
 from aljax.options import LearnConfig, LearnHyperparameters
 from aljax.policy import masked
 from aljax.seen import legal_seen
