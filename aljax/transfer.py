@@ -5,6 +5,7 @@ policy sees even where nothing has happened yet. A scale that an override names 
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -13,8 +14,12 @@ import numpy as np
 from aljax import env
 from aljax.errors import UserError, listed, plain
 from aljax.fields import fields_of
+from aljax.observation import blocks
 from aljax.policy import Learned
 from aljax.scenario import Scenario
+
+_SCALES = {"task": "z_scale", "latency": "latency_scale", "money": "money_scale"}
+"""What parts of an observation are divided by."""
 
 
 def as_seen(own: Scenario, trained: str, scenario: Scenario) -> Scenario:
@@ -54,19 +59,43 @@ def policy_in(policy: Learned, own: Scenario, trained: str, scenario: Scenario) 
       UserError: it has others.
     """
     rows, coordinates = _order(own, trained, scenario)
-    params, d = scenario.params, len(coordinates)
-    factors = {name: getattr(params, name) / scale for name, scale in _scales(own, scenario, coordinates).items()}
-    size, actions = env.observation_size(params), len(rows)
-    scaled = np.ones(policy.inputs.size(params), np.float32)
-    scaled[:d] = factors.get("z_scale", 1.0)
-    scaled[d : d + 2] = factors.get("latency_scale", 1.0), factors.get("money_scale", 1.0)
-    appended = [start + rows for start in range(size, len(scaled), actions)]
-    seen = np.concatenate([coordinates, [d, d + 1], d + 2 + coordinates, [2 * d + 2], 2 * d + 3 + rows, *appended])
-    if (scaled == 1).all() and (np.diff(seen) == 1).all():
+    scales = _scales(own, scenario, coordinates)
+    inputs, factors = _places(policy, own, scenario, {"d": np.argsort(coordinates), "A": np.argsort(rows)}, scales)
+    if (factors == 1).all() and np.array_equal(inputs, np.arange(policy.inputs.size(own.params))):
         return policy
-    inverse = np.argsort(seen)  # which of the network's inputs is each of the scenario's
-    found = policy.architecture.rearranged(policy.variables, inverse, scaled, np.argsort(rows))
+    found = policy.architecture.rearranged(policy.variables, inputs, factors, np.argsort(rows))
     return dataclasses.replace(policy, variables=found)
+
+
+def _places(
+    policy: Learned, own: Scenario, scenario: Scenario, orders: Mapping[str, np.ndarray], scales: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which of a network's inputs is each number that it is shown in a scenario, and what that is multiplied by.
+
+    What it was never shown in training is multiplied by 0; what it is not shown any more is left out.
+
+    Args:
+      policy: whose network.
+      own: what it was trained on.
+      scenario: where it is to play.
+      orders: by axis, which of the own one's coordinates or rows is each of the scenario's.
+      scales: those that it learned on, as `_scales` gives them.
+
+    Returns:
+      Integers and factors, one an input in the scenario.
+    """
+    known, actions = env.places(own.params), len(orders["A"])
+    inputs, factors = [], []
+    for name, axis in blocks(env.present(scenario.params)).items():
+        order = orders.get(axis, np.zeros(1, int))
+        scale = _SCALES.get(name, "")
+        factor = getattr(scenario.params, scale) / scales[scale] if scale in scales else 1.0
+        inputs.append(order + known[name].start if name in known else np.zeros_like(order))
+        factors.append(np.broadcast_to(factor if name in known else 0.0, order.shape))
+    appended = range(env.observation_size(own.params), policy.inputs.size(own.params), actions)
+    inputs += [orders["A"] + start for start in appended]
+    factors += [np.ones(actions) for _ in appended]
+    return np.concatenate(inputs), np.concatenate(factors).astype(np.float32)
 
 
 def _order(own: Scenario, trained: str, scenario: Scenario) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +121,7 @@ def _scales(own: Scenario, scenario: Scenario, coordinates: np.ndarray | None = 
       coordinates: where it has each of the own one's coordinates; none: in the same order.
     """
     named = {change.first for change in scenario.changes}
-    names = (name for name in ("z_scale", "latency_scale", "money_scale") if name not in named)
+    names = (name for name in _SCALES.values() if name not in named)
     scales = {name: getattr(own.params, name) for name in names}
     if coordinates is not None and "z_scale" in scales:
         scales["z_scale"] = scales["z_scale"][np.argsort(coordinates)]

@@ -34,6 +34,8 @@ def run(options: Evaluate, console: Console) -> None:
     elif options.overrides:
         scenario = run.changed(options.overrides)
     scenario = run.as_seen(options.folder, scenario)
+    # A change may add to what is observed, or take from it.
+    run = dataclasses.replace(run, policy=run.policy_in(options.folder, scenario))
     changes = {"seed": options.seed, "evaluation_episodes": options.evaluation_episodes}
     protocol = dataclasses.replace(run.protocol, **{k: v for k, v in changes.items() if v is not None})
     watch = Bars(console)
