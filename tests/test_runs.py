@@ -329,11 +329,11 @@ def test_a_policy_chooses_the_same_in_any_order_and_on_any_scales(two):
     rows, coordinates = np.array([2, 1, 0]), np.array([1, 0])  # of the other, in the run's order
     key, batch = jax.random.key(0), (500,)
     _, state = env.reset(key, mine, batch)
-    state = dataclasses.replace(
-        state, z=3 * state.z, latency=state.z[0] ** 2, money=state.z[1] ** 2, last_failed=jnp.arange(500) % 4 - 1
+    status = (jnp.arange(500) // 3 ** jnp.arange(3)[:, None]) % 3
+    state = dataclasses.replace(state, z=3 * state.z, latency=state.z[0] ** 2, money=state.z[1] ** 2, status=status)
+    turned = dataclasses.replace(
+        state, z=state.z[coordinates], misread=state.misread[coordinates], status=state.status[rows]
     )
-    failed = jnp.where(state.last_failed < 0, -1, jnp.array(rows)[state.last_failed])
-    turned = dataclasses.replace(state, z=state.z[coordinates], misread=state.misread[coordinates], last_failed=failed)
     # The run's own time and horizon, which have no scale.
     theirs = dataclasses.replace(theirs, horizon=mine.horizon)
     for seed in range(2):
@@ -345,6 +345,25 @@ def test_a_policy_chooses_the_same_in_any_order_and_on_any_scales(two):
         after = moved.architecture.output(moved.variables, env.observe(turned, theirs))
         np.testing.assert_allclose(after[rows], before, rtol=1e-4, atol=1e-4)
         assert np.abs(np.diff(before, axis=0)).max() > 0.1
+
+
+def test_what_a_policy_was_never_shown_changes_nothing_and_what_it_was_shown_may_be_gone(two):
+    folder, run = two, runs.load(two)
+    without = "".join(line for line in TWO.splitlines(True) if not line.startswith("after_failed"))
+    others = {
+        3: run.changed(["actions.after_ok.weak=0.5"]),
+        6: run.changed(["actions.after_ok.weak=0.5", "actions.max_calls.weak=2"]),
+        -3: parse_scenario(without, name="other", where="other.toml"),
+    }
+    for more, other in others.items():
+        assert env.observation_size(other.params) == env.observation_size(run.scenario.params) + more
+        (_, mine), (seen, _) = (env.reset(jax.random.key(0), each.params, (500,)) for each in (run.scenario, other))
+        own, moved = (
+            jax.tree.map(lambda leaf: leaf[0], policy)
+            for policy in (run.policy, run.policy_in(folder, run.as_seen(folder, other)))
+        )
+        before = own.architecture.output(own.variables, env.observe(mine, run.scenario.params))
+        np.testing.assert_allclose(moved.architecture.output(moved.variables, seen), before, rtol=1e-4, atol=1e-5)
 
 
 def test_a_policy_where_it_was_trained_is_the_same_to_the_last_bit(two):
