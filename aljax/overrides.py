@@ -27,6 +27,11 @@ SETTABLE = (
 )
 """Keys of a file that can be changed: what holds numbers. Those with a form of their own, vectors, scalars."""
 
+GONE: Mapping[str, str] = {
+    "retry_failure": "is gone: write after_failed, the probability of failing when the row's own latest call failed",
+}
+"""Keys of files of former editions, and what to write instead."""
+
 
 def field_of(key: str) -> Declared | None:
     """The declaration of the field that a dotted key is of, or of an entry of.
@@ -126,6 +131,8 @@ def overridden(raw: Mapping[str, Any], override: Override, where: str) -> dict[s
         return UserError(f"{where} with {plain(override)}: {reason}")
 
     parts = override.key.strip().split(".")
+    if gone := next((part for part in parts[1:3] if part in GONE), None):
+        raise refuse(f"{gone} {GONE[gone]}")
     if parts[0] == "actions" and len(parts) > 2 and parts[1] in ("kind", *COLUMNS):
         parts[1], parts[2] = parts[2], parts[1]  # EnvParams' order, column first, to the file's, row first
     if parts[0] == "actions":

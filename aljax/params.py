@@ -169,7 +169,7 @@ class EnvParams:
     """Seconds at which the episode ends; inf: none. Scalar"""
     money_limit: jax.Array | None = declared("", "positive", math.inf, unit="$", heading="money limit", optional=True)
     """Dollars at which the episode ends; inf: none. Scalar"""
-    auto_end: jax.Array = declared("", "flag", True)
+    auto_end: jax.Array = declared("", "flag", True, heading="ends by itself")
     """The episode ends by itself once nothing is violated; false: the agent must decide when. Boolean scalar"""
     horizon: jax.Array = declared("", "count", unit="steps", heading="horizon")
     """Steps H after which the episode ends. Integer scalar"""

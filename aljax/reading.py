@@ -17,7 +17,7 @@ from aljax import limits
 from aljax.errors import UserError, listed, one_line, plain, short
 from aljax.fields import Declared, Numbers, Same
 from aljax.observation import blocks
-from aljax.overrides import COLUMNS, FIELDS, SETTABLE
+from aljax.overrides import COLUMNS, FIELDS, GONE, SETTABLE
 from aljax.params import COMPONENTS
 
 KINDS: Mapping[str, frozenset[str]] = {
@@ -28,10 +28,6 @@ KINDS: Mapping[str, frozenset[str]] = {
 
 _TEXTS = ("title", "description")
 _KEYS = ("coordinates", *SETTABLE[:3], "sources", *_TEXTS, *SETTABLE[3:])
-GONE: Mapping[str, str] = {
-    "retry_failure": "is gone: write after_failed, the probability of failing when the row's own latest call failed",
-}
-"""Keys of files of former editions, and what to write instead."""
 _MOST_NAME = 100  # characters
 _JOINERS = str.maketrans("", "", "\u200c\u200d")  # invisible, but part of words and of emoji
 

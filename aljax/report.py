@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from aljax.env import COMPONENTS
+from aljax.env import COMPONENTS, EnvParams
 from aljax.evaluate import Spread, Summary
+from aljax.fields import Declared
 from aljax.host.terminal import LiteralConsole
 from aljax.overrides import COLUMNS, FIELDS, SETTABLE
 from aljax.scenario import Scenario, shipped_text
@@ -169,8 +170,7 @@ def scenario_tables(scenario: Scenario) -> list[Table]:
         actions.add_column(field.heading, justify="left" if "d" in field.axes else "right")
     for i, (action, kind) in enumerate(zip(scenario.action_names, scenario.kinds, strict=True)):
         row = {name: np.asarray(getattr(params.actions, name))[i] for name in columns}
-        cells = (_effect(row, names) if "d" in field.axes else in_short(row[name]) for name, field in shown.items())
-        actions.add_row(action, kind, *cells)
+        actions.add_row(action, kind, *(_cell(row, name, field, names) for name, field in shown.items()))
     fields = {name: FIELDS[name] for name in SETTABLE if name in FIELDS and getattr(params, name) is not None}
     shown = {name: field for name, field in fields.items() if field.heading}
     vectors = {name: field for name, field in shown.items() if field.axes}
@@ -179,14 +179,14 @@ def scenario_tables(scenario: Scenario) -> list[Table]:
     for heading in ("starts", *(field.heading for field in vectors.values())):
         task.add_column(heading, justify="right")
     for i, name in enumerate(names):
-        starts = f"{in_short(params.start_low[i])} to {in_short(params.start_high[i])}"
-        task.add_row(name, starts, *(in_short(getattr(params, vector)[i]) for vector in vectors))
+        task.add_row(
+            name, _starts(params, i), *(_said(getattr(params, vector)[i], vectors[vector]) for vector in vectors)
+        )
     scalars = {name: field for name, field in shown.items() if not field.axes}
     cost = new_table("Cost weights λ and limits", False)
     for heading in (*COMPONENTS, *(field.heading for field in scalars.values())):
         cost.add_column(heading, justify="right")
-    limits = ((field.check == "count", getattr(params, name)) for name, field in scalars.items())
-    limits = (str(value) if counts else in_short(value) for counts, value in limits)
+    limits = (_said(getattr(params, name), field) for name, field in scalars.items())
     cost.add_row(*(in_short(weight) for weight in np.asarray(params.weights)), *limits)
     sources = new_table("Where the numbers come from", False)
     sources.add_column("key")
@@ -243,6 +243,33 @@ def new_table(title: str, plain: bool) -> Table:
       A table without columns.
     """
     return Table(title=title, box=box.MARKDOWN if plain else box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+
+
+def _said(value: Any, field: Declared) -> str:
+    """One value of a field, for a table."""
+    if field.check == "flag":
+        return "yes" if value else "no"
+    return str(value) if field.check == "count" else in_short(value)
+
+
+def _cell(row: Mapping[str, Any], column: str, field: Declared, names: Sequence[str]) -> str:
+    """What a row has in a column, for a table: of a column with a number a coordinate, all that it says."""
+    if "d" not in field.axes:
+        return _said(row[column], field)
+    if field.check == "flag":
+        return ", ".join(name for name, flag in zip(names, row[column], strict=True) if flag) or "nothing"
+    return _effect(row, names)
+
+
+def _starts(params: EnvParams, i: int) -> str:
+    """Where a coordinate starts, in words."""
+    low, high = (in_short(side[i]) for side in (params.start_low, params.start_high))
+    box = low if low == high else f"{low} to {high}"
+    if params.start_points is None:
+        return box
+    points = np.asarray(params.start_points)[:, i]
+    several = f"one of {len(points)} points from {in_short(points.min())} to {in_short(points.max())}"
+    return several if box == "0" else f"{box}, and {several}"
 
 
 def _effect(row: Mapping[str, Any], names: Iterable[str]) -> str:
