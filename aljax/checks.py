@@ -5,7 +5,7 @@ import dataclasses
 from aljax import env, limits
 from aljax.errors import UserError, short
 from aljax.inputs import inputs_of
-from aljax.options import Hyperparameters, Protocol, TrainConfig
+from aljax.options import Hyperparameters, InputsName, Protocol, TrainConfig
 from aljax.scenario import Scenario
 from aljax.train import policy_architecture
 
@@ -42,11 +42,27 @@ def check(
     check_protocol(protocol, scenario)
     if scenario is None:
         return
+    check_inputs(config.inputs, scenario)
     shown = inputs_of(config).size(scenario.params)
     played = ((config.batch, "episodes"), (scenario.horizon, "steps"), (shown, "numbers seen"))
     limits.check_size("batch", "an update", *played)
     weights = policy_architecture(config, scenario.params).products(shown)
     limits.check_size("hidden", "training", (protocol.seeds, "seeds"), (weights, "weights"), (6, "numbers for each"))
+
+
+def check_inputs(inputs: InputsName, scenario: Scenario) -> None:
+    """Refuses to show networks what a scenario does not have.
+
+    Args:
+      inputs: what they are to be shown.
+      scenario: where.
+
+    Raises:
+      UserError: nothing there is ever down.
+    """
+    if inputs != "observation" and scenario.params.actions.mean_uptime is None:
+        what = f"{inputs} says which rows are up, but nothing in scenario {scenario.name} has a mean_uptime"
+        raise UserError(f"inputs: {what}: expected observation")
 
 
 def check_protocol(protocol: Protocol, scenario: Scenario | None = None) -> None:

@@ -48,7 +48,7 @@ def prepare(
     check_protocol(protocol, scenario)
     # The learned policy's row comes first, then what it is measured from.
     others: dict[str, Policy] = ({} if optimal is None else {optimal.name: optimal}) | dict(heuristics(scenario))
-    trained = frozenset({Learned.name} if learned is not None else ())
+    trained = frozenset({learned.name} if learned is not None else ())
     numbers = (np.int32(protocol.seed), seed_numbers(protocol))
     static = {"trained": trained, "episodes": protocol.evaluation_episodes, "steps": scenario.horizon}
     begun = time.perf_counter()

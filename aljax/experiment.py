@@ -83,7 +83,7 @@ class RunResult:
     @property
     def gap(self) -> Interval | None:
         """By how many percent the learned policy costs more than the exact optimum; None where there is none."""
-        return self.summaries[Learned.name].gap
+        return self.summaries[self.policy.name].gap
 
     def to_json(self) -> dict[str, Any]:
         """The figures, as ``metrics.json`` has them."""

@@ -1,16 +1,17 @@
 """Networks as options say them: which architecture, and what it is shown at each step."""
 
 import dataclasses
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
 from aljax import env
 from aljax.architecture import MLP, Architecture
-from aljax.env import EnvParams
+from aljax.belief import Belief, begin_belief, update_belief
+from aljax.env import EnvParams, EnvState
 from aljax.layout import lift
-from aljax.options import PolicyName
+from aljax.options import InputsName, PolicyName
 from aljax.recurrent import GRU
 
 
@@ -27,6 +28,11 @@ class Shaped(Protocol):
         """Which architecture."""
         ...
 
+    @property
+    def inputs(self) -> InputsName:
+        """What networks are shown."""
+        ...
+
 
 def architecture_of(options: Shaped, outputs: int) -> Architecture:
     """The architecture that options stand for: the one place that chooses it.
@@ -41,6 +47,14 @@ def architecture_of(options: Shaped, outputs: int) -> Architecture:
     return {"mlp": MLP, "gru": GRU}[options.policy](outputs, options.hidden)
 
 
+class Remembered(NamedTuple):
+    """What must be remembered of an episode to know what its next step shows; None where that is not shown."""
+
+    belief: Belief | None
+    last: jax.Array | None
+    """The row played last, −1 at the start. Integer scalar"""
+
+
 @dataclasses.dataclass(frozen=True)
 class Inputs:
     """What a network is shown at each step: the environment's observation, and what is appended to it.
@@ -48,6 +62,9 @@ class Inputs:
     Static: two that are equal share one compilation.
     """
 
+    kind: InputsName = "observation"
+    """belief: append for every row the probability that it is up, given what the episode has shown (`aljax.belief`);
+    told: append which rows are up, which no agent sees. ``[A]``"""
     last: bool = False
     """Append which row was played last, one-hot ``[A]``, 0 at the start: what an observation does not say, and what an
     architecture that carries a state needs for taking in what came of it."""
@@ -61,9 +78,25 @@ class Inputs:
         Returns:
           I.
         """
-        return env.observation_size(params) + self.last * env.num_actions(params)
+        return env.observation_size(params) + ((self.kind != "observation") + self.last) * env.num_actions(params)
 
-    def begin(self, params: EnvParams, observation: jax.Array) -> Any:
+    def observe(self, params: EnvParams, state: EnvState) -> jax.Array:
+        """What a policy is shown of a state.
+
+        Args:
+          params: the environment.
+          state: where the episode stands.
+
+        Returns:
+          The environment's observation ``[O]``; who is told has behind it 1 for each row that is up. ``[O + A]``
+        """
+        observation = env.observe(state, params)
+        if self.kind != "told":
+            return observation
+        down = jnp.zeros((env.num_actions(params), *state.time.shape), bool) if state.down is None else state.down
+        return jnp.concatenate([observation, (~down).astype(observation.dtype)])
+
+    def begin(self, params: EnvParams, observation: jax.Array) -> Remembered:
         """What must be remembered at the start of an episode.
 
         Args:
@@ -71,14 +104,16 @@ class Inputs:
           observation: the first. ``[O]``
 
         Returns:
-          The memory: which row was played last, −1 for none, an integer scalar, where that is shown.
+          The memory.
         """
-        del params
-        return jnp.full(observation.shape[1:], -1, jnp.int32) if self.last else ()
+        return Remembered(
+            begin_belief(params, observation) if self.kind == "belief" else None,
+            jnp.full(observation.shape[1:], -1, jnp.int32) if self.last else None,
+        )
 
     def remember(
-        self, params: EnvParams, memory: Any, action: jax.Array, failed: jax.Array, observation: jax.Array
-    ) -> Any:
+        self, params: EnvParams, memory: Remembered, action: jax.Array, failed: jax.Array, observation: jax.Array
+    ) -> Remembered:
         """The memory once `action` is played and the next `observation` seen.
 
         Args:
@@ -91,24 +126,29 @@ class Inputs:
         Returns:
           The memory.
         """
-        del memory, failed, observation
-        return env.played(action, params) if self.last else ()
+        belief = memory.belief
+        if belief is not None:
+            belief = update_belief(params, belief, action, failed, observation)
+        return Remembered(belief, env.played(action, params) if self.last else None)
 
-    def seen(self, params: EnvParams, observation: jax.Array, memory: Any) -> jax.Array:
+    def seen(self, params: EnvParams, observation: jax.Array, memory: Remembered) -> jax.Array:
         """What the network is shown.
 
         Args:
           params: the environment.
-          observation: ``[O]``.
+          observation: `observe`'s. ``[O]``
           memory: of what came before.
 
         Returns:
           ``[I]``.
         """
-        if not self.last:
-            return observation
-        rows = lift(jnp.arange(env.num_actions(params), dtype=jnp.int32), observation.ndim - 1)
-        return jnp.concatenate([observation, (rows == memory).astype(observation.dtype)])
+        parts = [observation]
+        if memory.belief is not None:
+            parts.append(memory.belief.up)
+        if memory.last is not None:
+            rows = lift(jnp.arange(env.num_actions(params), dtype=jnp.int32), observation.ndim - 1)
+            parts.append((rows == memory.last).astype(observation.dtype))
+        return jnp.concatenate(parts) if len(parts) > 1 else observation
 
     def along(self, params: EnvParams, observation: jax.Array, action: jax.Array, failed: jax.Array) -> jax.Array:
         """What the network is shown along whole episodes, of what was seen and played in them.
@@ -123,7 +163,7 @@ class Inputs:
           ``[T, I, ...]``.
         """
 
-        def step(memory: Any, given: tuple[jax.Array, ...]) -> tuple[Any, jax.Array]:
+        def step(memory: Remembered, given: tuple[jax.Array, ...]) -> tuple[Remembered, jax.Array]:
             here, row, fault, after = given
             return self.remember(params, memory, row, fault, after), self.seen(params, here, memory)
 
@@ -141,4 +181,4 @@ def inputs_of(options: Shaped) -> Inputs:
     Returns:
       See `Inputs`.
     """
-    return Inputs(last=architecture_of(options, 1).recurrent)
+    return Inputs(options.inputs, architecture_of(options, 1).recurrent)

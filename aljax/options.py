@@ -10,13 +10,14 @@ from typing import Literal
 Baseline = Literal["none", "running", "batch", "leave_one_out", "critic"]
 Schedule = Literal["constant", "linear", "cosine"]
 PolicyName = Literal["mlp", "gru"]
+InputsName = Literal["observation", "belief", "told"]
 Algorithm = Literal["imitation", "cost_sensitive", "fitted_q", "cql", "gradient"]
 SUPERVISED: tuple[Algorithm, ...] = ("imitation", "cost_sensitive")
 OFFLINE: tuple[Algorithm, ...] = ("fitted_q", "cql", "gradient")
 RegimeName = Literal["online", "supervised", "offline"]
 
 
-SHAPE = ("policy", "hidden")
+SHAPE = ("policy", "inputs", "hidden")
 """What says what a policy's network is like, of `TrainConfig` and of `LearnConfig`."""
 
 
@@ -31,6 +32,9 @@ class TrainConfig:
     policy: PolicyName = "mlp"
     """The policy's network, and the critic's: mlp sees each observation by itself; gru, recurrent, remembers what the
     episode has shown so far."""
+    inputs: InputsName = "observation"
+    """What they are shown: the observation; belief: besides, for every row, the probability that it is up, given what
+    the episode has shown; told: which rows are up, which no agent sees, as a yardstick for what memory could gain."""
     hidden: tuple[int, ...] = (64,)
     """Units of the hidden layers of the policy network, and of the critic; the last ones of a gru are recurrent."""
     baseline: Baseline = "critic"
@@ -98,6 +102,8 @@ class LearnConfig:
     """Units of the hidden layers of every network."""
     policy: PolicyName = "mlp"
     """The architecture of every network: mlp, or gru, which remembers what the episode has shown so far."""
+    inputs: InputsName = "observation"
+    """What they are shown: the observation, or beside it the belief about which rows are up."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,6 +22,7 @@ from aljax.calls import expected_call
 from aljax.env import EnvParams, EnvState, downtime_share, num_actions, num_coordinates
 from aljax.inputs import Inputs, Shaped, architecture_of
 from aljax.layout import lift
+from aljax.options import InputsName
 from aljax.scenario import Scenario
 from aljax.seen import failure_seen, task_seen, time_seen
 
@@ -273,12 +274,18 @@ class Learned(Policy):
     """Its shape; two that are equal share one compilation."""
     greedy: bool = dataclasses.field(default=True, metadata={"static": True})
     """Play the likeliest row (evaluation) or sample (training)."""
+    shown: InputsName = dataclasses.field(default="observation", metadata={"static": True})
+    """What its network is shown beside what its architecture asks for; see `aljax.inputs.Inputs`."""
     name: ClassVar[str] = "learned"
 
     @property
     def inputs(self) -> Inputs:
         """What the network is shown."""
-        return Inputs(last=self.architecture.recurrent)
+        return Inputs(self.shown, self.architecture.recurrent)
+
+    def observe(self, params: EnvParams, state: EnvState) -> jax.Array:
+        """See `Policy.observe`."""
+        return self.inputs.observe(params, state)
 
     def begin(self, params: EnvParams, observation: jax.Array) -> tuple[Any, Any]:
         """What its inputs must remember, and what its architecture carries. See `Policy.begin`."""
@@ -305,6 +312,16 @@ class Learned(Policy):
         return self.inputs.seen(params, observation, memory[0])
 
 
+@_policy
+class Told(Learned):
+    """A learned policy that is told which rows are up: what memory could gain at most.
+
+    No agent can play it, so it is never exported and logs nothing.
+    """
+
+    name: ClassVar[str] = "told"
+
+
 def learned_of(options: Shaped, params: EnvParams, variables: Variables, *, greedy: bool = True) -> Learned:
     """The policy of a network's weights.
 
@@ -317,7 +334,8 @@ def learned_of(options: Shaped, params: EnvParams, variables: Variables, *, gree
     Returns:
       The policy.
     """
-    return Learned(variables, architecture_of(options, num_actions(params)), greedy)
+    kind = Told if options.inputs == "told" else Learned
+    return kind(variables, architecture_of(options, num_actions(params)), greedy, options.inputs)
 
 
 def heuristics(scenario: Scenario) -> Mapping[str, Policy]:

@@ -143,7 +143,7 @@ def bracket(
     """
     static = {"episodes": protocol.evaluation_episodes, "steps": scenario.horizon}
     policies: dict[str, Policy] = dict(heuristics(scenario)) | ({} if learned is None else {learned.name: learned})
-    trained = frozenset(policies) & {Learned.name}
+    trained = frozenset() if learned is None else frozenset({learned.name})
     count = jax.tree.leaves(learned)[0].shape[0] if learned is not None else 1
     one_key = jnp.repeat(seed_keys(protocol, SELECTION)[:1], count)  # the same episodes for every trained seed
     select = jax.jit(functools.partial(evaluate, trained=trained, **static))

@@ -11,6 +11,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from aljax import env, limits, runs
+from aljax.checks import check_inputs
 from aljax.errors import UserError
 from aljax.offline.data import Log
 from aljax.offline.learn import LearnState, advance, as_shown, init, policy_weights
@@ -122,6 +123,9 @@ def check(scenario: Scenario, log: Log, config: LearnConfig, hyperparameters: Le
         limits.check_number(field.name, getattr(hyperparameters, field.name))
     if not hyperparameters.target_rate <= 1:
         raise UserError(f"target_rate: expected a number in [0, 1], got {hyperparameters.target_rate}")
+    check_inputs(config.inputs, scenario)
+    if config.inputs == "told":
+        raise UserError("inputs: no log tells which rows are up: expected observation or belief")
     if not len(log):
         raise UserError("the log has no episodes")
     shape, size = log.episodes.observation.shape, env.observation_size(scenario.params)

@@ -14,7 +14,7 @@ from aljax.errors import UserError, short
 from aljax.evaluate import evaluate
 from aljax.exact.bracket import find_optimal
 from aljax.options import Protocol
-from aljax.policy import Learned, Mixture, Policy, Random, heuristics
+from aljax.policy import Learned, Mixture, Policy, Random, Told, heuristics
 from aljax.scenario import Scenario
 from aljax.seeds import EVALUATION, seed_keys
 from aljax.statistics import mean_interval
@@ -66,6 +66,8 @@ def _policy_of(name: str, scenario: Scenario, protocol: Protocol, greedy: bool) 
     seeds = jax.tree.leaves(stacked)[0].shape[0]
     if int(number) >= seeds:
         raise UserError(f"policy {short(name, 200)}: the run has seeds 0 to {seeds - 1}")
+    if stacked.name == Told.name:
+        raise UserError(f"policy {short(name, 200)}: is told which rows are up, which no agent sees and no log tells")
     policy: Learned = jax.tree.map(lambda leaf: leaf[int(number)], stacked)
     return dataclasses.replace(policy, greedy=greedy)
 
