@@ -25,7 +25,7 @@ from aljax.inputs import architecture_of, inputs_of
 from aljax.keys import one_key
 from aljax.optimiser import AdamState, adam_init, adam_step
 from aljax.options import Hyperparameters, Schedule, TrainConfig
-from aljax.policy import Learned, masked
+from aljax.policy import learned_of, masked
 from aljax.returns import lambda_advantages, normalised, step_costs, togo_of
 from aljax.rollout import Outcome, Trajectory, blocks_of, in_blocks, legal_steps, outcome, rollout
 from aljax.shapes import check_weights
@@ -194,7 +194,7 @@ def _update(
     remaining = 1.0 - update / config.updates
 
     def play(key: jax.Array) -> _Block:
-        sampler = Learned(state.variables, architecture, greedy=False)
+        sampler = learned_of(config, params, state.variables, greedy=False)
         played = rollout(key, sampler, params, episodes=config.batch // blocks, steps=steps)
         values = critic_values(state.critic, state.running, played, config) if learns_critic else None
         return _Block(played, step_costs(played, params), values, outcome(played, params))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax import env, train
+from aljax import env, inputs, policy, train
 from aljax.architecture import MLP, Architecture
 from aljax.inputs import Inputs, architecture_of
 from aljax.options import Hyperparameters, TrainConfig
@@ -63,7 +63,8 @@ def test_a_recurrent_policy_trains_by_the_gradient_of_what_it_played(monkeypatch
     """The surrogate's log-probabilities, unrolled, are those with which the rollout drew: training needs no more."""
     params = tiny_scenario("tolerance=0.0").params
     network = Elman(env.num_actions(params), 4)
-    monkeypatch.setattr(train, "architecture_of", lambda options, outputs: Elman(outputs, 4))
+    for module in (train, policy, inputs):
+        monkeypatch.setattr(module, "architecture_of", lambda options, outputs: Elman(outputs, 4))
     config = TrainConfig(episodes=240, batch=24, baseline="critic")
     variables, curve = jax.jit(train.train, static_argnames=("config", "steps"))(
         jax.random.key(0), Hyperparameters(), params, config=config, steps=3
@@ -102,9 +103,9 @@ def output(network, variables, seen):
     return network.output(variables, seen, network.begin(variables, seen))
 
 
-@pytest.mark.parametrize("policy", ["mlp", "gru"])
-def test_products_are_the_weights_but_for_biases(policy):
-    network = architecture_of(TrainConfig(policy=policy, hidden=(4, 5)), 3)
+@pytest.mark.parametrize("name", ["mlp", "gru"])
+def test_products_are_the_weights_but_for_biases(name):
+    network = architecture_of(TrainConfig(policy=name, hidden=(4, 5)), 3)
     leaves = jax.tree.leaves(network.init(jax.random.key(0), 7))
     assert network.products(7) == sum(leaf.size for leaf in leaves if leaf.ndim == 2)
 
@@ -137,11 +138,11 @@ def test_gated_units_are_those_of_the_literature():
 
 
 def test_a_recurrent_policy_is_shown_which_row_was_played_last():
-    params, inputs = tiny_scenario().params, Inputs(last=True)
+    params, shown = tiny_scenario().params, Inputs(last=True)
     size, rng = env.observation_size(params), np.random.default_rng(0)
     observation, action = np.float32(rng.normal(size=(3, size, 2))), np.array([[2, 0], [1, 1], [0, 2]])
-    found = np.asarray(inputs.along(params, observation, action, action < 0))
-    assert found.shape == (3, inputs.size(params), 2)
+    found = np.asarray(shown.along(params, observation, action, action < 0))
+    assert found.shape == (3, shown.size(params), 2)
     np.testing.assert_array_equal(found[:, :size], observation)
     np.testing.assert_array_equal(found[0, size:], 0)
     np.testing.assert_array_equal(found[1:, size:].argmax(1), action[:-1])
