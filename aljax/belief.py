@@ -17,9 +17,8 @@ from aljax.calls import mean_seconds, until_timeout
 from aljax.constraint import reaches
 from aljax.env import downtime_share, played
 from aljax.layout import lift
-from aljax.observation import places
 from aljax.params import ActionTable, EnvParams, num_actions
-from aljax.seen import failure_seen, legal_seen, time_seen
+from aljax.seen import failure_seen, latency_seen, legal_seen, time_seen
 
 
 class Belief(NamedTuple):
@@ -84,8 +83,7 @@ def update_belief(
 
 def _seconds(params: EnvParams, before: jax.Array, after: jax.Array) -> jax.Array:
     """Seconds between two observations. Scalar"""
-    at = places(params)["latency"]
-    return jnp.maximum(after[at][0] - before[at][0], 0.0) * params.latency_scale
+    return jnp.maximum(latency_seen(after, params) - latency_seen(before, params), 0.0)
 
 
 def _failing(params: EnvParams, observation: jax.Array, seconds: jax.Array) -> tuple[jax.Array, jax.Array]:

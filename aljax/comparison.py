@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from aljax.breaker import Tuned, best_breaker
 from aljax.checks import check_protocol
 from aljax.env import EnvParams
 from aljax.evaluate import Evaluation, Summary, check_finite, evaluate, summarise
@@ -29,6 +30,8 @@ class Compared:
     summaries: Mapping[str, Summary]
     seconds: Mapping[str, float]
     """``compile`` and ``evaluate``."""
+    breaker: Tuned | None = None
+    """How the circuit breaker among the policies was chosen; None where nothing ever goes down."""
 
 
 def prepare(
@@ -48,10 +51,13 @@ def prepare(
     check_protocol(protocol, scenario)
     # The learned policy's row comes first, then what it is measured from.
     others: dict[str, Policy] = ({} if optimal is None else {optimal.name: optimal}) | dict(heuristics(scenario))
+    begun = time.perf_counter()
+    breaker = None if scenario.params.actions.mean_uptime is None else best_breaker(scenario, protocol)
+    if breaker is not None:
+        others[breaker.policy.name] = breaker.policy
     trained = frozenset({learned.name} if learned is not None else ())
     numbers = (np.int32(protocol.seed), seed_numbers(protocol))
     static = {"trained": trained, "episodes": protocol.evaluation_episodes, "steps": scenario.horizon}
-    begun = time.perf_counter()
     key = ("evaluate", sorted(trained), static["episodes"], static["steps"])
     run = Program(functools.partial(_evaluate_seeds, **static), key, compiler_options=compiling.options())
     given: dict[str, Policy] = {} if learned is None else {learned.name: learned}
@@ -70,7 +76,7 @@ def prepare(
             name: summarise(found[name], None if name == Optimal.name else reference, trained=name in trained)
             for name in policies
         }
-        return Compared({name: found[name] for name in policies}, summaries, seconds)
+        return Compared({name: found[name] for name in policies}, summaries, seconds, breaker)
 
     return comparison
 
@@ -86,6 +92,8 @@ def compare(
     scenario: Scenario, protocol: Protocol, learned: Learned | None = None, optimal: Optimal | None = None
 ) -> Compared:
     """Evaluates the learned policy, if there is one, beside the optimum and the heuristics on shared starts and luck.
+
+    Where something goes down, the best circuit breaker of a grid is among the heuristics (`aljax.breaker`).
 
     Args:
       scenario: where; it need not be the one of training, but must have as many actions and coordinates.

@@ -23,6 +23,7 @@ import numpy as np
 
 from aljax import plots as pictures
 from aljax import report, runs
+from aljax.breaker import Tuned
 from aljax.checks import check
 from aljax.comparison import Compared, compare, prepare
 from aljax.drawing import draw_all
@@ -67,6 +68,8 @@ class RunResult:
     """As ``metrics.json`` has them."""
     seconds: Mapping[str, float]
     """``compile``, ``train`` (unless nothing was trained) and ``evaluate``."""
+    breaker: Tuned | None = None
+    """How the circuit breaker among the policies was chosen; None where nothing ever goes down."""
     folder: Path | None = None
     """Where everything was written; None: nowhere."""
     notice: str = ""
@@ -298,7 +301,7 @@ def _result(
 ) -> RunResult:
     """Everything, before it is written."""
     figures = runs.metrics(scenario, episodes, options[-1], compared, seconds)
-    found = (compared.evaluations, compared.summaries, no_optimum, figures, seconds)
+    found = (compared.evaluations, compared.summaries, no_optimum, figures, seconds, compared.breaker)
     return RunResult(scenario, *options, policy, curves, *found)
 
 
@@ -323,7 +326,7 @@ def _kept(
     try:
         with reserved:
             write(place.folder)
-            tables = report.metric_tables(found.scenario, found.summaries, plain=True)
+            tables = report.metric_tables(found.scenario, found.summaries, plain=True, breaker=found.breaker)
             (place.folder / "tables.md").write_text(report.markdown(tables), encoding="utf-8")
             files.write_json(place.folder / "metrics.json", found.figures)
     except UserError as trouble:

@@ -1,6 +1,7 @@
 """Tables for the terminal and for files."""
 
 import io
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from aljax.breaker import Tuned
 from aljax.env import COMPONENTS, EnvParams
 from aljax.evaluate import Spread, Summary
 from aljax.fields import Declared
@@ -45,7 +47,9 @@ PUBLISHED: Mapping[str, Mapping[str, Spread]] = {
 _UNFOLDED = 100_000  # columns: a folded cell would be a row of its own in Markdown
 
 
-def metric_tables(scenario: Scenario, summaries: Mapping[str, Summary], *, plain: bool = False) -> list[Table]:
+def metric_tables(
+    scenario: Scenario, summaries: Mapping[str, Summary], *, plain: bool = False, breaker: Tuned | None = None
+) -> list[Table]:
     """The paper's Table 1 (cost, success) and Table 2 (components), a row a policy.
 
     On the `paper` scenario as it ships, by whatever name, each published row stands under the measured one.
@@ -54,9 +58,10 @@ def metric_tables(scenario: Scenario, summaries: Mapping[str, Summary], *, plain
       scenario: where the policies played.
       summaries: a row each, in this order.
       plain: without colours, for a file.
+      breaker: among the policies; how it was chosen, if there is one, is a third table.
 
     Returns:
-      Both tables.
+      The tables.
     """
     published = PUBLISHED if scenario.text == shipped_text("paper") and not scenario.overrides else {}
     what = f"{about(scenario)}, {of_seeds(summaries.values())}"
@@ -80,7 +85,34 @@ def metric_tables(scenario: Scenario, summaries: Mapping[str, Summary], *, plain
             if any(k in paper for k in names):
                 row = [str(paper[k]) if k in paper else "" for k in names]
                 table.add_row(f"  {name}, published", *row, style=None if plain else "dim")
-    return [first, second]
+    return [first, second, *([] if breaker is None else [breaker_table(breaker, plain)])]
+
+
+def breaker_table(breaker: Tuned, plain: bool) -> Table:
+    """What each circuit breaker of the grid cost, the best one marked.
+
+    Args:
+      breaker: the grid.
+      plain: without colours, for a file.
+
+    Returns:
+      A row for each number of failures in a row, a column for each time that the breaker stays open.
+    """
+    table = new_table("Circuit breakers around cost_aware: cost by when they open (rows) and for how long", plain)
+    rows, columns = (list(dict.fromkeys(values.tolist())) for values in (breaker.failures, breaker.seconds))
+    table.add_column("failures in a row", justify="right")
+    for seconds in columns:
+        words = {0.0: "not at all", math.inf: "for good"}
+        table.add_column(words.get(seconds, f"{in_short(seconds)} s"), justify="right")
+    places = {each: place for place, each in enumerate(zip(breaker.failures, breaker.seconds, strict=True))}
+    for failures in rows:
+        cells = []
+        for seconds in columns:
+            place = places.get((failures, seconds))
+            cost = "" if place is None else f"{breaker.costs[place]:.4f}"
+            cells.append(f"{cost} best" if place == breaker.best else cost)
+        table.add_row(str(failures), *cells)
+    return table
 
 
 def percent(gap: Interval) -> str:

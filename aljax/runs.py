@@ -102,10 +102,11 @@ def metrics(
     Returns:
       What JSON can say.
     """
-    return header(scenario, episodes, protocol) | {
+    found = header(scenario, episodes, protocol) | {
         "policies": {name: summary.to_json() for name, summary in compared.summaries.items()},
         "seconds": {key: round(seconds.get(key, 0.0), 4) for key in ("compile", "train", "evaluate")},
     }
+    return found if compared.breaker is None else found | {"breaker": compared.breaker.to_json()}
 
 
 def header(scenario: Scenario, episodes: int, protocol: Protocol) -> dict[str, Any]:

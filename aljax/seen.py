@@ -22,6 +22,19 @@ def task_seen(observation: jax.Array, params: EnvParams) -> jax.Array:
     return observation[places(params)["task"]] * lift(params.z_scale, observation.ndim - 1)
 
 
+def latency_seen(observation: jax.Array, params: EnvParams) -> jax.Array:
+    """Seconds taken so far.
+
+    Args:
+      observation: what is seen, with any trailing axes. ``[O]``
+      params: the environment.
+
+    Returns:
+      Scalar.
+    """
+    return observation[places(params)["latency"]][0] * params.latency_scale
+
+
 def time_seen(observation: jax.Array, params: EnvParams) -> jax.Array:
     """Steps played so far.
 

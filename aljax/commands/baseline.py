@@ -22,4 +22,4 @@ def run(options: Baseline, console: Console) -> None:
     optimal, reason = find_optimal(scenario, options.protocol)
     compared = compare(scenario, options.protocol, optimal=optimal)
     figures = runs.metrics(scenario, 0, options.protocol, compared, compared.seconds)
-    deliver(shared.json(options.json, figures), lambda: shared.show(console, scenario, compared.summaries, reason))
+    deliver(shared.json(options.json, figures), lambda: shared.show(console, scenario, compared, reason))

@@ -43,7 +43,7 @@ def run(options: Evaluate, console: Console) -> None:
     result, unsaved = shared.finished(lambda: again(out=options.out, plots=False))
 
     def show() -> None:
-        shared.show(console, scenario, result.summaries, result.no_optimum)
+        shared.show(console, scenario, result, result.no_optimum)
         differs = difference(run.numerics, numerics()) if run.numerics else ""
         if differs and options.scenario is None and not options.overrides and protocol == run.protocol:
             console.print(f"Not the run's own figures to the last bit: it was {differs}.", soft_wrap=True)

@@ -8,16 +8,16 @@ from rich.console import Console
 from rich.text import Text
 
 from aljax import report
-from aljax.evaluate import Summary
+from aljax.comparison import Compared
 from aljax.experiment import RunResult, UnsavedError
 from aljax.host import files
 from aljax.host.terminal import styled
 from aljax.scenario import Scenario
 
 
-def show(console: Console, scenario: Scenario, summaries: Mapping[str, Summary], no_optimum: str) -> None:
+def show(console: Console, scenario: Scenario, result: Compared | RunResult, no_optimum: str) -> None:
     """The tables, and why there is no optimum to compare with if there is none."""
-    report.show(console, report.metric_tables(scenario, summaries))
+    report.show(console, report.metric_tables(scenario, result.summaries, breaker=result.breaker))
     if no_optimum:
         console.print(f"No gap to the optimum: {no_optimum}.")
 

@@ -100,7 +100,7 @@ def _pursue(options: Train, console: Console, learner: Learner) -> None:
         )
 
     def show() -> None:
-        shared.show(console, learner.scenario, result.summaries, result.no_optimum)
+        shared.show(console, learner.scenario, result, result.no_optimum)
         parts = ", ".join(f"{name} {value:.2f} s" for name, value in result.figures["seconds"].items())
         took = f"{parts}; in all {time.perf_counter() - begun:.2f} s."
         console.print(took, *shared.written(result), soft_wrap=True)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax import runs
+from aljax.breaker import Breaker, best_breaker
 from aljax.errors import UserError, short
 from aljax.evaluate import evaluate
 from aljax.exact.bracket import find_optimal
@@ -26,7 +27,7 @@ def policies_of(
     """Policies by what the user calls them.
 
     Args:
-      names: heuristics, ``optimal``, run folders, or ``RUN:seed``.
+      names: heuristics, ``optimal``, where something goes down ``breaker``, run folders, or ``RUN:seed``.
       scenario: where they are to play.
       protocol: for what the exact optimum may take.
       epsilon: share of choices that are any allowed row.
@@ -51,6 +52,8 @@ def _policy_of(name: str, scenario: Scenario, protocol: Protocol, greedy: bool) 
     simple = heuristics(scenario)
     if name in simple:
         return simple[name]
+    if name == Breaker.name and scenario.params.actions.mean_uptime is not None:
+        return best_breaker(scenario, protocol).policy
     if name == "optimal":
         optimal, reason = find_optimal(scenario, protocol)
         if optimal is None:
@@ -60,7 +63,8 @@ def _policy_of(name: str, scenario: Scenario, protocol: Protocol, greedy: bool) 
     if not colon or not re.fullmatch("[0-9]{1,9}", number):
         folder, number = name, "0"
     if not os.path.isdir(folder):  # noqa: PTH112  (Path.is_dir raises where no folder could have this name)
-        raise UserError(f"policy {short(name, 200)}: expected {', '.join(simple)}, optimal or a run folder")
+        known = [*simple, "optimal"] + [Breaker.name] * (scenario.params.actions.mean_uptime is not None)
+        raise UserError(f"policy {short(name, 200)}: expected {', '.join(known)} or a run folder")
     run = runs.load(folder)
     stacked = run.policy_in(folder, scenario)
     seeds = jax.tree.leaves(stacked)[0].shape[0]

@@ -27,8 +27,8 @@ class Collect:
     overrides: Overrides = ()
     """Change a number first, e.g. actions.failure.search=0.3; repeat for more."""
     policy: Policies = ()
-    """latency, cost_aware, random, optimal, a run folder, or a run folder and a seed as RUN:2; repeat for several
-    loggers. Default: latency."""
+    """latency, cost_aware, random, optimal, breaker (where something goes down), a run folder, or a run folder and a
+    seed as RUN:2; repeat for several loggers. Default: latency."""
     epsilon: float = 0.0
     """With this probability play any allowed row instead: without it, logs of a fixed rule cover nothing else."""
     greedy: bool = False

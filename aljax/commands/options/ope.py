@@ -28,7 +28,8 @@ class Ope:
     other_scenario: bool = False
     """Take logs that say that they were logged under another scenario, with a warning."""
     policy: Policies = ()
-    """The policies in question: latency, cost_aware, random, optimal, a run folder, or RUN:2 for its third seed."""
+    """The policies in question: latency, cost_aware, random, optimal, breaker (where something goes down), a run
+    folder, or RUN:2 for its third seed."""
     epsilon: float = 0.0
     """With this probability they play any allowed row instead."""
     sample: bool = False
