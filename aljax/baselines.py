@@ -5,11 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from aljax.host.programs import keepable
 from aljax.options import Baseline
 
 
-@keepable
 class Running(NamedTuple):
     """Exponential averages over past updates of the cost to go at each step, and of its spread."""
 

@@ -13,7 +13,6 @@ from aljax.chance import Chance, draw_chance
 from aljax.env import COMPONENTS, EnvParams
 from aljax.errors import UserError
 from aljax.host.modules import make_callable
-from aljax.host.programs import keepable
 from aljax.keys import key_a_seed
 from aljax.policy import HEURISTICS, OneOf, Policy
 from aljax.rollout import Outcome, outcome, play
@@ -22,7 +21,6 @@ from aljax.statistics import Interval, bootstrap, paired_gap
 make_callable(__name__)
 
 
-@keepable
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Evaluation:

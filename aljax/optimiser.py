@@ -5,10 +5,8 @@ from typing import Any, NamedTuple
 import jax
 
 from aljax.architecture import Variables
-from aljax.host.programs import keepable
 
 
-@keepable
 class AdamState(NamedTuple):
     """`optax.ScaleByAdamState`: what Adam remembers of past gradients."""
 

@@ -13,7 +13,6 @@ from aljax import env
 from aljax.chance import Chance, draw_chance
 from aljax.env import EnvParams, EnvState
 from aljax.host.modules import make_callable
-from aljax.host.programs import keepable
 from aljax.layout import FEW
 from aljax.policy import Policy
 
@@ -44,7 +43,6 @@ class Trajectory:
     """Which rows could be chosen at each step; None: the same ones always. Boolean ``[T, A, B]``"""
 
 
-@keepable
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Outcome:

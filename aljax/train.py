@@ -20,7 +20,6 @@ from aljax.architecture import Architecture, Variables
 from aljax.baselines import Running, baselined, critic_frame, run_on
 from aljax.env import EnvParams
 from aljax.host.modules import make_callable
-from aljax.host.programs import keepable
 from aljax.inputs import architecture_of, inputs_of
 from aljax.keys import one_key
 from aljax.optimiser import AdamState, adam_init, adam_step
@@ -35,7 +34,6 @@ make_callable(__name__)
 jax.tree_util.register_dataclass(Hyperparameters)
 
 
-@keepable
 class Curve(NamedTuple):
     """The run seen from each update's batch, one entry an update."""
 
@@ -51,7 +49,6 @@ class Curve(NamedTuple):
     """Length of the gradient before clipping. ``[updates]``"""
 
 
-@keepable
 class TrainState(NamedTuple):
     """Everything that a run carries from one update to the next."""
 

@@ -1,32 +1,39 @@
-"""Programs that are kept as they were traced, so that the next process neither traces nor lowers them again.
+"""Programs that are kept as they were compiled, so that the next process neither traces nor compiles them again.
 
-JAX's own cache keeps what the compiler made of a program, but to find it there, JAX first traces the program anew,
-which takes longer than loading it. Here the traced program is kept too, as `jax.export` writes it, under a name that
-stands for everything it depends on. Both the process that traced it and those that find it compile the same file, so
-they get the same bits.
+JAX's own cache keeps what the compiler made of a program, but to find it there, JAX first traces and lowers the program
+anew, which takes longer than loading it. Here the compiled program is kept whole
+(`jax.experimental.serialize_executable`), under a name that stands for everything it depends on. What a process finds
+is the very code that the process before ran, so they get the same bits.
+
+Loading such a file runs what is in it, as loading an entry of JAX's own cache does: both are as trusted as the folder.
 """
 
 import functools
 import hashlib
 import json
+import pickle
+import threading
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
-from jax import export
+import numpy as np
+from jax.experimental import serialize_executable
 
 from aljax.host.numerics import numerics
 
 ENDING = "-program"
-"""Of the files of traced programs."""
+"""Of the files of compiled programs."""
 _DIGEST = hashlib.sha256().digest_size
 _INCIDENTAL = ("cache", "log", "dump", "traceback", "profiler", "explain")
 """In the names of JAX's settings: those that change no program."""
 
-C = TypeVar("C", bound=type)
-
 _folder: list[Path] = []
+_tracing = threading.RLock()
+"""Tracing keeps the interpreter busy, the compiler does not: the sooner one thread has traced, the sooner it compiles
+beside what the others trace."""
 
 
 def keep_in(folder: Path) -> None:
@@ -38,27 +45,10 @@ def keep_in(folder: Path) -> None:
     _folder[:] = [folder]
 
 
-def keepable(cls: C) -> C:
-    """Lets programs that return values of a class be kept.
-
-    Args:
-      cls: of named tuples, or a dataclass that is a pytree without static fields.
-
-    Returns:
-      The class: this decorates it.
-    """
-    name: Any = f"{cls.__module__}.{cls.__qualname__}"
-    if hasattr(cls, "_fields"):
-        return export.register_namedtuple_serialization(cls, serialized_name=name)
-    return export.register_pytree_node_serialization(
-        cls, serialized_name=name, serialize_auxdata=lambda _: b"", deserialize_auxdata=lambda _: ()
-    )
-
-
 class Program:
     """A jitted function that is kept, if this process keeps programs, and found again.
 
-    Called like the function. Its results are builtin containers and what is `keepable`.
+    Called like the function. Its results are builtin containers and pytrees of classes that a module has by name.
     """
 
     def __init__(
@@ -99,31 +89,44 @@ class Program:
           The function of arguments of these shapes.
         """
         if not _folder:
-            return self._jitted.lower(*args).compile()
+            with _tracing:
+                lowered = self._jitted.lower(*args)
+            return lowered.compile()
         leaves, tree = jax.tree.flatten(args)
         shapes = tuple(_shape(leaf) for leaf in leaves)
         if (tree, shapes) not in self._compiled:
-            run = self._compile(_folder[0], args, tree, shapes)
-            self._compiled[tree, shapes] = lambda *args: run(*jax.tree.leaves(args))
+            run, found = self._compile(_folder[0], args, tree, shapes)
+            self._compiled[tree, shapes] = lambda *args: found.unflatten(run(*jax.tree.leaves(args)))
         return self._compiled[tree, shapes]
 
-    def _compile(self, folder: Path, args: tuple[Any, ...], tree: Any, shapes: tuple[Any, ...]) -> Any:
-        """Compiles what was kept, or keeps it first."""
+    def _compile(self, folder: Path, args: tuple[Any, ...], tree: Any, shapes: tuple[Any, ...]) -> tuple[Any, Any]:
+        """What was kept, or is kept now: the function from leaves to leaves, and the structure of its results."""
         counts, options = [len(jax.tree.leaves(arg)) for arg in args], {}
+        devices = list(jax.device_put(np.int32(0)).devices())
         if self._shardings is not None:
             pairs = zip(self._shardings, counts, strict=True)
             options["in_shardings"] = tuple(sharding for sharding, count in pairs for _ in range(count))
-        leaves = [jax.ShapeDtypeStruct(shape, dtype, weak_type=weak) for shape, dtype, weak in shapes]
-        described = f"{self._key!r}\n{tree}\n{shapes}\n{options}\n{_surroundings()}"
+            devices = list(options["in_shardings"][0].mesh.devices.flat)
+        described = f"{self._key!r}\n{tree}\n{shapes}\n{options}\n{self._options}\n{devices}\n{_surroundings()}"
         place = folder / f"{hashlib.sha256(described.encode()).hexdigest()}{ENDING}"
-        exported = _read(place)
-        if exported is None:
-            flat = jax.jit(lambda *leaves: self._function(*jax.tree.unflatten(tree, leaves)), **options)
-            exported = export.export(flat)(*leaves)
-            _write(place, exported)
+        kept = _read(place, devices)
+        if kept is not None:
+            return kept
+        structure = []
+
+        def flat(*leaves: Any) -> list[Any]:
+            results, found = jax.tree.flatten(self._function(*jax.tree.unflatten(tree, leaves)))
+            structure[:] = [found]
+            return results
+
         if self._donate:
             options["donate_argnums"] = tuple(range(counts[0]))
-        return jax.jit(exported.call, compiler_options=self._options, **options).lower(*leaves).compile()
+        leaves = [jax.ShapeDtypeStruct(shape, dtype, weak_type=weak) for shape, dtype, weak in shapes]
+        with _tracing:
+            lowered = jax.jit(flat, compiler_options=self._options, **options).lower(*leaves)
+        compiled = lowered.compile()
+        _write(place, compiled, structure[0])
+        return compiled, structure[0]
 
 
 def _shape(leaf: Any) -> tuple[Any, ...]:
@@ -148,21 +151,23 @@ def _surroundings() -> str:
     return json.dumps([code.hexdigest(), numerics(), devices, settings], sort_keys=True)
 
 
-def _read(place: Path) -> export.Exported | None:
-    """A program that was kept, if it is there and whole."""
+def _read(place: Path, devices: Sequence[jax.Device]) -> tuple[Any, Any] | None:
+    """A program for these devices that was kept, and the structure of its results, if it is there and whole."""
     try:
         found = place.read_bytes()
         if hashlib.sha256(found[_DIGEST:]).digest() == found[:_DIGEST]:
-            return export.deserialize(bytearray(found[_DIGEST:]))
-    except Exception:  # not there, or written by something else: traced anew
+            parts, structure = pickle.loads(zlib.decompress(found[_DIGEST:]))  # noqa: S301: as trusted as its code
+            return serialize_executable.deserialize_and_load(*parts, execution_devices=devices), structure
+    except Exception:  # not there, or written by something else: compiled anew
         return None
     return None
 
 
-def _write(place: Path, exported: export.Exported) -> None:
-    """Keeps a program, unless the folder cannot be written. A process that is killed leaves its own folder only."""
+def _write(place: Path, compiled: jax.stages.Compiled, structure: Any) -> None:
+    """Keeps a program, if it can be. A process that is killed leaves its own folder only."""
     try:
-        body = bytes(exported.serialize())
+        parts = serialize_executable.serialize(compiled)
+        body = zlib.compress(pickle.dumps((parts, structure)), 1)
         place.write_bytes(hashlib.sha256(body).digest() + body)
-    except OSError:
+    except Exception:  # a platform whose programs cannot be kept, a folder that cannot be written
         place.unlink(missing_ok=True)

@@ -16,7 +16,6 @@ from aljax import env
 from aljax.architecture import Variables
 from aljax.chance import uniform
 from aljax.env import EnvParams
-from aljax.host.programs import keepable
 from aljax.inputs import architecture_of, inputs_of
 from aljax.keys import one_key
 from aljax.offline.algorithms import ALGORITHMS
@@ -28,7 +27,6 @@ from aljax.options import LearnConfig, LearnHyperparameters
 jax.tree_util.register_dataclass(LearnHyperparameters)
 
 
-@keepable
 class LearnState(NamedTuple):
     """Everything that learning carries from one step to the next."""
 

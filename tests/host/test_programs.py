@@ -18,7 +18,6 @@ CONFIG = TrainConfig(episodes=40, batch=20, hidden=(4,))
 PROTOCOL = Protocol(seeds=3, evaluation_episodes=20)
 
 
-@programs.keepable
 class Pair(NamedTuple):
     total: jax.Array
     doubled: jax.Array

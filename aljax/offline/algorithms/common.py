@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from aljax import env
 from aljax.architecture import Variables
 from aljax.env import EnvParams
-from aljax.host.programs import keepable
 from aljax.inputs import architecture_of
 from aljax.options import LearnConfig, LearnHyperparameters
 from aljax.policy import masked
@@ -26,7 +25,6 @@ SPREAD_OVER = 100.0
 """Into how many places logged steps are taken to fall, when an action's share of them is turned into a count."""
 
 
-@keepable
 class Frame(NamedTuple):
     """What costs to go are measured in."""
 
