@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from aljax.env import EnvParams
 from aljax.evaluate import Evaluation, Summary, check_finite, evaluate, summarise
 from aljax.exact.policy import Optimal
 from aljax.host import compiling
+from aljax.host.modules import interpreter
 from aljax.host.programs import Program
 from aljax.options import Protocol
 from aljax.policy import Learned, Policy, heuristics
@@ -59,10 +61,13 @@ def prepare(
     numbers = (np.int32(protocol.seed), seed_numbers(protocol))
     static = {"trained": trained, "episodes": protocol.evaluation_episodes, "steps": scenario.horizon}
     key = ("evaluate", sorted(trained), static["episodes"], static["steps"])
-    run = Program(functools.partial(_evaluate_seeds, **static), key, compiler_options=compiling.options())
+    run = Program(functools.partial(_evaluate_seeds, **static), key, compiler_options=compiling.options(once=True))
     given: dict[str, Policy] = {} if learned is None else {learned.name: learned}
     compiled = run.compiled(*numbers, given | others, scenario.params)
     compiled_in = time.perf_counter() - begun
+    if optimal is not None:  # gaps need it, and here it loads while the policy is trained
+        with interpreter:
+            importlib.import_module("scipy.special")
 
     def comparison(learned: Learned | None) -> Compared:
         policies = ({} if learned is None else {learned.name: learned}) | others

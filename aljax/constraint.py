@@ -5,6 +5,7 @@ Simulator, exact solver, bounds and heuristics compare with tolerances, budgets 
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from aljax.layout import lift, total
 from aljax.params import EnvParams
@@ -40,7 +41,9 @@ def exceeds(x: jax.Array | float, c: jax.Array) -> jax.Array:
     Returns:
       Booleans, of the shape that both broadcast to.
     """
-    return x > c + SLACK * jnp.maximum(1.0, jnp.abs(c))
+    values = isinstance(x, np.ndarray) and isinstance(c, np.ndarray)
+    numbers = np if values else jnp  # NumPy's are compared there: each operation would be a program of JAX's
+    return x > c + SLACK * numbers.maximum(1.0, numbers.abs(c))
 
 
 def reaches(x: jax.Array, c: jax.Array) -> jax.Array:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from aljax.errors import UserError, one_line, plain_path
-from aljax.host import files
+from aljax.host import files, modules
 from aljax.host.terminal import visible
 from aljax.scenario import Scenario
 
@@ -18,6 +18,7 @@ GRID = 61
 OTHER = "0.75"
 """The colour of all actions without one of their own."""
 _MOST_NAMED = 12  # actions with a colour of their own; the eye tells no more apart
+_MODULES = ("matplotlib.pyplot", "matplotlib.backends.backend_agg")
 _LETTER = 0.075  # inches, of a legend's text
 
 
@@ -30,9 +31,8 @@ def pyplot() -> Any:
     Raises:
       UserError: it is not there, or its parts do not go together.
     """
-    log = logging.getLogger("matplotlib")
-    if log.level == logging.NOTSET:
-        log.setLevel(logging.ERROR)  # a cache that cannot be written, a font that is missing: the picture is drawn
+    modules.wait_loaded(*_MODULES)
+    _quieten()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -48,6 +48,18 @@ def pyplot() -> Any:
         {"axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 120, "font.size": 9, "text.usetex": False}
     )
     return plt
+
+
+def load_ahead() -> None:
+    """Loads matplotlib while something else goes on; see `aljax.host.modules.load_ahead`."""
+    _quieten()
+    modules.load_ahead(*_MODULES)
+
+
+def _quieten() -> None:
+    log = logging.getLogger("matplotlib")
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.ERROR)  # a cache that cannot be written, a font that is missing: the picture is drawn
 
 
 def check_figure(path: Path) -> None:
@@ -176,5 +188,9 @@ def save(figure: Any, path: Path, plt: Any) -> None:
       path: the PNG file.
       plt: as `pyplot` gives it.
     """
+    layout = figure.get_layout_engine()
+    if layout is not None:  # done here, since with a layout still to do, matplotlib draws everything once more for it
+        layout.execute(figure)
+        figure.set_layout_engine("none")
     figure.savefig(path)
     plt.close(figure)

@@ -1,6 +1,7 @@
 """Pictures of a run: how it learned, what its policies pay for, what they do."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from aljax import env
 from aljax.drawing import GRID, OTHER, colours_of, label, legend_below, named_rows, pyplot, save
 from aljax.env import COMPONENTS, EnvParams
 from aljax.evaluate import Evaluation, Summary
+from aljax.host import compiling
 from aljax.host.programs import Program
 from aljax.policy import Policy
 from aljax.scenario import Scenario
@@ -173,7 +175,7 @@ def _map_of_choices(axis: Any, scenario: Scenario, policy: Policy, shares: np.nd
         "money": np.float32(spent @ np.asarray(params.actions.money)),
         "time": np.int32(time),
     }
-    picture = colours[np.asarray(_LIKELIEST(policy, params, z, clocks)).reshape(GRID, GRID)]
+    picture = colours[np.asarray(_program()(policy, params, z, clocks)).reshape(GRID, GRID)]
     extent = (sides[0][0], sides[0][-1], sides[1][0], sides[1][-1])
     axis.imshow(picture, origin="lower", extent=extent, aspect="auto", interpolation="nearest")
     names = scenario.coordinate_names
@@ -193,7 +195,10 @@ def _likeliest(policy: Policy, params: EnvParams, z: jax.Array, clocks: Mapping[
     return jnp.argmax(policy.logits(params, observation, legal, policy.begin(params, observation)), axis=0)
 
 
-_LIKELIEST = Program(_likeliest, "likeliest")  # operation by operation, JAX would compile twenty
+@functools.lru_cache(1)
+def _program() -> Program:
+    """`_likeliest` in one: operation by operation, JAX would compile twenty."""
+    return Program(_likeliest, "likeliest", compiler_options=compiling.options(once=True))
 
 
 def _side(low: float, high: float, tolerance: float) -> np.ndarray:

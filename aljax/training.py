@@ -11,6 +11,7 @@ import numpy as np
 from aljax.architecture import Variables
 from aljax.checks import check
 from aljax.env import EnvParams
+from aljax.inputs import inputs_of
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned, learned_of
 from aljax.scenario import Scenario
@@ -26,7 +27,7 @@ from aljax.seeds import (
     seed_numbers,
     spread,
 )
-from aljax.train import Curve, TrainState, advance, init
+from aljax.train import Curve, TrainState, advance, init, policy_architecture
 
 _PIECES = 20  # a run is shown, and could be interrupted, this many times
 
@@ -87,7 +88,7 @@ def train_seeds(
     def start() -> TrainState:
         numbers = jax.device_put(seed_numbers(protocol)[rows], over_seeds(mesh_of(devices)))
         weights = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], begin)
-        return init_seeds((keys_of(protocol.seed, TRAINING, numbers), weights), scenario.params)
+        return init_seeds((numbers, weights), np.int32(protocol.seed), scenario.params)
 
     def piece(state: TrainState, low: np.int32, high: np.int32) -> TrainState:
         return advance_seeds(state, low, high, numbers, scenario.params)
@@ -112,18 +113,20 @@ def training_programs(config: TrainConfig, steps: int, devices: int) -> tuple[An
       devices: how many; the leading axis must be a multiple.
 
     Returns:
-      The jitted functions. The first takes a pair of keys and of weights to begin with, or None, and the environment;
+      The jitted functions. The first takes a pair of numbers of seeds and of weights to begin with, or None, the
+      protocol's seed, and the environment;
       the second gives its state's memory to its result.
     """
     mesh = mesh_of(devices)
     static: dict[str, Any] = {"config": config, "steps": steps}
 
-    def start(seed: tuple[jax.Array, Variables | None], params: EnvParams) -> TrainState:
-        key, variables = seed
+    def start(one: tuple[jax.Array, Variables | None], seed: jax.Array, params: EnvParams) -> TrainState:
+        number, variables = one
+        (key,) = keys_of(seed, TRAINING, number[None])  # here, where a program of its own would take longer to compile
         return init(key, params, variables, **static)
 
     further = functools.partial(advance, **static)
-    return spread(start, mesh, 1, ("init", static)), spread(further, mesh, 4, ("advance", static), donate=True)
+    return spread(start, mesh, 2, ("init", static)), spread(further, mesh, 4, ("advance", static), donate=True)
 
 
 def abstract_policy(scenario: Scenario, config: TrainConfig, protocol: Protocol) -> Learned:
@@ -137,9 +140,7 @@ def abstract_policy(scenario: Scenario, config: TrainConfig, protocol: Protocol)
     Returns:
       A policy of `jax.ShapeDtypeStruct` in the place of arrays.
     """
-
-    def shapes(keys: jax.Array) -> Any:
-        return jax.vmap(lambda key: init(key, scenario.params, config=config, steps=1).variables)(keys)
-
-    variables = jax.eval_shape(lambda: shapes(jax.random.split(jax.random.key(0), protocol.seeds)))
+    network, inputs = policy_architecture(config, scenario.params), inputs_of(config).size(scenario.params)
+    one = jax.eval_shape(lambda: network.init(jax.random.key(0), inputs))
+    variables = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((protocol.seeds, *leaf.shape), leaf.dtype), one)
     return learned_of(config, scenario.params, variables)

@@ -97,13 +97,13 @@ class Work:
 def time_aljax(work: Work, repeats: int) -> Timed:
     """All seeds as `aljax train` does them, spread over the processor's cores; every output brought to the host."""
     devices = min(work.seeds, len(jax.devices()))
-    keys = jax.random.split(jax.random.key(0), work.seeds)[seeds.places(work.seeds, devices)]
+    numbers, seed = seeds.places(work.seeds, devices).astype(np.int32), np.int32(0)
     hyper, params = jax.tree.map(np.float32, work.hyper), work.scenario.params
     begun, begun_cpu = time.perf_counter(), time.process_time()
     start, advance = training.training_programs(work.config, work.scenario.horizon, devices)
 
     def learn(updates: int) -> Any:
-        state = advance(start((keys, None), params), np.int32(0), np.int32(updates), hyper, params)
+        state = advance(start((numbers, None), seed, params), np.int32(0), np.int32(updates), hyper, params)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: work.seeds], (state.variables, state.curve))
 
     learn(0)

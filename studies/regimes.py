@@ -48,11 +48,11 @@ from aljax.seeds import (
     EVALUATION,
     LEARNING,
     RELAXATION,
-    TRAINING,
     fetch,
     mesh_of,
     places,
     seed_keys,
+    seed_numbers,
     spread,
 )
 from aljax.statistics import paired_gap
@@ -91,7 +91,7 @@ class Study:
         protocol = Protocol(seeds=seeds)
         self.collect_keys = seed_keys(protocol, COLLECTION)[self.places]
         self.learn_keys = seed_keys(protocol, LEARNING)[self.places]
-        self.train_keys = seed_keys(protocol, TRAINING)[self.places]
+        self.numbers, self.seed = seed_numbers(protocol)[self.places], np.int32(protocol.seed)
         self.evaluation = Protocol(seeds=1, evaluation_episodes=EVALUATED)
         self.network = MLP(len(scenario.action_names), (64,))
         self._evaluate = jax.jit(
@@ -104,7 +104,7 @@ class Study:
         """Weights of each seed's half-trained policy."""
         config = TrainConfig()
         start, pieces = training_programs(config, self.scenario.horizon, self.devices)
-        state = start((self.train_keys, None), self.scenario.params)
+        state = start((self.numbers, None), self.seed, self.scenario.params)
         return pieces(state, np.int32(0), np.int32(HALF), Hyperparameters(), self.scenario.params).variables
 
     def log(self, logger: str, half: Any) -> Episodes:
@@ -122,7 +122,7 @@ class Study:
             own = jnp.take_along_axis(chances, found.action[..., None], axis=2)
             return dataclasses.replace(found, probability=own)
 
-        return spread(play, self.mesh, 1)((self.collect_keys, half), self.scenario.params)
+        return spread(play, self.mesh, 1, ("play", logger))((self.collect_keys, half), self.scenario.params)
 
     def learned(self, algorithm: str, log: Episodes, count: int) -> tuple[Any, float]:
         """Every seed's policy from the first `count` episodes of its log, and the seconds it took."""
@@ -132,7 +132,7 @@ class Study:
             def one(seed: tuple[jax.Array, Episodes], numbers: Any, params: EnvParams, count: Any) -> Any:
                 return learn(seed[0], numbers, params, seed[1], count, config=config)[0]
 
-            self._learners[algorithm] = spread(one, self.mesh, 3)
+            self._learners[algorithm] = spread(one, self.mesh, 3, ("learn", config))
         begun = time.perf_counter()
         numbers = jax.tree.map(np.float32, LearnHyperparameters())
         given = ((self.learn_keys, log), numbers, self.scenario.params, np.int32(count))
@@ -148,7 +148,7 @@ class Study:
         if variables is not None:
             soft = softened(self.scenario, Learned(jax.tree.map(jnp.asarray, variables), self.network))
             placed = jax.tree.map(lambda leaf: leaf[self.places], soft)
-        state = start((self.train_keys, placed), self.scenario.params)
+        state = start((self.numbers, placed), self.seed, self.scenario.params)
         state = pieces(state, np.int32(0), np.int32(config.updates), numbers, self.scenario.params)
         return fetch(state.variables, self.seeds)
 

@@ -6,7 +6,7 @@ import os
 
 from rich.console import Console
 
-from aljax import runs
+from aljax import drawing, runs
 from aljax.commands import shared
 from aljax.commands.bars import Bars
 from aljax.commands.options.evaluate import Evaluate
@@ -24,6 +24,8 @@ def run(options: Evaluate, console: Console) -> None:
     start_jax()
     if options.json is not None:
         files.check_writable(options.json)
+    if options.plots and options.out is not None:
+        drawing.load_ahead()
     run = runs.load(options.folder)
     # Path.exists raises where no file could have this name.
     if options.out is not None and os.path.exists(options.out) and options.out.samefile(options.folder):  # noqa: PTH110

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from aljax import drawing
 from aljax.checks import check
 from aljax.commands import shared
 from aljax.commands.bars import Bars
@@ -91,6 +92,8 @@ def _pursue(options: Train, console: Console, learner: Learner) -> None:
     begun = time.perf_counter()
     if options.json is not None:
         files.check_writable(options.json)
+    if options.plots:
+        drawing.load_ahead()
     out = options.out or Path("runs") / learner.scenario.name
     with Bars(console) as watch:
         result, unsaved = shared.finished(

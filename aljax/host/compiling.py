@@ -20,13 +20,19 @@ VARIABLE = "ALJAX_CACHE_DIR"
 """Environment variable: the cache's folder; empty: none."""
 
 
-def options() -> dict[str, Any] | None:
+def options(*, once: bool = False) -> dict[str, Any] | None:
     """Compiler options of large programs: on CPUs, less optimisation compiles faster and runs as fast.
+
+    Args:
+      once: the program runs once or twice, and has no gradients: it is compiled without XLA's newer emitters of fused
+        loops, in three fifths of the time.
 
     Returns:
       For `jax.jit`'s ``compiler_options``; None: as JAX has them.
     """
-    return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+    if jax.default_backend() != "cpu":
+        return None
+    return {"xla_backend_optimization_level": 1} | ({"xla_cpu_use_fusion_emitters": False} if once else {})
 
 
 def use_cache() -> None:
@@ -102,7 +108,8 @@ def _keep(own: Path, kept: Path, held: contextlib.ExitStack) -> None:
 
 def _prune(root: Path) -> None:
     """Removes the oldest entries beyond `LIMIT`, of other versions of JAX too."""
-    entries = [(entry.stat().st_mtime, entry.stat().st_size, entry) for entry in root.glob("*-*/*-cache")]
+    kept = [*root.glob("*-*/*-cache"), *root.glob(f"*-*/*{programs.ENDING}")]
+    entries = [(entry.stat().st_mtime, entry.stat().st_size, entry) for entry in kept]
     entries.sort(key=lambda entry: entry[0])
     excess = sum(size for _, size, _ in entries) - LIMIT
     for _, size, entry in entries:

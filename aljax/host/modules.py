@@ -1,11 +1,18 @@
 """Modules as a package shows them: names that are loaded where they are used, modules that can be called."""
 
+import contextlib
 import importlib
 import inspect
 import sys
+import threading
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
+
+interpreter = threading.RLock()
+"""Held by what keeps the interpreter busy for long, such as tracing and loading: all the sooner is the first of several
+threads done, and what it then waits for, the compiler or a compiled program, runs beside the next."""
+_loaded: dict[str, threading.Event] = {}
 
 
 class _Callable(types.ModuleType):
@@ -37,6 +44,39 @@ def make_callable(name: str) -> None:
       name: the module's ``__name__``, from within it.
     """
     sys.modules[name].__class__ = _Callable
+
+
+def load_ahead(*names: str) -> None:
+    """Loads modules in a thread, while this one waits for compiled programs. `wait_loaded` comes before their use.
+
+    One that cannot be loaded is left to whoever uses it, who then is told why.
+
+    Args:
+      *names: of modules.
+    """
+    done = {name: threading.Event() for name in names}
+
+    def load() -> None:
+        for name, event in done.items():
+            try:
+                with interpreter, contextlib.suppress(Exception):
+                    importlib.import_module(name)
+            finally:
+                event.set()
+
+    _loaded.update(done)
+    threading.Thread(target=load, name="loads ahead").start()
+
+
+def wait_loaded(*names: str) -> None:
+    """Waits for modules that `load_ahead` may be loading: two threads that load one are not to meet half of it.
+
+    Args:
+      *names: of modules.
+    """
+    for name in names:
+        if name in _loaded:
+            _loaded[name].wait()
 
 
 def lazy_names(

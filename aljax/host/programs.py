@@ -12,7 +12,6 @@ import functools
 import hashlib
 import json
 import pickle
-import threading
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ import jax
 import numpy as np
 from jax.experimental import serialize_executable
 
+from aljax.host.modules import interpreter
 from aljax.host.numerics import numerics
 
 ENDING = "-program"
@@ -31,9 +31,6 @@ _INCIDENTAL = ("cache", "log", "dump", "traceback", "profiler", "explain")
 """In the names of JAX's settings: those that change no program."""
 
 _folder: list[Path] = []
-_tracing = threading.RLock()
-"""Tracing keeps the interpreter busy, the compiler does not: the sooner one thread has traced, the sooner it compiles
-beside what the others trace."""
 
 
 def keep_in(folder: Path) -> None:
@@ -89,7 +86,7 @@ class Program:
           The function of arguments of these shapes.
         """
         if not _folder:
-            with _tracing:
+            with interpreter:
                 lowered = self._jitted.lower(*args)
             return lowered.compile()
         leaves, tree = jax.tree.flatten(args)
@@ -122,7 +119,7 @@ class Program:
         if self._donate:
             options["donate_argnums"] = tuple(range(counts[0]))
         leaves = [jax.ShapeDtypeStruct(shape, dtype, weak_type=weak) for shape, dtype, weak in shapes]
-        with _tracing:
+        with interpreter:
             lowered = jax.jit(flat, compiler_options=self._options, **options).lower(*leaves)
         compiled = lowered.compile()
         _write(place, compiled, structure[0])
@@ -156,7 +153,7 @@ def _read(place: Path, devices: Sequence[jax.Device]) -> tuple[Any, Any] | None:
     try:
         found = place.read_bytes()
         if hashlib.sha256(found[_DIGEST:]).digest() == found[:_DIGEST]:
-            parts, structure = pickle.loads(zlib.decompress(found[_DIGEST:]))  # noqa: S301: as trusted as its code
+            parts, structure = pickle.loads(zlib.decompress(found[_DIGEST:]))  # as trusted as the code in it
             return serialize_executable.deserialize_and_load(*parts, execution_devices=devices), structure
     except Exception:  # not there, or written by something else: compiled anew
         return None

@@ -59,13 +59,13 @@ def reached(policies: Policy, scenario: Scenario, episodes: int = 20_000) -> dic
 def aljax_row(options: Options, several: int) -> dict[str, Any]:
     """All seeds as `aljax train` does them: spread over the devices, on a CPU one after the other on each core."""
     job = work(options)
-    keys = jax.random.split(jax.random.key(0), SEEDS)[seeds.places(SEEDS, several)]
+    numbers, seed = seeds.places(SEEDS, several).astype(np.int32), np.int32(0)
     hyper, params = jax.tree.map(np.float32, job.hyper), job.scenario.params
     begun = time.perf_counter()
     start, advance = training.training_programs(job.config, job.scenario.horizon, several)
 
     def learn(updates: int) -> Any:
-        state = advance(start((keys, None), params), np.int32(0), np.int32(updates), hyper, params)
+        state = advance(start((numbers, None), seed, params), np.int32(0), np.int32(updates), hyper, params)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[:SEEDS], (state.variables, state.curve))
 
     learn(0)
