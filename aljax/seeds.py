@@ -133,7 +133,9 @@ def over_seeds(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P("seeds"))
 
 
-def spread(function: Callable[..., Any], mesh: Mesh, shared: int, key: object, *, donate: bool = False) -> Program:
+def spread(
+    function: Callable[..., Any], mesh: Mesh, shared: int, key: object, *, donate: bool = False, once: bool = False
+) -> Program:
     """`function` of one seed and `shared` further arguments, for all seeds of a leading axis, spread over devices.
 
     On a CPU a device takes its seeds one after the other: as fast as vmapped, and then a seed's last bits do not
@@ -145,6 +147,7 @@ def spread(function: Callable[..., Any], mesh: Mesh, shared: int, key: object, *
       shared: how many arguments all seeds share.
       key: tells the function from others; see `Program`.
       donate: give the first argument's memory to the results.
+      once: see `aljax.host.compiling.options`.
 
     Returns:
       The program: its first argument and its results have a leading axis of seeds, a multiple of the
@@ -160,7 +163,7 @@ def spread(function: Callable[..., Any], mesh: Mesh, shared: int, key: object, *
     # Seeds have nothing to say to each other, so there is nothing to check about what varies over the mesh.
     spread = jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=P("seeds"), check_vma=False)
     shardings = [NamedSharding(mesh, spec) for spec in specs]
-    return Program(spread, key, shardings=shardings, donate=donate, compiler_options=compiling.options())
+    return Program(spread, key, shardings=shardings, donate=donate, compiler_options=compiling.options(once=once))
 
 
 def not_finite(tree: Any) -> list[int]:

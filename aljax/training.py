@@ -11,6 +11,7 @@ import numpy as np
 from aljax.architecture import Variables
 from aljax.checks import check
 from aljax.env import EnvParams
+from aljax.host.modules import interpreter
 from aljax.inputs import inputs_of
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned, learned_of
@@ -21,7 +22,6 @@ from aljax.seeds import (
     keys_of,
     mesh_of,
     not_finite,
-    over_seeds,
     places,
     run_in_pieces,
     seed_numbers,
@@ -86,9 +86,13 @@ def train_seeds(
     rows = places(protocol.seeds, devices)
 
     def start() -> TrainState:
-        numbers = jax.device_put(seed_numbers(protocol)[rows], over_seeds(mesh_of(devices)))
         weights = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], begin)
-        return init_seeds((numbers, weights), np.int32(protocol.seed), scenario.params)
+        given = (seed_numbers(protocol)[rows], weights), np.int32(protocol.seed), scenario.params
+        with interpreter:  # both at once: while another thread then traces the evaluation, this one has them compiled
+            first = init_seeds.traced(*given)
+            if first is not None:
+                advance_seeds.traced(first, np.int32(0), np.int32(0), numbers, scenario.params)
+        return init_seeds(*given)
 
     def piece(state: TrainState, low: np.int32, high: np.int32) -> TrainState:
         return advance_seeds(state, low, high, numbers, scenario.params)
@@ -126,7 +130,9 @@ def training_programs(config: TrainConfig, steps: int, devices: int) -> tuple[An
         return init(key, params, variables, **static)
 
     further = functools.partial(advance, **static)
-    return spread(start, mesh, 2, ("init", static)), spread(further, mesh, 4, ("advance", static), donate=True)
+    return spread(start, mesh, 2, ("init", static), once=True), spread(
+        further, mesh, 4, ("advance", static), donate=True
+    )
 
 
 def abstract_policy(scenario: Scenario, config: TrainConfig, protocol: Protocol) -> Learned:

@@ -8,6 +8,7 @@ is the very code that the process before ran, so they get the same bits.
 Loading such a file runs what is in it, as loading an entry of JAX's own cache does: both are as trusted as the folder.
 """
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -70,11 +71,25 @@ class Program:
         self._function, self._key, self._shardings = function, key, shardings
         self._donate, self._options = donate, compiler_options
         self._jitted = jax.jit(function, donate_argnums=(0,) if donate else (), compiler_options=compiler_options)
-        self._compiled: dict[Any, Callable[..., Any]] = {}
+        self._forms: dict[Any, _Form] = {}
 
     def __call__(self, *args: Any) -> Any:
         """Calls the function."""
         return self.compiled(*args)(*args) if _folder else self._jitted(*args)
+
+    def traced(self, *args: Any) -> Any:
+        """Traces the function, unless it is found or nothing is kept: what is left to `compiled` is the compiler's.
+
+        Args:
+          *args: as for `compiled`.
+
+        Returns:
+          `jax.ShapeDtypeStruct` in the place of the results; None: it was not traced.
+        """
+        form = self._form(_folder[0], args) if _folder else None
+        if form is None or form.lowered is None:
+            return None
+        return form.structure.unflatten(form.results)
 
     def compiled(self, *args: Any) -> Callable[..., Any]:
         """Compiles the function.
@@ -89,15 +104,18 @@ class Program:
             with interpreter:
                 lowered = self._jitted.lower(*args)
             return lowered.compile()
+        form = self._form(_folder[0], args)
+        if form.lowered is not None:
+            form.run, form.lowered = form.lowered.compile(), None
+            _write(form)
+        return form
+
+    def _form(self, folder: Path, args: tuple[Any, ...]) -> "_Form":
+        """The function for arguments of these shapes: found, or else traced."""
         leaves, tree = jax.tree.flatten(args)
         shapes = tuple(_shape(leaf) for leaf in leaves)
-        if (tree, shapes) not in self._compiled:
-            run, found = self._compile(_folder[0], args, tree, shapes)
-            self._compiled[tree, shapes] = lambda *args: found.unflatten(run(*jax.tree.leaves(args)))
-        return self._compiled[tree, shapes]
-
-    def _compile(self, folder: Path, args: tuple[Any, ...], tree: Any, shapes: tuple[Any, ...]) -> tuple[Any, Any]:
-        """What was kept, or is kept now: the function from leaves to leaves, and the structure of its results."""
+        if (tree, shapes) in self._forms:
+            return self._forms[tree, shapes]
         counts, options = [len(jax.tree.leaves(arg)) for arg in args], {}
         devices = list(jax.device_put(np.int32(0)).devices())
         if self._shardings is not None:
@@ -106,24 +124,46 @@ class Program:
             devices = list(options["in_shardings"][0].mesh.devices.flat)
         described = f"{self._key!r}\n{tree}\n{shapes}\n{options}\n{self._options}\n{devices}\n{_surroundings()}"
         place = folder / f"{hashlib.sha256(described.encode()).hexdigest()}{ENDING}"
-        kept = _read(place, devices)
-        if kept is not None:
-            return kept
-        structure = []
+        form = _read(place, devices)
+        if form is None:
+            structure = []
 
-        def flat(*leaves: Any) -> list[Any]:
-            results, found = jax.tree.flatten(self._function(*jax.tree.unflatten(tree, leaves)))
-            structure[:] = [found]
-            return results
+            def flat(*leaves: Any) -> list[Any]:
+                results, found = jax.tree.flatten(self._function(*jax.tree.unflatten(tree, leaves)))
+                structure[:] = [found]
+                return results
 
-        if self._donate:
-            options["donate_argnums"] = tuple(range(counts[0]))
-        leaves = [jax.ShapeDtypeStruct(shape, dtype, weak_type=weak) for shape, dtype, weak in shapes]
-        with interpreter:
-            lowered = jax.jit(flat, compiler_options=self._options, **options).lower(*leaves)
-        compiled = lowered.compile()
-        _write(place, compiled, structure[0])
-        return compiled, structure[0]
+            if self._donate:
+                options["donate_argnums"] = tuple(range(counts[0]))
+            abstract = [jax.ShapeDtypeStruct(shape, dtype, weak_type=weak) for shape, dtype, weak in shapes]
+            with interpreter:
+                trace = jax.jit(flat, compiler_options=self._options, **options).trace(*abstract)
+                form = _Form(place, structure[0], lowered=trace.lower())
+            form.results = [
+                jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type) for aval in trace.jaxpr.out_avals
+            ]
+        self._forms[tree, shapes] = form
+        return form
+
+
+@dataclasses.dataclass
+class _Form:
+    """A program for arguments of certain shapes: compiled, or only traced so far."""
+
+    place: Path
+    """Where it is kept."""
+    structure: Any
+    """Of its results."""
+    run: Any = None
+    """The compiled function from leaves to leaves."""
+    lowered: Any = None
+    """What is to be compiled, where `run` is not there yet."""
+    results: Sequence[jax.ShapeDtypeStruct] = ()
+    """Leaves, where it was traced."""
+
+    def __call__(self, *args: Any) -> Any:
+        """Calls the compiled function."""
+        return self.structure.unflatten(self.run(*jax.tree.leaves(args)))
 
 
 def _shape(leaf: Any) -> tuple[Any, ...]:
@@ -148,23 +188,24 @@ def _surroundings() -> str:
     return json.dumps([code.hexdigest(), numerics(), devices, settings], sort_keys=True)
 
 
-def _read(place: Path, devices: Sequence[jax.Device]) -> tuple[Any, Any] | None:
-    """A program for these devices that was kept, and the structure of its results, if it is there and whole."""
+def _read(place: Path, devices: Sequence[jax.Device]) -> _Form | None:
+    """A program for these devices that was kept, if it is there and whole."""
     try:
         found = place.read_bytes()
         if hashlib.sha256(found[_DIGEST:]).digest() == found[:_DIGEST]:
             parts, structure = pickle.loads(zlib.decompress(found[_DIGEST:]))  # as trusted as the code in it
-            return serialize_executable.deserialize_and_load(*parts, execution_devices=devices), structure
+            run = serialize_executable.deserialize_and_load(*parts, execution_devices=devices)
+            return _Form(place, structure, run)
     except Exception:  # not there, or written by something else: compiled anew
         return None
     return None
 
 
-def _write(place: Path, compiled: jax.stages.Compiled, structure: Any) -> None:
+def _write(form: _Form) -> None:
     """Keeps a program, if it can be. A process that is killed leaves its own folder only."""
     try:
-        parts = serialize_executable.serialize(compiled)
-        body = zlib.compress(pickle.dumps((parts, structure)), 1)
-        place.write_bytes(hashlib.sha256(body).digest() + body)
+        parts = serialize_executable.serialize(form.run)
+        body = zlib.compress(pickle.dumps((parts, form.structure)), 1)
+        form.place.write_bytes(hashlib.sha256(body).digest() + body)
     except Exception:  # a platform whose programs cannot be kept, a folder that cannot be written
-        place.unlink(missing_ok=True)
+        form.place.unlink(missing_ok=True)
