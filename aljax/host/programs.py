@@ -128,7 +128,7 @@ class Program:
         if form is None:
             structure = []
 
-            def flat(*leaves: Any) -> list[Any]:
+            def whole(*leaves: Any) -> list[Any]:
                 results, found = jax.tree.flatten(self._function(*jax.tree.unflatten(tree, leaves)))
                 structure[:] = [found]
                 return results
@@ -137,7 +137,7 @@ class Program:
                 options["donate_argnums"] = tuple(range(counts[0]))
             abstract = [jax.ShapeDtypeStruct(shape, dtype, weak_type=weak) for shape, dtype, weak in shapes]
             with interpreter:
-                trace = jax.jit(flat, compiler_options=self._options, **options).trace(*abstract)
+                trace = jax.jit(whole, compiler_options=self._options, **options).trace(*abstract)
                 form = _Form(place, structure[0], lowered=trace.lower())
             form.results = [
                 jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type) for aval in trace.jaxpr.out_avals

@@ -78,12 +78,12 @@ def test_a_folder_that_cannot_be_made_is_done_without(tmp_path):
 def test_the_oldest_entries_go_first(tmp_path, monkeypatch):
     for age, version in enumerate(("0.1-cpu", "0.1-cpu", "0.2-cpu")):
         (tmp_path / version).mkdir(exist_ok=True)
-        entry = tmp_path / version / f"{age}-cache"
+        entry = tmp_path / version / f"{age}-{'program' if age == 0 else 'cache'}"
         entry.write_bytes(bytes(100))
         os.utime(entry, (1000 + age, 1000 + age))
     monkeypatch.setattr(compiling, "LIMIT", 250)
     compiling._prune(tmp_path)
-    assert entries(tmp_path) == ["1-cache", "2-cache"]
+    assert entries(tmp_path) == ["1-cache", "2-cache"] and not list(tmp_path.rglob("*-program"))
 
 
 def test_an_entry_that_a_process_has_a_link_to_counts_once(tmp_path):

@@ -1,4 +1,4 @@
-"""Programs that are kept: found by the next process, the same bits as freshly traced, never half read."""
+"""Programs that are kept: found by the next process, the same bits as freshly compiled, never half read."""
 
 from typing import NamedTuple
 
@@ -120,6 +120,29 @@ def test_what_is_damaged_or_foreign_is_traced_anew(folder, traced, spoil):
     file.write_bytes(spoil(file.read_bytes()))
     for _ in range(2):  # the first keeps it anew
         assert same(pair_of(traced)(*GIVEN), first) and len(traced) == 2
+
+
+def test_what_is_traced_ahead_is_not_traced_again(folder, traced):
+    program = pair_of(traced)
+    shapes = program.traced(*GIVEN)
+    assert traced == [2.0] and not kept(folder)
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), shapes) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), program(*GIVEN)
+    )
+    assert traced == [2.0] and len(kept(folder)) == 1
+    assert pair_of(traced).traced(*GIVEN) is None and traced == [2.0]  # it is found
+
+
+def test_nothing_is_traced_ahead_where_nothing_is_kept(traced):
+    assert pair_of(traced).traced(*GIVEN) is None and not traced
+
+
+def test_a_program_that_cannot_be_kept_is_run_all_the_same(folder, traced, monkeypatch):
+    def refuse(compiled):
+        raise ValueError("Compilation does not support serialization")
+
+    monkeypatch.setattr(programs.serialize_executable, "serialize", refuse)
+    assert pair_of(traced)(*GIVEN)["pair"].total == 13 and not kept(folder)
 
 
 def test_a_folder_that_cannot_be_written_is_done_without(tmp_path, monkeypatch, traced):
