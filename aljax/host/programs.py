@@ -54,7 +54,7 @@ class Program:
         function: Callable[..., Any],
         key: object,
         *,
-        shardings: Sequence[jax.sharding.Sharding] | None = None,
+        shardings: Sequence[jax.sharding.NamedSharding] | None = None,
         donate: bool = False,
         compiler_options: dict[str, Any] | None = None,
     ) -> None:
@@ -121,7 +121,7 @@ class Program:
         if self._shardings is not None:
             pairs = zip(self._shardings, counts, strict=True)
             options["in_shardings"] = tuple(sharding for sharding, count in pairs for _ in range(count))
-            devices = list(options["in_shardings"][0].mesh.devices.flat)
+            devices = list(np.ravel(self._shardings[0].mesh.devices))
         described = f"{self._key!r}\n{tree}\n{shapes}\n{options}\n{self._options}\n{devices}\n{_surroundings()}"
         place = folder / f"{hashlib.sha256(described.encode()).hexdigest()}{ENDING}"
         form = _read(place, devices)
@@ -188,7 +188,7 @@ def _surroundings() -> str:
     return json.dumps([code.hexdigest(), numerics(), devices, settings], sort_keys=True)
 
 
-def _read(place: Path, devices: Sequence[jax.Device]) -> _Form | None:
+def _read(place: Path, devices: Sequence[Any]) -> _Form | None:
     """A program for these devices that was kept, if it is there and whole."""
     try:
         found = place.read_bytes()

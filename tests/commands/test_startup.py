@@ -70,7 +70,7 @@ def test_a_second_training_traces_no_large_program_and_has_the_same_bits(tmp_pat
         figures.append(json.loads((tmp_path / name / "metrics.json").read_text())["policies"])
     assert figures[0] == figures[1]
     first, second = counts
-    # The start of training, its updates, and the evaluation: nothing else is compiled, and the second time nothing at all.
+    # The start of training, its updates, and the evaluation: nothing else is compiled, the second time nothing at all.
     lowered = "/jax/core/compile/jaxpr_to_mlir_module_duration of a whole program"
     assert first[lowered] == first[f"{compiled} of a whole program"] == 3 and compiled not in first
     assert not [name for name in second if name.startswith((lowered, compiled))]
