@@ -7,7 +7,6 @@ that are missing, if options and code are the same.
 import argparse
 import contextlib
 import datetime
-import hashlib
 import importlib
 import json
 import os
@@ -74,21 +73,13 @@ def run_part(chosen: argparse.Namespace) -> None:
     Path(chosen.out).write_text(json.dumps(found, allow_nan=False))
 
 
-def partial_folder(file: Path, key: dict[str, Any]) -> Path:
-    """The folder of finished parts beside a receipt: another one for other options or other code."""
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    folder = file.with_name(f"{file.name}.{digest[:8]}.partial")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def run(chosen: argparse.Namespace) -> None:
     """The whole: every part in its process, then receipt, page and figures."""
     from aljax import UserError
     from aljax.host import terminal
     from aljax.host.files import check_writable, read_json, write_json
 
-    from receipts import machine, versions
+    from receipts import machine, partial_folder, versions
     from suite import apart, fractions, page
 
     for place in (chosen.json, chosen.page):

@@ -1,6 +1,8 @@
 """What every benchmark script needs around its measurement: where it runs, and how it ends."""
 
 import functools
+import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -60,6 +62,14 @@ def _processor() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or "unknown processor"
+
+
+def partial_folder(file: Path, key: dict[str, Any]) -> Path:
+    """The folder of finished parts beside a receipt: another one for other options or other code."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    folder = file.with_name(f"{file.name}.{digest[:8]}.partial")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def status_of(study: Callable[[], None]) -> int:
