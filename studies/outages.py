@@ -1,7 +1,7 @@
-"""When is a hand-made circuit breaker enough? Outages under rules, policies with and without memory, and one that is told.
+"""When is a hand-made circuit breaker enough? Rules, policies with and without memory, and one that is told what is up.
 
-Every policy meets the same starts and the same luck, seed by seed; the breaker is the best of a grid, chosen like the better
-of the two policies with memory in episodes that no evaluation has. Prints tables, draws two pictures, writes a receipt.
+Every policy meets the same starts and the same luck, seed by seed. The breaker is the best of a grid; it is chosen, like
+the better of the two policies with memory, in episodes that no evaluation has. Prints tables, draws, writes a receipt.
 
     python studies/outages.py --json studies/results/outages.json --figures docs/figures
 
@@ -65,7 +65,7 @@ WORLDS: Mapping[str, Mapping[str, Any]] = {
     },
     "several unreliable tools": {},
 }
-"""What each half of the map changes in `outage`: with one unreliable tool, nothing fails but `primary`, and only while down."""
+"""What each half of the map changes in `outage`. With one unreliable tool `primary` alone fails, and only while down."""
 FAILURES, WAITS = (1, 2, 3), 9
 """Of the picture of what policies do: failures of `primary` in a row, and then up to so many steps of `wait`."""
 
@@ -213,7 +213,7 @@ def bound(scenario: Scenario, protocol: Protocol) -> Any:
 
 
 def choices(policies: Mapping[str, Policy], scenario: Scenario) -> dict[str, Any]:
-    """What each policy does next after `primary` failed so many times in a row and so many waits passed, by share of seeds.
+    """What each policy does next after `primary` failed so often in a row and so many waits passed, by share of seeds.
 
     An episode with three pieces of work left; what is behind the rows is up throughout, and only the calls fail.
     """
