@@ -65,7 +65,7 @@ WORLDS: Mapping[str, Mapping[str, Any]] = {
     },
     "several unreliable tools": {},
 }
-"""What each half of the map changes in `outage`. With one unreliable tool `primary` alone fails, and only while down."""
+"""What each half of the map changes in `outage`; with one unreliable tool `primary` alone fails, while it is down."""
 FAILURES, WAITS = (1, 2, 3), 9
 """Of the picture of what policies do: failures of `primary` in a row, and then up to so many steps of `wait`."""
 
