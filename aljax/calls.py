@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtr
 
+from aljax.constraint import exceeds
 from aljax.layout import lift
 from aljax.params import ActionTable
 
@@ -82,7 +83,7 @@ def until_timeout(table: ActionTable, mean: jax.Array) -> tuple[jax.Array | None
     if table.timeout is None:
         return None, mean
     timeout = _column(table.timeout, mean.ndim)
-    late, latency = (mean > timeout).astype(mean.dtype), jnp.minimum(mean, timeout)
+    late, latency = exceeds(mean, timeout).astype(mean.dtype), jnp.minimum(mean, timeout)
     if table.latency_spread is None:
         return late, latency
     spread = _column(table.latency_spread, mean.ndim)

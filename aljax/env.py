@@ -282,7 +282,7 @@ def _seconds(
         assert normal is not None
         seconds = seconds * jnp.exp(row.latency_spread * (normal - 0.5 * row.latency_spread))
     if row.timeout is not None:
-        failed, seconds = failed | (seconds > row.timeout), jnp.minimum(seconds, row.timeout)
+        failed, seconds = failed | exceeds(seconds, row.timeout), jnp.minimum(seconds, row.timeout)
     return seconds, failed
 
 

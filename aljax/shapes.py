@@ -53,6 +53,8 @@ def check_params(params: EnvParams) -> None:
     """
     rows, coordinates = np.shape(params.actions.latency), np.shape(params.drift)
     sizes = {"A": rows[-1] if rows else 0, "d": coordinates[-1] if coordinates else 0, "k": len(COMPONENTS)}
+    if params.start_points is not None:
+        sizes["N"] = np.shape(params.start_points)[0]
     for part, prefix in ((params.actions, "actions."), (params, "")):
         for name, field in fields_of(type(part)).items():
             value = getattr(part, name)

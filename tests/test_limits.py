@@ -133,13 +133,22 @@ def test_what_is_next_to_nothing_is_no_scale():
 @pytest.mark.parametrize(
     ("size", "key", "message"),
     [
-        ((10_001, 1, 1), "actions", "10,001 actions, expected at most 10,000"),
-        ((1, 1_001, 1), "coordinates", "1,001 coordinates, expected at most 1,000"),
-        ((2_000, 501, 1), "actions", "2,000 actions × 501 coordinates = 1,002,000, expected at most 1,000,000"),
-        ((9_000, 1, 2_000), "horizon", "2,000 steps × 9,005 numbers seen at each = 18,010,000, expected at most"),
+        ((10_001, 1, 1, 5), "actions", "10,001 actions, expected at most 10,000"),
+        ((1, 1_001, 1, 5), "coordinates", "1,001 coordinates, expected at most 1,000"),
+        ((2_000, 501, 1, 5), "actions", "2,000 actions × 501 coordinates = 1,002,000, expected at most 1,000,000"),
+        (
+            (1, 2, 1, 5, 500_001),
+            "start_points",
+            "500,001 points × 2 coordinates = 1,000,002, expected at most 1,000,000",
+        ),
+        (
+            (9_000, 1, 2_000, 9_005),
+            "horizon",
+            "2,000 steps × 9,005 numbers seen at each = 18,010,000, expected at most",
+        ),
     ],
 )
 def test_what_is_too_large_for_arrays_is_refused_with_its_size(size, key, message):
     found = limits.too_large(*size)
     assert found is not None and found[0] == key and message in found[1]
-    assert limits.too_large(300, 3, 1_000) is None
+    assert limits.too_large(300, 3, 1_000, 1_509, 300_000) is None

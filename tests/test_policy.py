@@ -19,8 +19,13 @@ ALL_ROWS = jnp.ones(3, bool)
 
 
 def fresh(params, **changes):
-    uniform = jnp.full(env.num_coordinates(params), 0.5)
-    return dataclasses.replace(env.begin(uniform, jnp.zeros_like(uniform), params), **changes)
+    middle = jnp.full(env.num_coordinates(params), 0.5)
+    return dataclasses.replace(env.begin(env.Start(middle, jnp.zeros_like(middle)), params), **changes)
+
+
+def status_of(row, status=env.FAILED):
+    """Statuses of the three rows where one alone was called."""
+    return jnp.zeros(3, jnp.int32).at[row].set(status)
 
 
 def choice(policy, params, **changes):
@@ -43,7 +48,7 @@ def test_latency_plays_the_quickest_allowed_tool_and_no_row_of_another_kind():
 
 def test_latency_stays_with_its_tool_after_a_failure():
     params = tiny_scenario().params
-    assert choice(heuristics(tiny_scenario())["latency"], params, last_failed=jnp.int32(0)) == 0
+    assert choice(heuristics(tiny_scenario())["latency"], params, status=status_of(0)) == 0
 
 
 def test_without_an_allowed_tool_heuristics_choose_among_all_allowed_rows():
@@ -56,12 +61,13 @@ def test_without_an_allowed_tool_heuristics_choose_among_all_allowed_rows():
 def test_the_immediate_cost_is_the_mean_of_the_transition_over_failure():
     """Each row by hand from the transition itself: p C(failed) + (1 − p) C(worked), the violation left out."""
     params = tiny_scenario("actions.shift.weak.error=-0.5", "horizon=9").params
-    for last_failed in (-1, 1):
-        state = fresh(params, last_failed=jnp.int32(last_failed))
+    for status in (env.NOT_CALLED, env.WORKED, env.FAILED):
+        state = fresh(params, status=status_of(1, status))
         found = expected_immediate_cost(params, env.observe(state, params))
         weights = params.weights.at[2].set(0)
         for row in range(3):
-            failure = float((params.actions.retry_failure if last_failed == row else params.actions.failure)[row])
+            again = row == 1 and status == env.FAILED
+            failure = float((params.actions.after_failed if again else params.actions.failure)[row])
             zero = jnp.zeros(1)
             costs = [env.transition(state, jnp.int32(row), (u, zero), params)[1] for u in (-1.0, 1.0)]
             np.testing.assert_allclose(
@@ -71,11 +77,11 @@ def test_the_immediate_cost_is_the_mean_of_the_transition_over_failure():
 
 def test_cost_aware_plays_the_row_of_least_immediate_cost_and_counts_stickiness():
     params = tiny_scenario(
-        "actions.retry_failure.weak=1.0", "actions.latency.strong=1.5", "actions.money.strong=0.25"
+        "actions.after_failed.weak=1.0", "actions.latency.strong=1.5", "actions.money.strong=0.25"
     ).params
     policy = heuristics(tiny_scenario())["cost_aware"]
     assert choice(policy, params) == 0
-    assert choice(policy, params, last_failed=jnp.int32(0)) == 1
+    assert choice(policy, params, status=status_of(0)) == 1
     assert choice(CostAware(ALL_ROWS), params) == 2  # stopping costs least of all rows
 
 

@@ -39,12 +39,12 @@ def test_a_rollout_is_the_environments_own_steps(desk):
     chance = draw_chance(jax.random.key(0), params, episodes=64, steps=14)
     transition, observe = jax.jit(env.transition), jax.jit(env.observe)
     for episode in range(8):
-        state = env.begin(chance.start[:, episode], chance.misread[:, episode], params)
+        state = env.begin(jax.tree.map(lambda leaf, i=episode: leaf[..., i], chance.start), params)
         total = np.zeros(5)
         for t in range(14):
             np.testing.assert_allclose(played.observation[t, :, episode], observe(state, params), rtol=1e-5, atol=1e-6)
             assert bool(played.alive[t, episode]) == (not bool(state.done))
-            xi = (chance.luck.u[t, episode], chance.luck.epsilon[t, :, episode])
+            xi = jax.tree.map(lambda leaf, t=t, i=episode: leaf[t, ..., i], chance.luck)
             state, costs = transition(state, played.action[t, episode], xi, params)
             np.testing.assert_allclose(played.costs[t, :, episode], costs, rtol=1e-5, atol=1e-5)
             total += costs
@@ -108,11 +108,11 @@ def test_a_longer_scan_than_the_horizon_changes_nothing():
 
 def test_chance_has_the_distributions_that_the_environment_names(desk):
     chance = draw_chance(jax.random.key(7), desk.params, episodes=4000, steps=10)
-    for uniform in (chance.start, chance.luck.u, chance.choice):
+    for uniform in (chance.start.task, chance.luck.u, chance.choice):
         assert uniform.min() >= 0 and uniform.max() < 1
         np.testing.assert_allclose(uniform.mean(), 0.5, atol=0.01)
         np.testing.assert_allclose(uniform.var(), 1 / 12, atol=0.002)
-    for normal in (chance.misread, chance.luck.epsilon):
+    for normal in (chance.start.misread, chance.luck.epsilon):
         assert np.isfinite(normal).all()
         np.testing.assert_allclose([normal.mean(), normal.var()], [0, 1], atol=0.03)
         np.testing.assert_allclose((np.abs(normal) < 1.96).mean(), 0.95, atol=0.005)

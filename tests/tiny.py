@@ -32,7 +32,7 @@ shift = -0.5
 latency = 2.0
 money = 1.0
 failure = 0.5
-retry_failure = 0.75
+after_failed = 0.75
 shift = -1.5
 
 [actions.stop]
@@ -51,8 +51,8 @@ _transition = jax.jit(env.transition)
 
 def branches(state, action, params):
     """The outcomes of an action without noise: (probability, next state, total cost) each."""
-    again = int(state.last_failed) == action
-    failure = float((params.actions.retry_failure if again else params.actions.failure)[action])
+    again = int(state.status[action]) == env.FAILED
+    failure = float((params.actions.after_failed if again else params.actions.failure)[action])
     for chance, u in ((failure, 0.0), (1 - failure, 0.999)):
         if chance > 0:
             moved, costs = _transition(state, jnp.int32(action), (u, jnp.zeros(env.num_coordinates(params))), params)
@@ -62,4 +62,4 @@ def branches(state, action, params):
 def start_of(params):
     """The start at the lower corner of the box."""
     zero = jnp.zeros(env.num_coordinates(params))
-    return env.begin(zero, zero, params)
+    return env.begin(env.Start(zero, zero), params)
