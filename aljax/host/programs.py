@@ -121,7 +121,8 @@ class Program:
         if self._shardings is not None:
             pairs = zip(self._shardings, counts, strict=True)
             options["in_shardings"] = tuple(sharding for sharding, count in pairs for _ in range(count))
-            devices = list(np.ravel(self._shardings[0].mesh.devices))
+            mesh: Any = self._shardings[0].mesh
+            devices = list(mesh.devices.flat)
         described = f"{self._key!r}\n{tree}\n{shapes}\n{options}\n{self._options}\n{devices}\n{_surroundings()}"
         place = folder / f"{hashlib.sha256(described.encode()).hexdigest()}{ENDING}"
         form = _read(place, devices)
