@@ -1,7 +1,7 @@
-"""When is a hand-made circuit breaker enough? Rules, policies with and without memory, and one that is told what is up.
+"""When is a hand-made circuit breaker enough? Rules, policies with and without memory, and one told what is up.
 
-Every policy meets the same starts and the same luck, seed by seed. The breaker is the best of a grid; it is chosen, as is
-the better of the two policies with memory, in episodes that no evaluation has. Prints tables, draws, writes a receipt.
+Every policy meets the same starts and the same luck, seed by seed. The breaker is the best of a grid; it is chosen, as
+is the better of the two policies with memory, in episodes that no evaluation has. Prints, draws, writes a receipt.
 
     python studies/outages.py --json studies/results/outages.json --figures docs/figures
 
