@@ -29,8 +29,9 @@ from aljax import train
 from aljax.checks import check
 from aljax.env import EnvParams, exceeds
 from aljax.errors import UserError
+from aljax.exact.plan import Plan
 from aljax.exact.policy import Optimal
-from aljax.exact.structure import Plan, make_plan
+from aljax.exact.structure import make_plan
 from aljax.host import terminal
 from aljax.host.files import check_writable, write_json
 from aljax.options import Hyperparameters, Protocol, TrainConfig

@@ -28,8 +28,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # receipts, r
 
 from aljax import UserError, load_scenario
 from aljax.env import ActionTable, EnvParams
+from aljax.exact.plan import MEMORY_LIMIT, Plan
 from aljax.exact.recursion import solve
-from aljax.exact.structure import MEMORY_LIMIT, Plan, make_plan
+from aljax.exact.structure import make_plan
 from aljax.host import terminal
 from aljax.host.files import check_writable, write_json
 from aljax.runs import versions

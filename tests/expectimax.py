@@ -106,7 +106,7 @@ def begin(params: Params, z: Any, misread: Any = None) -> Belief:
 
 def legal(params: Params, state: State) -> list[int]:
     most = column(params, "max_calls", math.inf)
-    return [row for row in np.flatnonzero(params["actions"]["allowed"]) if state.calls[row] < most[row]]
+    return [int(row) for row in np.flatnonzero(params["actions"]["allowed"]) if state.calls[row] < most[row]]
 
 
 def durations(mean: float, spread: float, timeout: float) -> list[tuple[float, float, bool]]:

@@ -15,8 +15,9 @@ from aljax import env
 from aljax.comparison import compare
 from aljax.exact.bounds import lower_bounds
 from aljax.exact.bracket import find_optimal
+from aljax.exact.fitting import fits
 from aljax.exact.recursion import solve
-from aljax.exact.structure import fits, make_plan
+from aljax.exact.structure import make_plan
 from aljax.options import Protocol
 from aljax.policy import Random
 from aljax.rollout import outcome, rollout

@@ -22,9 +22,10 @@ from aljax.errors import UserError, plain
 from aljax.evaluate import summarise
 from aljax.exact import plots
 from aljax.exact.bracket import bracket, exact, find_optimal
+from aljax.exact.plan import Plan
 from aljax.exact.policy import optimal_path
 from aljax.exact.report import bracket_table, optimal_table, path_table
-from aljax.exact.structure import Plan, make_plan
+from aljax.exact.structure import make_plan
 from aljax.host import files
 from aljax.host.terminal import bar, deliver
 from aljax.learner import train_watched

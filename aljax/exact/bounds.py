@@ -6,17 +6,20 @@ Whoever decides knows more here than any policy could, and so does at least as w
 2. The noise of the whole episode is known from the start. Noise is attached to how often an event has happened
    rather than to when: the k-th success of a row meets its k-th draw. All draws being independent of what came
    before, every policy costs on average what it costs otherwise.
-3. Where rows multiply, it matters in which order things happened. A state is how often everything has happened; the
-   task is somewhere in the *box* of all task vectors that some order leads to, coordinate by coordinate, and
-   whoever decides may choose a new point of it for every cost. So with what was spent, above its least amount.
+3. Which rows are down is known at every step (not when they will be).
+4. Where rows multiply, it matters in which order things happened. A state is how often everything has happened; the
+   task is somewhere in the *box* of all task vectors that some order leads to, coordinate by coordinate
+   (`aljax.exact.box`), and whoever decides may choose a new point of it for every cost. So with what was spent: what a
+   limit may have ended, and whether a token waits or a requirement is met, where it does not follow, is theirs to say.
 
-Whether an action fails stays unknown until it is played. With the states of `aljax.exact.structure`, the
+Whether a call fails by chance stays unknown until it is played. With the states of `aljax.exact.structure`, the
 recursion of `aljax.exact.recursion` over them, every cost at its least over the box, gives a bound for each start
 and each draw of noise; its mean over both bounds the expected cost of every policy. The divergence of a success, of
 which foreknowledge of the noise would take advantage, is charged at its expectation instead, which for policies
 without it is the same.
 
-Without misreading, noise, gain and binding budgets nothing is relaxed, and the bound is the exact value.
+Without misreading, noise, gain, buckets and binding budgets nothing is relaxed, and the bound is the exact value: where
+outages are all that is hidden, that of the best policy that is told them.
 """
 
 import functools
@@ -28,35 +31,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aljax.env import EnvParams, always_legal, over
-from aljax.exact import lattice, layer
+from aljax.calls import expected_call
+from aljax.env import EnvParams
+from aljax.exact import lattice, layer, outages
+from aljax.exact.box import Box, Tables, boxes, first_box, least_violation, prices, stopped, unmet
 from aljax.exact.layer import DIVERGENCE, FAILURE, LATENCY, MONEY, VIOLATION
-from aljax.exact.structure import Plan, Segment
+from aljax.exact.plan import Plan, Segment
 from aljax.keys import one_key
-
-
-class Box(NamedTuple):
-    """Where the states of one layer can stand."""
-
-    low: jax.Array
-    """Least task vector, coordinate by coordinate. ``[N, d, W]``"""
-    high: jax.Array
-    """Greatest, likewise. ``[N, d, W]``"""
-    latency: jax.Array
-    """Least seconds taken. ``[N, 1]``"""
-    money: jax.Array
-    """Least dollars spent. ``[N, 1]``"""
-
-
-class _Tables(NamedTuple):
-    """What all starts share. Kinds are the classes of `Plan`."""
-
-    tails: jax.Array
-    """All points, see `aljax.exact.lattice`. ``[n, N_H]``"""
-    before: jax.Array
-    """The number of each point before the last event of each kind. ``[n + 1, N_H]``"""
-    after: jax.Array
-    """The number of each point after one more event of each kind. ``[n + 1, N_{H−1}]``"""
 
 
 def lower_bounds(
@@ -96,143 +77,117 @@ def lower_bounds(
 
 
 @functools.partial(jax.jit, static_argnames="plan")
-def _tables(plan: Plan) -> _Tables:
-    """See `_Tables`."""
+def _tables(plan: Plan) -> Tables:
+    """See `aljax.exact.box.Tables`."""
     kinds = range(plan.counts + 1)
     tails = lattice.points(plan.counts, plan.horizon)
     here = tails[:, : plan.points(plan.horizon - 1)]
     before = [lattice.number(lattice.retreat(tails, kind), plan.horizon) for kind in kinds]
     after = [lattice.number(lattice.advance(here, kind), plan.horizon) for kind in kinds]
-    return _Tables(tails, jnp.stack(before), jnp.stack(after))
+    return Tables(tails, jnp.stack(before), jnp.stack(after, 1))
 
 
 @functools.partial(jax.jit, static_argnames="plan")
 def _bound(
-    key: jax.Array, params: EnvParams, plan: Plan, tables: _Tables, expected: jax.Array, start: jax.Array
+    key: jax.Array, params: EnvParams, plan: Plan, tables: Tables, expected: jax.Array, start: jax.Array
 ) -> jax.Array:
     """The bound ``[W]`` from the starts ``[d, W]``: boxes forwards, values backwards."""
     shape = (plan.counts + 1, plan.horizon, *start.shape)
     noise = jax.random.normal(key, (math.prod(shape),)).reshape(shape)
-    start = start.astype(noise.dtype)
     segments = [*plan.segments(), Segment(plan.horizon, 1, plan.points(plan.horizon), plan.decisions)]
-    boxes, box = [], Box(start[None], start[None], jnp.zeros((1, 1)), jnp.zeros((1, 1)))
+    inside, box = [], first_box(start.astype(noise.dtype))
     for segment in segments:
-        box, inside = _boxes(params, plan, tables, box, noise, segment)
-        boxes.append(inside)
+        box, found = boxes(params, plan, tables, box, noise, segment)
+        inside.append(found)
 
     def step_back(size: int, value: jax.Array, at: tuple[jax.Array, Box]) -> tuple[jax.Array, None]:
         time, box = at
+        here = _Layer(params, plan, box, tables.after[:size], lattice.happened(tables.tails[:, :size], time), time)
         excess = least_violation(params, box)
-        best = _best(params, plan, box, tables.after[:, :size], expected, value)
-        ended = ((excess == 0) | (time >= params.horizon)) & (time > 0)
+        ending, onward = params.weights[VIOLATION] * excess, _best(here, expected, value)
+        surely, maybe = stopped(params, box)
+        surely |= (params.auto_end & (excess == 0)) | (time >= params.horizon)
+        found = jnp.where(surely, ending, jnp.where(maybe, jnp.minimum(ending, onward), onward))
         # Padding points may lead beyond this layer; what is left there never reaches a point that counts.
-        return value.at[:size].set(jnp.where(ended, params.weights[VIOLATION] * excess, best)), None
+        return value.at[:size].set(jnp.where(time > 0, found, onward)), None
 
-    value = jnp.repeat(params.weights[VIOLATION] * least_violation(params, box), plan.last, axis=1)
-    for segment, inside in reversed(list(zip(segments[:-1], boxes[:-1], strict=True))):
+    value = jnp.repeat(params.weights[VIOLATION] * least_violation(params, box), plan.past.size, axis=1)
+    for segment, found in reversed(list(zip(segments[:-1], inside[:-1], strict=True))):
         times = jnp.arange(segment.first, segment.first + segment.times, dtype=jnp.int32)
-        value, _ = jax.lax.scan(functools.partial(step_back, segment.size), value, (times, inside), reverse=True)
+        value, _ = jax.lax.scan(functools.partial(step_back, segment.size), value, (times, found), reverse=True)
         value = value[: plan.points(segment.first)]
-    return value[0, 0]
+    return jnp.tensordot(outages.at_start(params, plan), value[0, : plan.past.downs], 1, precision="highest")
 
 
-def _boxes(
-    params: EnvParams, plan: Plan, tables: _Tables, box: Box, noise: jax.Array, segment: Segment
-) -> tuple[Box, Box]:
-    """The boxes of a segment's times, and all of them stacked ``[times, N, ...]``, from the box of the time before.
+class _Layer(NamedTuple):
+    """The states of one layer."""
 
-    A box is the hull over what happened last. The first of all, at time 0, is given.
-    """
-    table, size = params.actions, segment.size
-    rows, succeeds = np.array([row for row, _ in plan.classes]), np.array([worked for _, worked in plan.classes])
-    gain = jnp.where(succeeds[:, None], table.gain[rows], 1.0)
-    shift = jnp.where(succeeds[:, None], table.shift[rows], 0.0) + params.drift
-    spread = jnp.where(succeeds, table.noise[rows], 0.0)
-    members = [_rows_of(plan, kind) for kind in range(len(rows))]
-    latency = jnp.stack([jnp.min(table.latency[member]) for member in members])
-    money = jnp.stack([jnp.min(table.money[member]) for member in members])
-
-    def step(box: Box, time: jax.Array) -> tuple[Box, Box]:
-        often = lattice.happened(tables.tails[:, :size], time)
-
-        def widen(hull: Box, kind: Any) -> tuple[Box, None]:
-            count, at, gain, shift, spread, latency, money, noise = kind
-            came = count > 0
-            draw = noise.at[jnp.maximum(0, count - 1)].get(mode="clip")
-            added = shift[:, None] + spread * draw
-            ends = gain[:, None] * box.low.at[at].get(mode="clip"), gain[:, None] * box.high.at[at].get(mode="clip")
-            spent = box.latency.at[at].get(mode="clip") + latency, box.money.at[at].get(mode="clip") + money
-            wide, flat = came[:, None, None], came[:, None]
-            return Box(
-                jnp.where(wide, jnp.minimum(hull.low, jnp.minimum(*ends) + added), hull.low),
-                jnp.where(wide, jnp.maximum(hull.high, jnp.maximum(*ends) + added), hull.high),
-                jnp.where(flat, jnp.minimum(hull.latency, spent[0]), hull.latency),
-                jnp.where(flat, jnp.minimum(hull.money, spent[1]), hull.money),
-            ), None
-
-        least = jnp.full((size, 1), jnp.inf)
-        nowhere = jnp.full((size, *noise.shape[2:]), jnp.inf)
-        kinds = (often, tables.before[:, :size], gain, shift, spread, latency, money, noise)
-        hull, _ = jax.lax.scan(widen, Box(nowhere, -nowhere, least, least), kinds)
-        hull = jax.tree.map(lambda old, new: jnp.where(time == 0, old, new), box, hull)
-        return hull, hull
-
-    # Padding is never looked at by a point that counts.
-    box = jax.tree.map(lambda x: jnp.pad(x, ((0, size - len(x)),) + ((0, 0),) * (x.ndim - 1), mode="edge"), box)
-    times = jnp.arange(segment.first, segment.first + segment.times, dtype=jnp.int32)
-    return jax.lax.scan(step, box, times)
+    params: EnvParams
+    plan: Plan
+    box: Box
+    after: jax.Array
+    """The number of each point after one more event of each kind. ``[N, n + 1]``"""
+    often: jax.Array
+    """How often each class of events has happened. Integer ``[n + 1, N]``"""
+    time: jax.Array
+    """Steps played before."""
 
 
-def _rows_of(plan: Plan, kind: int) -> np.ndarray:
-    """The rows with an event of a class."""
-    pairs = zip(plan.rows, plan.success, plan.failure, strict=True)
-    return np.array([row for row, *kinds in pairs if kind in kinds] or plan.rows)
-
-
-def _best(
-    params: EnvParams, plan: Plan, box: Box, after: jax.Array, expected: jax.Array, value: jax.Array
-) -> jax.Array:
+def _best(at: _Layer, expected: jax.Array, value: jax.Array) -> jax.Array:
     """The least bound over rows ``[N, L, W]`` in the states of a layer, from those on arriving in the next."""
-    table, weights, legal = params.actions, params.weights, always_legal(params)
-    best = jnp.full((after.shape[1], plan.last, value.shape[-1]), jnp.inf)
-
-    def lead(kind: int, entry: int) -> jax.Array:
-        return value[:, entry].at[after[kind]].get(mode="promise_in_bounds")[:, None]
-
-    for i, p in enumerate(layer.failures(params, plan)):
-        row, success, failure = plan.rows[i], plan.success[i], plan.failure[i]
-        onward = weights[VIOLATION] * _closing(params, plan, i, box) if success is None else lead(success, 0)
-        if failure is not None:
-            onward = p * lead(failure, layer.entry(plan, i)) + (1 - p) * onward
-        now = weights[LATENCY] * table.latency[row] + weights[MONEY] * table.money[row] + weights[FAILURE] * p
-        off = p * _least_surprise(params, plan, i, box) + (1 - p) * expected[i]
-        best = jnp.minimum(best, jnp.where(legal[row], now + weights[DIVERGENCE] * off + onward, jnp.inf))
+    best = jnp.full((len(at.after), at.plan.past.size, value.shape[-1]), jnp.inf)
+    for i, row in enumerate(at.plan.rows):
+        p, maybe, down = layer.chance(at.params, at.plan, i), jnp.bool_(False), at.plan.past.down(row)
+        if at.plan.metered[i] and at.params.actions.rate_limit is not None:
+            maybe |= jnp.isfinite(at.params.actions.rate_limit[row])
+        if down is not None:
+            p = jnp.where(down[:, None], 1.0, p)
+        if at.plan.needs[i]:
+            surely, may_be = unmet(at.params, row, at.box)
+            p, maybe = jnp.where(surely, 1.0, p), maybe | may_be
+        total = _played(at, i, p, expected[i], value)
+        if at.plan.needs[i] or at.plan.metered[i]:  # whoever decides may choose that such a call fails
+            total = jnp.where(maybe, jnp.minimum(total, _played(at, i, jnp.ones((1, 1)), expected[i], value)), total)
+        best = jnp.minimum(best, jnp.where(layer.legal(at.params, at.plan, i, at.often), total, jnp.inf))
     return best
 
 
-def least_violation(params: EnvParams, box: Box) -> jax.Array:
-    """The least g over the boxes of a layer. ``[N, 1, W]``
+def _played(at: _Layer, i: int, failure: jax.Array, expected: jax.Array, value: jax.Array) -> jax.Array:
+    """The bound if the i-th row is played, which fails with a probability before any time-out. ``[N, L, W]``"""
+    params, plan, row, weights = at.params, at.plan, at.plan.rows[i], at.params.weights
+    p, latency, money = expected_call(layer.row_of(params.actions, row), at.time, failure)
+    flat = value.reshape(-1, value.shape[-1])
+    moves = outages.after_call(params, plan, row, at.time) if plan.past.unreliable else None
 
-    Args:
-      params: the environment.
-      box: where the states of the layer may stand.
+    def lead(failed: bool) -> jax.Array:
+        return flat.at[layer.onward(plan, i, failed, at.after, at.time)].get(mode="promise_in_bounds")
 
-    Returns:
-      In the units of `aljax.env.violation`. ``[N, 1, W]``
-    """
-    size = _least_size(box.low, box.high)
-    beyond = [over(size[:, i], params.tolerance[i]) for i in range(size.shape[1])]
-    over_latency = over(box.latency, params.latency_budget) / params.latency_budget
-    over_money = over(box.money, params.money_budget) / params.money_budget
-    return (sum(beyond) + over_latency + over_money)[:, None]
+    def moved(value: jax.Array, by: jax.Array) -> jax.Array:
+        """What is down after the call, by what was down before: the last digit of the axis L."""
+        apart = value.reshape(len(value), -1, plan.past.downs, value.shape[-1])
+        return jnp.einsum("uv,nlvw->nluw", by, apart, precision="highest").reshape(value.shape)
+
+    if plan.success[i] is None:
+        onward = weights[VIOLATION] * _closing(at, i)
+    else:
+        onward = lead(False) if moves is None else moved(lead(False), moves[0])
+    if plan.failure[i] is not None:
+        failed = lead(True)
+        if moves is None:
+            onward = p * failed + (1 - p) * onward
+        else:
+            onward = failure * moved(failed, moves[1]) + (p - failure) * moved(failed, moves[2]) + (1 - p) * onward
+    now = weights[LATENCY] * latency + weights[MONEY] * money + weights[FAILURE] * p
+    off = p * _least_surprise(params, plan, i, at.box) + (1 - p) * expected
+    return now + weights[DIVERGENCE] * off + onward
 
 
-def _closing(params: EnvParams, plan: Plan, i: int, box: Box) -> jax.Array:
+def _closing(at: _Layer, i: int) -> jax.Array:
     """The least violation with which the i-th row, if it succeeds, ends the episode. ``[N, 1, W]``"""
-    row = plan.rows[i]
-    spent = box.latency + params.actions.latency[row], box.money + params.actions.money[row]
-    low, high = jax.tree.map(jnp.zeros_like, (box.low, box.high)) if plan.resolves[i] else (box.low, box.high)
-    return least_violation(params, Box(low, high, *spent))
+    box, spent = at.box, prices(at.params, at.plan.rows[i], False, at.time)
+    if at.plan.resolves[i]:
+        box = box._replace(low=jnp.zeros_like(box.low), high=jnp.zeros_like(box.high))
+    return least_violation(at.params, box._replace(latency=box.latency + spent[0], money=box.money + spent[1]))
 
 
 def _least_surprise(params: EnvParams, plan: Plan, i: int, box: Box) -> jax.Array:

@@ -44,7 +44,7 @@ def find_optimal(scenario: Scenario, protocol: Protocol) -> tuple[Optimal | None
     episodes = protocol.seeds * protocol.evaluation_episodes
     if plan.predicted_bytes(episodes, tables=True) > plan.memory_limit:
         return None, f"{scenario.name}: the exact policy's tables for {episodes:,} episodes do not fit in memory"
-    if episodes * plan.last * plan.decisions * len(plan.rows) > _MOST_WORK:
+    if episodes * plan.past.size * plan.decisions * len(plan.rows) > _MOST_WORK:
         return None, f"{scenario.name}: the exact policy of {episodes:,} episodes would take minutes to compute"
     return Optimal(plan), ""
 

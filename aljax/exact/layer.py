@@ -1,75 +1,203 @@
 """What holds in the states of one layer of the exact solution: where the task stands, what rows cost and risk.
 
-Of the axes, N is the layer's points (`aljax.exact.lattice`), L the row that failed last (`aljax.exact.structure`),
+Of the axes, N is the layer's points (`aljax.exact.lattice`), L what else matters of the past (`aljax.exact.past`),
 W the starts that are solved together. Rows are meant by their position i in `Plan.rows`, R of them.
 """
 
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from aljax.env import EnvParams, over
+from aljax.calls import Call, expected_call
+from aljax.constraint import SLACK, beyond, out_of_tolerance, over, reaches
+from aljax.env import ActionTable, EnvParams, always_legal
 from aljax.exact import lattice
-from aljax.exact.structure import Plan, adds
+from aljax.exact.plan import Plan, adds, spent
 
 LATENCY, MONEY, VIOLATION, FAILURE, DIVERGENCE, SUCCESS = range(6)
 """The components' places in `aljax.env.COMPONENTS`, and after them that of success."""
+
+T = TypeVar("T")
+Task = tuple[jax.Array, ...]
+"""The task vector, d times ``[N, W]``: sums over an axis of d would be several times slower."""
+
+
+class Start(NamedTuple):
+    """Where episodes begin."""
+
+    seen: jax.Array
+    """The task vector, right where nothing is blind. ``[d, W]``"""
+    points: jax.Array | None
+    """Where something is blind: the points where an episode may have begun. ``[K, d]``"""
+    weights: jax.Array | None
+    """With which probability, given what is seen. ``[K, W]``"""
 
 
 class Reached(NamedTuple):
     """Where the states of one layer stand."""
 
-    z: tuple[jax.Array, ...]
-    """The task vector, d times ``[N, W]``: sums over an axis of d would be several times slower."""
+    start: Start
+    """Where they began."""
+    time: jax.Array
+    """t, steps played. Integer scalar"""
+    often: jax.Array
+    """How often each class of events has happened. Integer ``[n + 1, N]``"""
+    added: Task
+    """What was added to the task since the start. d times ``[N, 1]``"""
     latency: jax.Array
-    """Seconds taken, 0 where no budget can be exceeded. ``[N, 1]``"""
+    """Seconds taken, 0 where they are not kept. ``[N, L]``, or 1 for L"""
     money: jax.Array
-    """Dollars spent, likewise. ``[N, 1]``"""
+    """Dollars spent, likewise."""
 
 
-def reach(params: EnvParams, plan: Plan, tails: jax.Array, start: jax.Array, time: jax.Array) -> Reached:
+def begin(params: EnvParams, plan: Plan, start: jax.Array) -> Start:
+    """What is known of where episodes began.
+
+    Args:
+      params: the environment, which may be traced.
+      plan: the solution's structure.
+      start: task vectors as they are seen, or as they are: what is blind of them is not looked at. ``[d, W]``
+
+    Returns:
+      The start; where something is blind, the points that look like it, or the nearest to that.
+    """
+    if not plan.averages:
+        return Start(start, None, None)
+    points, weights = params.start_low[None], jnp.ones(1)
+    if params.start_points is not None and params.start_weights is not None:
+        points, weights = points + params.start_points, params.start_weights
+    sighted = ~np.array(plan.blind)
+    apart = jnp.max(jnp.abs(points[:, sighted, None] - start[sighted]), axis=1, initial=0.0)
+    apart = jnp.where(weights[:, None] > 0, apart, jnp.inf)
+    slack = 10 * SLACK * (1.0 + jnp.max(jnp.abs(start[sighted]), axis=0, initial=0.0))
+    shares = jnp.where(apart <= jnp.min(apart, axis=0) + slack, weights[:, None], 0.0)
+    return Start(start, points, shares / jnp.sum(shares, axis=0))
+
+
+def reach(params: EnvParams, plan: Plan, tails: jax.Array, start: Start, time: jax.Array) -> Reached:
     """Start, plus how often each class happened times what it adds, plus time times drift.
 
     Args:
       params: the environment, which may be traced.
       plan: the solution's structure.
       tails: the layer's points. Integer ``[n, N]``
-      start: task vectors to start from. ``[d, W]``
+      start: where the episodes began.
       time: t, steps played.
 
     Returns:
       Where the states of the layer stand.
     """
-    often = lattice.happened(tails, time).astype(start.dtype)
+    often = lattice.happened(tails, time)
     each = jnp.stack([adds(params, plan, event) for event in plan.classes], 1)
-    total = jnp.tensordot(each, often, 1, precision="highest")
-    d = len(start)
-    added, spent = total[:d] + time * params.drift[:, None], total[d:]
-    none = jnp.zeros(often.shape[1:])
-    latency, money = spent[0] if plan.latency else none, spent[-1] if plan.money else none
-    z = tuple(start[i] + added[i, :, None] for i in range(d))
-    return Reached(z, latency[:, None], money[:, None])
+    total = jnp.tensordot(each, often.astype(each.dtype), 1, precision="highest")
+    d = len(params.drift)
+    added, kept = total[:d] + time * params.drift[:, None], total[d:, :, None]
+    none, table = jnp.zeros((often.shape[1], 1)), params.actions
+    latency = kept[0] + _grown(plan, table.latency_growth, time) if plan.latency else none
+    money = kept[-1] + _grown(plan, table.money_growth, time) if plan.money else none
+    return Reached(start, time, often, tuple(added[i, :, None] for i in range(d)), latency, money)
 
 
-def violation(params: EnvParams, reached: Reached) -> jax.Array:
-    """The constraint g of a layer's states, as `aljax.env.violation`. ``[N, 1, W]``
+def _grown(plan: Plan, growth: jax.Array | None, time: jax.Array) -> jax.Array:
+    """What calls have come to beyond their first prices, by the times at which they were made. ``[L]``, or 1 for L"""
+    if growth is None or not plan.past.growing:
+        return jnp.zeros(1)
+    each = jnp.stack([growth[group[0]] for group in plan.past.growing])
+    sums = jnp.asarray(plan.past.time_sums(), each.dtype)
+    rest = (time * (time - 1) // 2).astype(each.dtype)
+    return jnp.tensordot(each[:-1] - each[-1], sums, 1, precision="highest") + each[-1] * rest
+
+
+def ending(params: EnvParams, reached: Reached) -> tuple[jax.Array, jax.Array]:
+    """What it would come to if episodes ended where they stand.
 
     Args:
       params: the environment, which may be traced.
       reached: where they stand.
 
     Returns:
-      In the units of `aljax.env.violation`. ``[N, 1, W]``
+      The expected violation as `aljax.env.violation`, and the probability of success. ``[N, L, W]`` each, L or W may
+      be 1
     """
-    over_latency = over(reached.latency, params.latency_budget) / params.latency_budget
-    over_money = over(reached.money, params.money_budget) / params.money_budget
-    beyond = [over(jnp.abs(z), params.tolerance[i]) for i, z in enumerate(reached.z)]
-    return (sum(beyond) + over_latency + over_money)[:, None]
+    overdrawn = over(reached.latency, params.latency_budget) / params.latency_budget
+    overdrawn = (overdrawn + over(reached.money, params.money_budget) / params.money_budget)[:, :, None]
+
+    def found(z: Task) -> tuple[jax.Array, jax.Array]:
+        out = [beyond(x[None], coordinate(params, i))[0] for i, x in enumerate(z)]
+        excess = sum(out[1:], out[0])[:, None] + overdrawn
+        return excess, (excess == 0).astype(excess.dtype)
+
+    return expected(reached, found)
 
 
-def closing(params: EnvParams, plan: Plan, i: int, reached: Reached) -> jax.Array:
-    """The violation with which the i-th row, if it succeeds, ends the episode. ``[N, 1, W]``
+def coordinate(params: EnvParams, i: int) -> EnvParams:
+    """The environment with the tolerance of one coordinate alone, for `aljax.constraint`.
+
+    Args:
+      params: the environment.
+      i: which coordinate.
+
+    Returns:
+      An environment whose tolerances have one entry.
+    """
+    low = params.tolerance_low
+    return dataclasses.replace(
+        params, tolerance=params.tolerance[i : i + 1], tolerance_low=None if low is None else low[i : i + 1]
+    )
+
+
+def expected(reached: Reached, found: Callable[[Task], T]) -> T:
+    """The expectation of what depends on where the task stands, over where it may have begun.
+
+    Args:
+      reached: where the states stand.
+      found: of a task, whose W is 1 for one point of all starts, to arrays that have all axes.
+
+    Returns:
+      Of those arrays.
+    """
+    start, points, weights = reached.start
+    if points is None or weights is None:
+        return found(tuple(start[i] + x for i, x in enumerate(reached.added)))
+
+    def at(point: jax.Array, share: jax.Array) -> T:
+        task = tuple(point[i] + x for i, x in enumerate(reached.added))
+        return jax.tree.map(lambda value: share * value, found(task))
+
+    def add(total: T, one: tuple[jax.Array, jax.Array]) -> tuple[T, None]:
+        return jax.tree.map(jnp.add, total, at(*one)), None
+
+    return jax.lax.scan(add, at(points[0], weights[0]), (points[1:], weights[1:]))[0]
+
+
+def is_over(params: EnvParams, plan: Plan, reached: Reached, excess: jax.Array) -> jax.Array:
+    """On arrival the episode is over. Nothing is tested at time 0.
+
+    Args:
+      params: the environment, which may be traced.
+      plan: the solution's structure.
+      reached: where the states stand.
+      excess: their violation. ``[N, L, W]``
+
+    Returns:
+      Boolean, of axes that broadcast to those.
+    """
+    found = jnp.broadcast_to(reached.time >= params.horizon, (1, 1, 1))
+    if not plan.averages:
+        found |= params.auto_end & (excess == 0)
+    if plan.latency and params.latency_limit is not None:
+        found |= reaches(reached.latency, params.latency_limit)[:, :, None]
+    if plan.money and params.money_limit is not None:
+        found |= reaches(reached.money, params.money_limit)[:, :, None]
+    return found & (reached.time > 0)
+
+
+def closing(params: EnvParams, plan: Plan, i: int, reached: Reached) -> tuple[jax.Array, jax.Array]:
+    """What the i-th row, if it succeeds, ends the episode with: as `ending`.
 
     Args:
       params: the environment, which may be traced.
@@ -78,31 +206,94 @@ def closing(params: EnvParams, plan: Plan, i: int, reached: Reached) -> jax.Arra
       reached: where the states stand.
 
     Returns:
-      As `violation`. ``[N, 1, W]``
+      The expected violation, and the probability of success. ``[N, L, W]`` each, L or W may be 1
     """
-    row = plan.rows[i]
-    z = tuple(map(jnp.zeros_like, reached.z)) if plan.resolves[i] else reached.z
-    latency, money = params.actions.latency[row], params.actions.money[row]
-    return violation(params, Reached(z, reached.latency + latency, reached.money + money))
+    table, row, latency, money = params.actions, plan.rows[i], reached.latency, reached.money
+    seconds, dollars = spent(params, row, True)
+    if table.latency_growth is not None:
+        seconds = seconds + table.latency_growth[row] * reached.time
+    if table.money_growth is not None:
+        dollars = dollars + table.money_growth[row] * reached.time
+    if plan.latency:
+        latency = latency + seconds
+    if plan.money:
+        money = money + dollars
+    reached = reached._replace(latency=latency, money=money)
+    if plan.resolves[i]:
+        zero = Start(jnp.zeros_like(reached.start.seen), None, None)
+        reached = reached._replace(start=zero, added=jax.tree.map(jnp.zeros_like, reached.added))
+    return ending(params, reached)
 
 
-def failures(params: EnvParams, plan: Plan) -> list[jax.Array]:
-    """Each row's probability of failing, by what failed last. R times ``[L, 1]``
+def legal(params: EnvParams, plan: Plan, i: int, often: jax.Array) -> jax.Array:
+    """Whether the i-th row may be chosen.
 
     Args:
       params: the environment, which may be traced.
       plan: the solution's structure.
+      i: the row's position in `Plan.rows`.
+      often: how often each class of events has happened. Integer ``[n + 1, N]``
 
     Returns:
-      Probabilities, one array a row: R times ``[L, 1]``.
+      Boolean scalar, or ``[N, 1, 1]`` where calls may run out.
     """
-    table = params.actions
-    return [
-        jnp.stack(
-            [table.failure[row], *((table.retry_failure if s == row else table.failure)[row] for s in plan.sticky)]
-        )[:, None]
-        for row in plan.rows
-    ]
+    row, most = plan.rows[i], params.actions.max_calls
+    allowed = always_legal(params)[row]
+    if not plan.limited[i] or most is None:
+        return allowed
+    calls = sum(often[kind] for kind in (plan.success[i], plan.failure[i]) if kind is not None)
+    return allowed & (calls < most[row])[:, None, None]
+
+
+def chance(params: EnvParams, plan: Plan, i: int) -> jax.Array:
+    """The i-th row's probability of failing, by what else matters of the past, if it is up and has what it requires.
+
+    Args:
+      params: the environment, which may be traced.
+      plan: the solution's structure.
+      i: the row's position in `Plan.rows`.
+
+    Returns:
+      Before any time-out. ``[L, 1]``, or 1 for L
+    """
+    table, row = params.actions, plan.rows[i]
+    by_status = [table.failure if x is None else x for x in (table.failure, table.after_ok, table.after_failed)]
+    level, statuses = plan.past.level(row)
+    found = jnp.stack([by_status[status][row] for status in statuses])[:, None]
+    return found[level] if len(statuses) > 1 else found
+
+
+def call(params: EnvParams, plan: Plan, i: int, reached: Reached) -> Call:
+    """What the i-th row comes to if it is called now.
+
+    Args:
+      params: the environment, which may be traced.
+      plan: the solution's structure.
+      i: the row's position in `Plan.rows`.
+      reached: where the states stand.
+
+    Returns:
+      Probability of failing, expected seconds and dollars. ``[L, 1]`` or ``[N, L, W]``, any axis may be 1
+    """
+    table, row, p = params.actions, plan.rows[i], chance(params, plan, i)
+    if plan.needs[i] and table.requires is not None:
+        for k, x in enumerate(reached.added):
+            out = out_of_tolerance((reached.start.seen[k] + x)[None], coordinate(params, k))[0]
+            p = jnp.where(table.requires[row, k] & out[:, None], 1.0, p)
+    return expected_call(row_of(table, row), reached.time, p)
+
+
+def row_of(table: ActionTable, row: int) -> ActionTable:
+    """One row of the table.
+
+    Args:
+      table: columns ``[A]`` and ``[A, d]``.
+      row: which.
+
+    Returns:
+      Its entries, scalars and ``[d]``.
+    """
+    return jax.tree.map(lambda column: column[row], table)
 
 
 def divergence(params: EnvParams, plan: Plan, i: int, p: jax.Array, reached: Reached) -> jax.Array:
@@ -112,7 +303,7 @@ def divergence(params: EnvParams, plan: Plan, i: int, p: jax.Array, reached: Rea
       params: the environment, which may be traced.
       plan: the solution's structure.
       i: the row's position in `Plan.rows`.
-      p: its probability of failing. ``[L, 1]``
+      p: its probability of failing. ``[L, 1]`` or ``[N, L, W]``
       reached: where the states stand.
 
     Returns:
@@ -120,20 +311,30 @@ def divergence(params: EnvParams, plan: Plan, i: int, p: jax.Array, reached: Rea
     """
     drift = jnp.linalg.norm(params.drift)
     if plan.resolves[i]:
-        return p * jnp.sqrt(sum((z + params.drift[k]) ** 2 for k, z in enumerate(reached.z)))[:, None]
+        return p * expected(
+            reached, lambda z: jnp.sqrt(sum((x + params.drift[k]) ** 2 for k, x in enumerate(z)))[:, None]
+        )
     if plan.ends[i]:
         return p * drift
     return p * jnp.linalg.norm(params.actions.shift[plan.rows[i]] - params.drift) + (1 - p) * drift
 
 
-def entry(plan: Plan, i: int) -> int:
-    """Where a failure of the i-th row leads on the axis L. (After a success no row has failed last: 0.)
+def onward(plan: Plan, i: int, failed: bool, after: jax.Array, time: jax.Array) -> jax.Array:
+    """Where an event of the i-th row leads in the next layer, its ``[N', L]`` laid flat.
 
     Args:
       plan: the solution's structure.
       i: the row's position in `Plan.rows`.
+      failed: whether it fails.
+      after: the number of each point after one more event of each class. Integer ``[N, n + 1]``
+      time: t, of this layer.
 
     Returns:
-      A place on the axis L.
+      Integer ``[N, L]``, within the next layer also where the state is none that comes up.
     """
-    return plan.sticky.index(plan.rows[i]) + 1 if plan.rows[i] in plan.sticky else 0
+    kind = (plan.failure if failed else plan.success)[i]
+    entries, stride = plan.past.after(plan.rows[i], failed)
+    to = jnp.asarray(entries, jnp.int32)
+    if stride:
+        to = jnp.minimum(to + stride * time, plan.past.size - 1)
+    return after[:, kind or 0, None] * plan.past.size + to

@@ -11,9 +11,11 @@ import numpy as np
 from aljax import env
 from aljax.env import EnvParams, EnvState
 from aljax.exact import lattice
+from aljax.exact.layer import FAILURE
+from aljax.exact.plan import Plan
 from aljax.exact.recursion import Solution, choices, solve
-from aljax.exact.structure import Plan
 from aljax.policy import Policy, only
+from aljax.seen import task_seen
 
 
 class Memory(NamedTuple):
@@ -23,8 +25,8 @@ class Memory(NamedTuple):
     """See `aljax.exact.recursion.choices`. ``[M, L, B]``"""
     tails: jax.Array
     """How often everything has happened, as in `aljax.exact.lattice`. Integer ``[n, B]``"""
-    last: jax.Array
-    """Which sticky row failed last, as in `Plan.sticky`. Integer ``[B]``"""
+    past: jax.Array
+    """What else matters, an entry of the axis L as in `aljax.exact.past`. Integer ``[B]``"""
     time: jax.Array
     """Steps played. Integer scalar"""
 
@@ -34,9 +36,9 @@ class Memory(NamedTuple):
 class Optimal(Policy):
     """The exact optimum: solves every episode from its start, then follows the choices.
 
-    The start is read from the first observation, which nothing misreads where the solver applies. All episodes of
-    a batch begin together. The environment must be the plan's (`aljax.exact.structure.fits`): elsewhere the choices
-    mean nothing.
+    The start is read from the first observation, which nothing misreads where the solver applies, but for what is
+    blind. All episodes of a batch begin together. The environment must be the plan's (`aljax.exact.fitting.fits`):
+    elsewhere the choices mean nothing.
     """
 
     plan: Plan = dataclasses.field(metadata={"static": True})
@@ -46,18 +48,18 @@ class Optimal(Policy):
     def begin(self, params: EnvParams, observation: jax.Array) -> Memory:
         """Solves all starts of the batch. See `Policy.begin`."""
         d = env.num_coordinates(params)
-        start = observation[:d].reshape(d, -1) * params.z_scale[:, None]
+        start = task_seen(observation, params).reshape(d, -1)
         table = choices(params, start, self.plan)
         none = jnp.zeros(start.shape[1], jnp.int32)
         return Memory(table, jnp.zeros((self.plan.counts, len(none)), jnp.int32), none, jnp.int32(0))
 
     def logits(self, params: EnvParams, observation: jax.Array, legal: jax.Array, memory: Memory) -> jax.Array:
         """See `Policy.logits`."""
-        del legal  # the plan's rows are, in every state
+        del legal  # the solution has reckoned with it
         layers = [s.offset + k * s.size for s in self.plan.segments() for k in range(s.times)]
         at = jnp.array(layers).at[memory.time].get(mode="clip")
         at = at + lattice.number(memory.tails, self.plan.horizon)
-        choice = memory.table.at[at, memory.last, jnp.arange(at.size)].get(mode="clip")
+        choice = memory.table.at[at, memory.past, jnp.arange(at.size)].get(mode="clip")
         row = jnp.array(self.plan.rows)[choice.astype(jnp.int32)]
         return only(row.reshape(observation.shape[1:]), env.num_actions(params))
 
@@ -71,21 +73,23 @@ class Optimal(Policy):
         """
         del observation
         plan, actions = self.plan, env.num_actions(params)
-        # By row of the table and by whether it failed: the class of that event, and the entry of L that it leaves.
-        kinds, entries = np.full((actions, 2), plan.counts), np.zeros((actions, 2), int)
+        # By row of the table and by whether it failed: the class of that event, and where on the axis L it leads.
+        kinds, strides = np.full((actions, 2), plan.counts), np.zeros((actions, 2), np.int32)
+        entries = np.broadcast_to(np.arange(plan.past.size, dtype=np.int32), (actions, 2, plan.past.size)).copy()
         for row, *both in zip(plan.rows, plan.success, plan.failure, strict=True):
-            kinds[row] = [plan.counts if kind is None else kind for kind in both]
-            entries[row, 1] = plan.sticky.index(row) + 1 if row in plan.sticky else 0
+            for failing, kind in enumerate(both):
+                kinds[row, failing] = plan.counts if kind is None else kind
+                entries[row, failing], strides[row, failing] = plan.past.after(row, bool(failing))
         failed = failed.astype(jnp.int32).reshape(-1)
         action = env.played(action, params).reshape(-1)
         tails = lattice.advance(memory.tails, jnp.array(kinds)[action, failed])
-        last = jnp.array(entries)[action, failed].astype(jnp.int32)
-        return Memory(memory.table, tails, last, memory.time + 1)
+        past = jnp.array(entries)[action, failed, memory.past] + jnp.array(strides)[action, failed] * memory.time
+        return Memory(memory.table, tails, jnp.minimum(past, plan.past.size - 1), memory.time + 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Path:
-    """What the optimal policy does from one start as long as nothing fails."""
+    """What the optimal policy does from one start as long as nothing fails that need not."""
 
     solution: Solution
     """From that start, B = 1."""
@@ -96,7 +100,7 @@ class Path:
 
 
 def optimal_path(params: EnvParams, start: Any, plan: Plan) -> Path:
-    """Solves an environment from one start ``[d]``, and lists the optimal actions, each assumed to succeed.
+    """Solves an environment from one start ``[d]``, and lists the optimal actions, none of them with bad luck.
 
     Args:
       params: the environment.
@@ -106,8 +110,11 @@ def optimal_path(params: EnvParams, start: Any, plan: Plan) -> Path:
     Returns:
       The actions, what they lead through, and the solution's values.
     """
-    z, zero = jnp.asarray(start, jnp.float32), jnp.float32(0)
-    state = EnvState(z, jnp.zeros_like(z), zero, zero, jnp.int32(0), jnp.int32(-1), jnp.bool_(False))
+    z = jnp.asarray(start, jnp.float32)
+    none, up = jnp.zeros_like(z), jnp.ones(env.num_actions(params))
+    state = env.begin(env.Start(none, none, jnp.float32(0), up), params)
+    misread = none if params.blind is None else jnp.where(params.blind, env.expected_start(params) - z, none)
+    state = dataclasses.replace(state, z=z, misread=misread)
     policy = Optimal(plan)
     memory = policy.begin(params, env.observe(state, params))
     succeed = jax.jit(functools.partial(_succeed, policy, params))
@@ -122,5 +129,7 @@ def optimal_path(params: EnvParams, start: Any, plan: Plan) -> Path:
 def _succeed(policy: Optimal, params: EnvParams, state: EnvState, memory: Memory) -> tuple[jax.Array, EnvState, Memory]:
     """Plays one optimal step with the best of luck: the row, the next state and memory."""
     action = jnp.argmax(policy.logits(params, env.observe(state, params), env.legal(state, params), memory))
-    state, _ = env.transition(state, action, (jnp.float32(1), jnp.zeros_like(state.z)), params)
-    return action, state, policy.remember(params, memory, action, jnp.bool_(False), env.observe(state, params))
+    luck = env.Luck(jnp.float32(1), jnp.zeros_like(state.z), jnp.float32(0), jnp.ones(env.num_actions(params)))
+    state, costs = env.transition_apart(state, action, luck, params)
+    failed = costs[FAILURE] > 0
+    return action, state, policy.remember(params, memory, action, failed, env.observe(state, params))

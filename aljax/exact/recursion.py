@@ -6,7 +6,10 @@ and W_t(x) that cost on arriving there,
     V_t(x) = min_a E[c(x, a)] + p_a(x) W_{t+1}(x after a failed) + (1 − p_a(x)) W_{t+1}(x after a succeeded)
     W_t(x) = 0 if g(x) = 0;  λ_violation g(x) if t = H;  V_t(x) else
 
-where a row that ends the episode is charged its violation at once. The paper's Theorem 3.1 says that an optimal
+where a row that ends the episode is charged its violation at once, and W_t(x) = λ_violation g(x) too where a limit is
+reached. Where the episode ends by its agent alone (`auto_end` is false), g(x) = 0 makes no difference; where something
+is blind, costs are expectations over the points where the episode may have begun, about which nothing is learned on
+the way. The paper's Theorem 3.1 says that an optimal
 policy exists; this finds it. A second pass over the choices gives its five components and its success.
 
 What is a violation is decided by `aljax.env.over`, as in the simulator: its slack is wider than the rounding of sums,
@@ -16,17 +19,17 @@ so that the solver, which multiplies, and the simulator, which adds up, agree on
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from aljax.env import EnvParams, always_legal
+from aljax.env import EnvParams
 from aljax.errors import UserError
 from aljax.exact import lattice, layer
+from aljax.exact.fitting import fits
 from aljax.exact.layer import DIVERGENCE, FAILURE, LATENCY, MONEY, SUCCESS, VIOLATION, Reached
-from aljax.exact.structure import Plan, Segment, fits
+from aljax.exact.plan import Plan, Segment
 
 
 @jax.tree_util.register_dataclass
@@ -49,7 +52,7 @@ def solve(params: EnvParams, start: jax.Array, plan: Plan) -> Solution:
 
     Args:
       params: the environment.
-      start: task vectors. ``[d, B]``
+      start: task vectors; what is blind of them is not looked at. ``[d, B]``
       plan: from `aljax.exact.structure.make_plan`.
 
     Returns:
@@ -96,7 +99,9 @@ def _in_chunks(task: Callable[..., Any], params: EnvParams, start: jax.Array, pl
     here = tails[:, : plan.points(plan.horizon - 1)]
     kinds = range(plan.counts + 1)
     after = jnp.stack([lattice.number(lattice.advance(here, kind), plan.horizon) for kind in kinds], 1)
-    each = functools.partial(task, params, plan, tails, after)
+
+    def each(start: jax.Array) -> Any:
+        return task(_Given(params, plan, tails, after, layer.begin(params, plan, start)))
 
     def joined(values: jax.Array) -> jax.Array:
         """``[chunks, ..., width]`` to ``[..., B]``."""
@@ -106,40 +111,48 @@ def _in_chunks(task: Callable[..., Any], params: EnvParams, start: jax.Array, pl
     return jax.tree.map(joined, jax.lax.map(each, jnp.moveaxis(padded.reshape(d, chunks, width), 1, 0)))
 
 
-def _evaluate(
-    params: EnvParams, plan: Plan, tails: jax.Array, after: jax.Array, start: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Value ``[W]``, components and success ``[6, W]`` of the starts ``[d, W]``.
+class _Given(NamedTuple):
+    """What all layers share."""
 
-    `tails` are the points ``[n, N_H]``, `after` the number of each after one more event of each class
-    ``[N_{H−1}, n + 1]``.
-    """
-    value, decided = _decide(params, plan, tails, after, start)
-    return value, _follow(params, plan, tails, after, start, decided)
+    params: EnvParams
+    plan: Plan
+    tails: jax.Array
+    """All points. Integer ``[n, N_H]``"""
+    after: jax.Array
+    """The number of each point after one more event of each class. Integer ``[N_{H−1}, n + 1]``"""
+    start: layer.Start
 
-
-def _tabulate(params: EnvParams, plan: Plan, tails: jax.Array, after: jax.Array, start: jax.Array) -> jax.Array:
-    """The policy table ``[M, L, W]`` of the starts ``[d, W]``."""
-    decided = _decide(params, plan, tails, after, start)[1]
-    return jnp.concatenate([choice.reshape(-1, *choice.shape[2:]) for choice in decided])
+    def reach(self, size: int, time: jax.Array | int) -> Reached:
+        """Where the states of a layer stand, of the first so many points."""
+        return layer.reach(self.params, self.plan, self.tails[:, :size], self.start, jnp.int32(time))
 
 
-def _decide(
-    params: EnvParams, plan: Plan, tails: jax.Array, after: jax.Array, start: jax.Array
-) -> tuple[jax.Array, list[jax.Array]]:
+def _evaluate(given: _Given) -> tuple[jax.Array, jax.Array]:
+    """Value ``[W]``, components and success ``[6, W]`` of the starts."""
+    value, decided = _decide(given)
+    return value, _follow(given, decided)
+
+
+def _tabulate(given: _Given) -> jax.Array:
+    """The policy table ``[M, L, W]`` of the starts."""
+    return jnp.concatenate([choice.reshape(-1, *choice.shape[2:]) for choice in _decide(given)[1]])
+
+
+def _decide(given: _Given) -> tuple[jax.Array, list[jax.Array]]:
     """The recursion: value ``[W]`` and, for each segment, the choices ``[times, N, L, W]`` of its layers."""
+    params, plan = given.params, given.plan
 
     def step_back(size: int, value: jax.Array, time: jax.Array) -> tuple[jax.Array, jax.Array]:
-        reached = layer.reach(params, plan, tails[:, :size], start, time)
-        best, choice = _best(params, plan, reached, after[:size], value)
-        excess = layer.violation(params, reached)
-        over = _is_over(params, time, excess)
+        reached = given.reach(size, time)
+        best, choice = _best(params, plan, reached, given.after[:size], value)
+        excess, _ = layer.ending(params, reached)
+        over = layer.is_over(params, plan, reached, excess)
         best = jnp.where(over, params.weights[VIOLATION] * excess, best)
         # Padding points may lead beyond this layer; what is left there never reaches a point that counts.
         return value.at[:size].set(best), jnp.where(over, len(plan.rows), choice).astype(jnp.int8)
 
-    excess = layer.violation(params, layer.reach(params, plan, tails, start, jnp.int32(plan.horizon)))
-    value = jnp.repeat(params.weights[VIOLATION] * excess, plan.last, axis=1)
+    excess, _ = layer.ending(params, given.reach(plan.points(plan.horizon), plan.horizon))
+    value = jnp.broadcast_to(params.weights[VIOLATION] * excess, _states(given))
     decided = []
     for segment in reversed(plan.segments()):
         value, choice = jax.lax.scan(functools.partial(step_back, segment.size), value, _times(segment), reverse=True)
@@ -148,23 +161,21 @@ def _decide(
     return value[0, 0], decided
 
 
-def _follow(
-    params: EnvParams, plan: Plan, tails: jax.Array, after: jax.Array, start: jax.Array, decided: list[jax.Array]
-) -> jax.Array:
+def _follow(given: _Given, decided: list[jax.Array]) -> jax.Array:
     """The five components and the success ``[6, W]`` of choices that have been made."""
+    params, plan = given.params, given.plan
 
     def step_back(size: int, parts: list[jax.Array], played: Any) -> tuple[list[jax.Array], None]:
         time, choice = played
-        reached = layer.reach(params, plan, tails[:, :size], start, time)
-        onward = _parts(params, plan, reached, after[:size], choice, parts)
-        closing = _closing_parts(layer.violation(params, reached))
+        reached = given.reach(size, time)
+        onward = _parts(params, plan, reached, given.after[:size], choice, parts)
         over = choice == len(plan.rows)
+        closing = _closing_parts(*layer.ending(params, reached))
         settled = [jnp.where(over, *pair) for pair in zip(closing, onward, strict=True)]
         return [old.at[:size].set(new) for old, new in zip(parts, settled, strict=True)], None
 
-    excess = layer.violation(params, layer.reach(params, plan, tails, start, jnp.int32(plan.horizon)))
-    shape = (len(excess), plan.last, excess.shape[2])
-    parts = [jnp.broadcast_to(part, shape) for part in _closing_parts(excess)]
+    last = layer.ending(params, given.reach(plan.points(plan.horizon), plan.horizon))
+    parts = [jnp.broadcast_to(part, _states(given)) for part in _closing_parts(*last)]
     for segment, choice in reversed(list(zip(plan.segments(), decided, strict=True))):
         back = functools.partial(step_back, segment.size)
         parts, _ = jax.lax.scan(back, parts, (_times(segment), choice), reverse=True)
@@ -172,43 +183,46 @@ def _follow(
     return jnp.stack([part[0, 0] for part in parts])
 
 
+def _states(given: _Given) -> tuple[int, int, int]:
+    """The axes N, L, W of the last layer."""
+    return given.plan.points(given.plan.horizon), given.plan.past.size, given.start.seen.shape[1]
+
+
 def _times(segment: Segment) -> jax.Array:
     return jnp.arange(segment.first, segment.first + segment.times, dtype=jnp.int32)
 
 
-def _is_over(params: EnvParams, time: jax.Array, excess: jax.Array) -> jax.Array:
-    """On arrival the episode is over. Nothing is tested at time 0."""
-    return ((excess == 0) | (time >= params.horizon)) & (time > 0)
-
-
-def _closing_parts(excess: jax.Array) -> list[jax.Array]:
-    """Components and success of ending with violations ``[N, 1, W]``, which are charged here."""
+def _closing_parts(excess: jax.Array, success: jax.Array) -> list[jax.Array]:
+    """Components and success ``[N, L, W]`` of ending with violations, which are charged here."""
     none = jnp.zeros_like(excess)
-    return [none, none, excess, none, none, (excess == 0).astype(excess.dtype)]
+    return [none, none, excess, none, none, success]
 
 
 def _best(
     params: EnvParams, plan: Plan, reached: Reached, after: jax.Array, value: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """V of a layer and its optimal choices ``[N, L, W]`` from the W of the next."""
-    table, weights, legal = params.actions, params.weights, always_legal(params)
+    weights, flat = params.weights, value.reshape(-1, value.shape[-1])
 
-    def lead(kind: int, entry: int) -> jax.Array:
-        """W after an event, the same whatever failed before. ``[N, 1, W]``"""
-        if kind == plan.counts:  # not counted: it leads to the point itself
-            return value[: len(after), entry, None]
-        return value[:, entry].at[after[:, kind]].get(mode="promise_in_bounds")[:, None]
+    def lead(i: int, failed: bool) -> jax.Array:
+        """W after an event. ``[N, L, W]``"""
+        if plan.past.size == 1 and (plan.failure if failed else plan.success)[i] == plan.counts:
+            return value[: len(after)]  # not counted: it leads to the point itself
+        return flat.at[layer.onward(plan, i, failed, after, reached.time)].get(mode="promise_in_bounds")
 
-    best = jnp.full((len(after), plan.last, value.shape[-1]), jnp.inf)
+    best = jnp.full((len(after), plan.past.size, value.shape[-1]), jnp.inf)
     choice = jnp.zeros(best.shape, jnp.int32)
-    for i, p in enumerate(layer.failures(params, plan)):
-        row, success, failure = plan.rows[i], plan.success[i], plan.failure[i]
-        onward = weights[VIOLATION] * layer.closing(params, plan, i, reached) if success is None else lead(success, 0)
-        if failure is not None:
-            onward = p * lead(failure, layer.entry(plan, i)) + (1 - p) * onward
-        now = weights[LATENCY] * table.latency[row] + weights[MONEY] * table.money[row] + weights[FAILURE] * p
+    for i in range(len(plan.rows)):
+        p, latency, money = layer.call(params, plan, i, reached)
+        if plan.success[i] is None:
+            later = weights[VIOLATION] * layer.closing(params, plan, i, reached)[0]
+        else:
+            later = lead(i, False)
+        if plan.failure[i] is not None:
+            later = p * lead(i, True) + (1 - p) * later
+        now = weights[LATENCY] * latency + weights[MONEY] * money + weights[FAILURE] * p
         now = now + weights[DIVERGENCE] * layer.divergence(params, plan, i, p, reached)
-        total = jnp.where(legal[row], now + onward, jnp.inf)
+        total = jnp.where(layer.legal(params, plan, i, reached.often), now + later, jnp.inf)
         choice = jnp.where(total < best, i, choice)
         best = jnp.minimum(best, total)
     return best, choice
@@ -218,36 +232,37 @@ def _parts(
     params: EnvParams, plan: Plan, reached: Reached, after: jax.Array, choice: jax.Array, parts: list[jax.Array]
 ) -> list[jax.Array]:
     """Components and success of a layer, six times ``[N, L, W]``, from those on arriving in the next."""
-    rows, failures = np.array(plan.rows), layer.failures(params, plan)
+    rows = range(len(plan.rows))
+    calls = [layer.call(params, plan, i, reached) for i in rows]
 
-    def chosen(values: Sequence[jax.Array] | jax.Array) -> jax.Array:
+    def chosen(values: Sequence[jax.Array]) -> jax.Array:
         """Of one value a row the chosen row's. (Looking it up by index takes longer than these few selections.)"""
         picked = jnp.broadcast_to(values[0], choice.shape)
-        for i in range(1, len(rows)):
+        for i in rows[1:]:
             picked = jnp.where(choice == i, values[i], picked)
         return picked
 
-    def look_up(part: jax.Array, kinds: Sequence[int | None], entries: Sequence[int]) -> jax.Array:
-        """What the chosen row's event leads to in the next layer, its ``[N', L]`` laid flat."""
-        if plan.last == 1 and {*kinds} <= {plan.counts, None}:
+    def look_up(part: jax.Array, failed: bool) -> jax.Array:
+        """What the chosen row's event leads to in the next layer."""
+        if plan.past.size == 1 and {*(plan.failure if failed else plan.success)} <= {plan.counts, None}:
             return part[: len(after)]
-        lead = zip(kinds, entries, strict=True)
-        index = chosen([after[:, kind or 0, None, None] * plan.last + entry for kind, entry in lead])
+        index = chosen([layer.onward(plan, i, failed, after, reached.time)[:, :, None] for i in rows])
         flat, at = part.reshape(-1, part.shape[-1]), index.reshape(-1, index.shape[-1])
         return jnp.take_along_axis(flat, at, 0, mode="promise_in_bounds").reshape(choice.shape)
 
-    p = chosen(failures)
+    p = chosen([call.failure for call in calls])
+    off = [layer.divergence(params, plan, i, call.failure, reached) for i, call in enumerate(calls)]
     now = {
-        LATENCY: chosen(params.actions.latency[rows]),
-        MONEY: chosen(params.actions.money[rows]),
+        LATENCY: chosen([call.latency for call in calls]),
+        MONEY: chosen([call.money for call in calls]),
         FAILURE: p,
-        DIVERGENCE: chosen([layer.divergence(params, plan, i, q, reached) for i, q in enumerate(failures)]),
+        DIVERGENCE: chosen(off),
     }
-    entries = [layer.entry(plan, i) for i in range(len(rows))]
+    closing = {i: _closing_parts(*layer.closing(params, plan, i, reached)) for i in rows if plan.ends[i]}
     found = []
     for k, part in enumerate(parts):
-        worked, failed = look_up(part, plan.success, [0] * len(rows)), look_up(part, plan.failure, entries)
-        for i in np.flatnonzero(plan.ends):
-            worked = jnp.where(choice == i, _closing_parts(layer.closing(params, plan, int(i), reached))[k], worked)
+        worked, failed = look_up(part, False), look_up(part, True)
+        for i, ended in closing.items():
+            worked = jnp.where(choice == i, ended[k], worked)
         found.append(now.get(k, 0.0) + p * failed + (1 - p) * worked)
     return found

@@ -3,172 +3,30 @@
 Where every row only adds (gain 1, no noise, no misreading), the task vector is its start plus what was added
 since, so it matters how *often* each thing happened and never in which order. What can happen in a step, that a
 row succeeds or that it fails, is an *event*; events that add the same to the task, and to latency and money where
-those are budgeted, are of one *class*. After t steps the counts of all classes sum to t, so that the counts of all
-but one say everything: a point of `aljax.exact.lattice`. When failures are sticky, the sticky row that failed last
-joins.
+those are budgeted or limited, are of one *class*, but for rows that may run out of calls, whose events are counted
+apart. After t steps the counts of all classes sum to t, so that the counts of all but one say everything: a point of
+`aljax.exact.lattice`. What else matters of the past joins on an axis of its own (`aljax.exact.past`).
 
-A *relaxed* plan (`aljax.exact.bounds`) also takes rows that multiply, are noisy, or read a misread task: there the
-counts do not say where the task stands, only in which box; what was spent then lies above a least amount.
+A *relaxed* plan (`aljax.exact.bounds`) also takes rows that multiply, are noisy, can be down or run out of tokens, and
+tasks that are misread: there the counts do not say where the task stands, only in which box, nor what was spent.
 """
 
-import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from aljax import env
-from aljax.env import ActionTable, EnvParams, exceeds
+from aljax.env import EnvParams
 from aljax.errors import UserError
-from aljax.exact import lattice
-from aljax.fields import Declared, fields_of
+from aljax.exact import facts
+from aljax.exact.facts import there
+from aljax.exact.past import Levels, Past
+from aljax.exact.plan import MEMORY_LIMIT, Event, Plan
 from aljax.scenario import Scenario
 
-MEMORY_LIMIT = 2**30
-"""Bytes that a solution may take unless the caller says otherwise."""
 _MOST_ROWS = 126
 """Choices are kept as int8, and one number stands for an episode that is over."""
-_SMALL_LAYER = 256
-"""Layers of up to so many points are padded to one size: compiling them apart costs more than it saves."""
-_WIDTH, _RELAXED_WIDTH = 64, 8
-"""Starts solved at once on a CPU: with more, layers drop out of its caches. Other devices take 16 times that."""
-
-VALUES_ONLY = frozenset({
-    "drift", "start_low", "start_high", "tolerance", "weights", "z_scale", "latency_scale", "money_scale",
-})  # fmt: skip
-"""Fields that the solution takes as they come: no plan depends on them."""
-KNOWN = VALUES_ONLY | {
-    "latency", "money", "failure", "retry_failure", "gain", "shift", "noise", "ends", "resolves", "reveals", "allowed",
-    "misread", "latency_budget", "money_budget", "horizon",
-}  # fmt: skip
-"""Fields that the solver reckons with. An environment with others is refused, unless they are at their defaults."""
-
-Event = tuple[int, bool]
-"""A row of the table, and whether it succeeds."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Segment:
-    """Successive times whose layers are padded to the size of the largest, and share one compiled loop."""
-
-    first: int
-    """The first time."""
-    times: int
-    """How many."""
-    size: int
-    """Points of the padded layer."""
-    offset: int
-    """Where the first time's layer begins in a policy table, which holds all layers one after the other."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """The structure of an exact solution: all that is static in it. Equal plans share one compilation."""
-
-    horizon: int
-    """Decisions are taken at times 0 … H − 1."""
-    rows: tuple[int, ...]
-    """R rows of the table that may be chosen."""
-    ends: tuple[bool, ...]
-    """Which of them end the episode. ``[R]``"""
-    resolves: tuple[bool, ...]
-    """Which of them leave nothing wrong. ``[R]``"""
-    success: tuple[int | None, ...]
-    """The class of each row's success; None where it ends the episode. ``[R]``"""
-    failure: tuple[int | None, ...]
-    """The class of each row's failure; None where it never fails. ``[R]``"""
-    classes: tuple[Event, ...]
-    """One event of each class; the last class is the one that is not counted. ``[n + 1]``"""
-    sticky: tuple[int, ...]
-    """Rows whose failures are sticky. Entry l + 1 of the axis L means that ``sticky[l]`` failed last, 0 none."""
-    latency: bool
-    """The latency can exceed its budget."""
-    money: bool
-    """The money can exceed its budget."""
-    members: int
-    """Environments solved together (see `make_plan`)."""
-    memory_limit: int
-    """Bytes that a solution may take."""
-    coordinates: int
-    """d."""
-    relaxed: bool
-    """For `aljax.exact.bounds` instead of `aljax.exact.recursion`."""
-
-    @property
-    def counts(self) -> int:
-        """The counts of a state, n."""
-        return len(self.classes) - 1
-
-    @property
-    def last(self) -> int:
-        """The values that the row that failed last can take, L."""
-        return len(self.sticky) + 1
-
-    @property
-    def states(self) -> int:
-        """States of the largest layer, the one at the horizon: L C(H + n, n)."""
-        return self.last * self.points(self.horizon)
-
-    def points(self, time: int) -> int:
-        """Points of the layer at a time."""
-        return lattice.size(self.counts, time)
-
-    def segments(self) -> tuple[Segment, ...]:
-        """All decision times, forwards. Layers of one segment differ in size by at most two, or are small."""
-        found, offset, first = [], 0, 0
-        while first < self.horizon:
-            limit = max(2 * self.points(first), _SMALL_LAYER)
-            after = first + 1
-            while after < self.horizon and self.points(after) <= limit:
-                after += 1
-            found.append(Segment(first, after - first, self.points(after - 1), offset))
-            offset += (after - first) * self.points(after - 1)
-            first = after
-        return tuple(found)
-
-    @property
-    def decisions(self) -> int:
-        """Points of all decision layers, padding included: the length M of a policy table."""
-        last = self.segments()[-1]
-        return last.offset + last.times * last.size
-
-    @property
-    def fixed_bytes(self) -> int:
-        """Predicted bytes that all starts share: points, their successors, what was added up to them."""
-        return self.members * 4 * self.points(self.horizon) * (5 * self.counts + 2 * len(self.rows) + 16) + 4096
-
-    @property
-    def working_bytes(self) -> int:
-        """Predicted bytes for each start that is being solved: six components here and next, choices, successors."""
-        here, after = self.points(self.horizon - 1), self.points(self.horizon)
-        floats = self.last * (7 * after + 9 * here) + len(self.rows) * here
-        if self.relaxed:  # a box in every state; noise
-            noise = len(self.classes) * self.horizon * self.coordinates
-            floats += 2 * self.coordinates * (self.decisions + 6 * after) + 2 * noise
-            return 4 * self.members * floats
-        return 4 * self.members * floats + 2 * self.table_bytes
-
-    @property
-    def table_bytes(self) -> int:
-        """Bytes of one start's policy table."""
-        return self.members * self.last * self.decisions
-
-    @property
-    def width(self) -> int:
-        """Starts solved at once: as many as the memory holds, up to what caches like. 0: not even one fits."""
-        most = _RELAXED_WIDTH if self.relaxed else _WIDTH
-        if jax.default_backend() != "cpu":
-            most *= 16
-        return max(0, min(most, (self.memory_limit - self.fixed_bytes) // self.working_bytes))
-
-    def predicted_bytes(self, starts: int, tables: bool = False) -> int:
-        """Bytes that solving so many starts takes; `tables`: all their policy tables, held twice while joined."""
-        width = max(1, min(self.width, starts))
-        kept = 2 * self.table_bytes * -(-starts // width) * width if tables else 0
-        return self.fixed_bytes + width * self.working_bytes + kept + 64 * self.members * starts
 
 
 def make_plan(
@@ -201,53 +59,57 @@ def make_plan(
     coordinates = scenario.coordinate_names if scenario else [str(i) for i in range(p["drift"].shape[1])]
     longest = int(p["horizon"].max())
     horizon = horizon or longest
-    legal = np.asarray(env.always_legal(params)).reshape(-1, len(names))
+    legal = np.broadcast_to(np.asarray(env.always_legal(params)).reshape(-1, len(names)), (members, len(names)))
     rows = tuple(int(row) for row in np.flatnonzero(legal.any(0)))
+    steps = np.full(members, horizon)
+    clocks = [not relaxed and bool(facts.matters(p, column, steps, legal).any()) for column in ("latency", "money")]
     task = "bound" if relaxed else "exact solver"
-    reason = _obstacle(p, rows, names, coordinates, relaxed)
-    if env.legal_varies(params):
-        reason = "needs rows that are legal whatever happened before, or never"
+    reason = _unknown(params) or _disagreement(p, rows, names, coordinates)
+    if reason is None and not relaxed:
+        reason = _hidden(p, rows, names, coordinates) or _uncounted(p, rows, names, coordinates, horizon, clocks[0])
+    if not 1 <= len(rows) <= _MOST_ROWS:
+        reason = reason or f"needs from 1 to {_MOST_ROWS} rows that are allowed; there are {len(rows)}"
+    if env.legal_varies(params) and params.actions.max_calls is None:
+        reason = "needs rows that are legal whatever happened before, or never, but for max_calls"
     if horizon < longest:
         reason = f"was asked for horizon {horizon}, but an episode lasts up to {longest} steps"
     if reason is not None:
         raise UserError(f"{where}: the {task} {reason}")
 
-    latency, money = (
-        bool(_exceedable(horizon, p[column][:, rows].max(1), p[f"{column}_budget"]).any())
-        for column in ("latency", "money")
-    )
-
-    def adds(event: Event) -> bytes:
-        """What an event does to task, latency and money, in every member."""
-        row, succeeds = event
-        parts = [p["shift"][:, row] * succeeds + 0.0]  # + 0.0: no −0.0
-        if relaxed:  # what was spent is bounded, not counted
-            parts += [p["gain"][:, row] if succeeds else np.ones_like(parts[0]), p["noise"][:, row] * succeeds]
-            return b"".join(part.tobytes() for part in parts)
-        parts += [p["latency"][:, row]] * latency + [p["money"][:, row]] * money
-        return b"".join(part.tobytes() for part in parts)
-
     ends = {row: bool(p["ends"][0, row]) for row in rows}
-    fails = {row: bool((p["failure"] + p["retry_failure"])[:, row].any()) for row in rows}
+    fails, down, buckets = (
+        [bool(of_row.any()) for of_row in np.asarray(found(p)).T]
+        for found in (facts.fails, facts.unreliable, facts.metered)
+    )
+    limited = {row: bool((p["max_calls"] < horizon)[:, row].any()) for row in rows}
+    key = _adds(p, clocks, [row for row in rows if limited[row]], relaxed)
     events = [(row, True) for row in rows if not ends[row]] + [(row, False) for row in rows if fails[row]]
     # The commonest class goes last: it is the one not counted, and leads from a point to that same point.
-    order = [key for key, _ in reversed(Counter(map(adds, events)).most_common())]
-    representative = {adds(event): event for event in reversed(events)}
+    order = [found for found, _ in reversed(Counter(map(key, events)).most_common())]
+    representative = {key(event): event for event in reversed(events)}
     plan = Plan(
         horizon=horizon,
         rows=rows,
         ends=tuple(ends.values()),
         resolves=tuple(bool(p["resolves"][0, row]) for row in rows),
-        success=tuple(None if ends[row] else order.index(adds((row, True))) for row in rows),
-        failure=tuple(order.index(adds((row, False))) if fails[row] else None for row in rows),
+        success=tuple(None if ends[row] else order.index(key((row, True))) for row in rows),
+        failure=tuple(order.index(key((row, False))) if fails[row] else None for row in rows),
+        limited=tuple(limited.values()),
+        needs=tuple(bool(p["requires"][:, row].any()) for row in rows),
+        metered=tuple(buckets[row] for row in rows),
         # Where all rows surely end the episode there is no event, but one class all the same.
-        classes=tuple(representative[key] for key in order) or ((rows[0], False),),
-        sticky=tuple(row for row in rows if (p["retry_failure"] != p["failure"])[:, row].any()),
-        latency=latency,
-        money=money,
+        classes=tuple(representative[found] for found in order) or ((rows[0], False),),
+        past=Past(
+            levels=tuple(found for row in rows if max((found := (row, _levels(p, row, fails[row])))[1])),
+            growing=_growing(p, clocks, list(dict.fromkeys(row for row, _ in events))),
+            most=horizon * (horizon - 1) // 2,
+            unreliable=tuple(row for row in rows if down[row]),
+        ),
+        latency=clocks[0],
+        money=clocks[1],
+        blind=tuple(bool(x) for x in p["blind"][0]),
         members=members,
         memory_limit=memory_limit,
-        coordinates=len(coordinates),
         relaxed=relaxed,
     )
     if plan.width < 1 or max(plan.states, plan.decisions) >= 2**31:  # states are numbered in int32
@@ -255,107 +117,137 @@ def make_plan(
         needed, limit = (_short(size / 2**30) for size in (plan.predicted_bytes(1), memory_limit))
         raise UserError(
             f"{where}: the {task} would need {_short(plan.states)} states (horizon {horizon}, {plan.counts} "
-            f"counts, {plan.last} kinds of last failure{together}), {needed} GiB a start; the limit is {limit} GiB"
+            f"counts, {plan.past.size} kinds of past{together}), {needed} GiB a start; the limit is {limit} GiB"
         )
     return plan
 
 
-def plan_key(params: EnvParams) -> bytes:
-    """What `make_plan` looks at in one environment: where it is equal, so is the plan, or why there is none.
-
-    Of probabilities a plan asks which are 0 and which are equal, of what calls take only what a budget is kept of.
-
-    Args:
-      params: the environment, its leaves arrays of NumPy's or of values that are known.
-
-    Returns:
-      Bytes to compare.
-    """
-    there = {name: np.asarray(values) for name, _, values in _there(params) if name not in VALUES_ONLY}
-    failure, retry_failure = there.pop("failure"), there.pop("retry_failure")
-    parts = [failure + retry_failure > 0, failure != retry_failure]
-    for column in ("latency", "money"):
-        if there[f"{column}_budget"] == np.inf:
-            del there[column]
-    return b"".join([part.tobytes() for part in parts] + [name.encode() + x.tobytes() for name, x in there.items()])
+def _members(params: EnvParams) -> tuple[dict[str, np.ndarray], int]:
+    """All fields by name, float64 with one leading axis for the members, and how many members there are."""
+    leaves = {}
+    for name, field, values in there(params):
+        array = np.asarray(values, np.float64)
+        leaves[name] = array.reshape(-1, *array.shape[array.ndim - len(field.axes) :])
+    members = max(map(len, leaves.values()))
+    leaves = {name: np.broadcast_to(x, (members, *x.shape[1:])) for name, x in leaves.items()}
+    return {name: np.asarray(x, np.float64) for name, x in facts.filled(leaves).items()}, members
 
 
-def fits(params: EnvParams, plan: Plan) -> jax.Array:
-    """Whether a plan is right for this one environment, which may be traced. Boolean scalar
+def _adds(
+    p: dict[str, np.ndarray], clocks: Sequence[bool], limited: Sequence[int], relaxed: bool
+) -> Callable[[Event], bytes]:
+    """A function that tells what an event adds to task, latency and money in every member: the name of its class."""
+    timely = np.minimum(p["latency"], p["timeout"]), np.minimum(p["failure_latency"], p["timeout"])
+    prices = (timely, (p["money"], p["failure_money"]))
 
-    Args:
-      params: the environment.
-      plan: of an environment that may be another.
+    def key(event: Event) -> bytes:
+        row, succeeds = event
+        parts = [p["shift"][:, row] * succeeds + 0.0]  # + 0.0: no −0.0
+        if relaxed:
+            parts += [p["gain"][:, row] if succeeds else np.ones_like(parts[0]), p["noise"][:, row] * succeeds]
+        parts += [price[not succeeds][:, row] for price, on in zip(prices, clocks, strict=True) if on]
+        return b"".join(part.tobytes() for part in parts) + (repr(event).encode() if row in limited else b"")
 
-    Returns:
-      Boolean scalar.
-    """
-    table, rows = params.actions, np.array(plan.rows)
-    only_adds = jnp.all(table.gain[rows] == 1, axis=1) & (table.noise[rows] == 0)
-    steady = table.retry_failure[rows] == table.failure[rows]
-    surely = table.failure[rows] + table.retry_failure[rows] == 0
-    alike = []
-    for row, *kinds in zip(plan.rows, plan.success, plan.failure, strict=True):
-        pairs = [((row, i == 0), plan.classes[kind]) for i, kind in enumerate(kinds) if kind is not None]
-        same = [jnp.array_equal(adds(params, plan, a), adds(params, plan, b)) for a, b in pairs]
-        alike.append(jnp.all(jnp.array(same)))
-    flags = (table.ends[rows] == np.array(plan.ends)) & (table.resolves[rows] == np.array(plan.resolves))
-    tamed = (only_adds | np.array(plan.ends)) & (steady | np.isin(rows, plan.sticky))
-    each = flags & tamed & (surely | np.array([kind is not None for kind in plan.failure])) & jnp.array(alike)
-    legal = env.always_legal(params)
-    allowed = legal[rows]
-    latency, money = (jnp.max(jnp.where(allowed, x[rows], 0)) for x in (table.latency, table.money))
-    others = [jnp.all(x == field.neutral) for name, field, x in _there(params) if name not in KNOWN]
-    return (
-        jnp.all(each | ~allowed)
-        & jnp.all(jnp.array(others, bool))
-        & ~jnp.any(jnp.delete(legal, rows))
-        & jnp.all(params.misread == 0)
-        & (params.horizon <= plan.horizon)
-        & (plan.latency | ~_exceedable(params.horizon, latency, params.latency_budget))
-        & (plan.money | ~_exceedable(params.horizon, money, params.money_budget))
-    )
+    return key
 
 
-def _exceedable(horizon: Any, most: Any, budget: Any) -> jax.Array:
-    """Whether H steps of at most so much can be over the budget, with the rounding of a float32 sum of H numbers."""
-    return exceeds(horizon * most * (1.0 + horizon * 2.0**-24), budget)
+def _levels(p: dict[str, np.ndarray], row: int, fails: bool) -> Levels:
+    """By status how a row fails: statuses that never come up, or fail equally often in every member, share a level."""
+    found: list[int] = []
+    seen = [found_in[:, row] for found_in in facts.chances(p)]
+    reached = (True, not p["ends"][0, row], fails)
+    for status, chance in enumerate(seen):
+        alike = [level for level, other in zip(found, seen, strict=False) if (other == chance).all()]
+        found.append((alike or [max(found, default=-1) + 1])[0] if reached[status] else 0)
+    return found[0], found[1], found[2]
 
 
-def adds(params: EnvParams, plan: Plan, event: Event) -> jax.Array:
-    """What an event adds to the task, and where budgeted to latency, then money. ``[d]`` to ``[d + 2]``
-
-    Args:
-      params: the environment.
-      plan: the solution's structure.
-      event: the row, and whether it succeeds.
-
-    Returns:
-      A vector of d to d + 2 numbers.
-    """
-    row, succeeds = event
-    table = params.actions
-    spent = [column[row] for column, on in ((table.latency, plan.latency), (table.money, plan.money)) if on]
-    return jnp.concatenate([table.shift[row] * succeeds, jnp.array(spent, table.shift.dtype)])
+def _growing(p: dict[str, np.ndarray], clocks: Sequence[bool], rows: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """Rows by how their calls grow in what is kept, the largest group last; none where nothing that is kept grows."""
+    groups: dict[bytes, list[int]] = {}
+    kept = [p[f"{column}_growth"] for column, on in zip(("latency", "money"), clocks, strict=True) if on]
+    if not any(growth[:, list(rows)].any() for growth in kept):
+        return ()
+    for row in rows:
+        groups.setdefault(b"".join(growth[:, row].tobytes() for growth in kept), []).append(row)
+    return tuple(sorted(map(tuple, groups.values()), key=len))
 
 
-def _obstacle(
-    p: dict[str, np.ndarray], rows: Sequence[int], names: Sequence[str], coordinates: Sequence[str], relaxed: bool
-) -> str | None:
-    """What in an environment's structure the solver cannot deal with, or None."""
-    for name, field in {**fields_of(ActionTable), **fields_of(EnvParams)}.items():
-        if name in p and name not in KNOWN and (field.neutral is None or (p[name] != field.neutral).any()):
+def _unknown(params: EnvParams) -> str | None:
+    """A field that the solver knows nothing of, in one line, or None."""
+    for name, field, values in there(params):
+        if name not in facts.KNOWN and (field.neutral is None or (np.asarray(values) != field.neutral).any()):
             return f"does not reckon with {name}"
-    for i, coordinate in enumerate(coordinates):
-        if p["misread"][:, i].any() and not relaxed:
-            return f"needs a task that is not misread; {coordinate} is, by {p['misread'][:, i].max():g}"
+    return None
+
+
+def _disagreement(
+    p: dict[str, np.ndarray], rows: Sequence[int], names: Sequence[str], coordinates: Sequence[str]
+) -> str | None:
+    """What members of one plan have to agree on, and what ending rows have to be, in one line, or None."""
     for row in rows:
         for flag in ("ends", "resolves"):
             if p[flag][:, row].any() != p[flag][:, row].all():
                 return f"needs environments that agree on which rows have {flag}; on {names[row]} they differ"
         if p["resolves"][0, row] and not p["ends"][0, row]:
             return f"needs rows that resolve to end the episode too; row {names[row]} does not"
-        if p["ends"][0, row] or relaxed:
+    for i, coordinate in enumerate(coordinates):
+        if p["blind"][:, i].any() != p["blind"][:, i].all():
+            return f"needs environments that agree on which coordinates are blind; on {coordinate} they differ"
+    return None
+
+
+def _hidden(
+    p: dict[str, np.ndarray], rows: Sequence[int], names: Sequence[str], coordinates: Sequence[str]
+) -> str | None:
+    """What is hidden from the agent, or drawn about it, that exact states leave no room for, in one line, or None."""
+    blind = np.flatnonzero(p["blind"][0]).tolist()
+    for i, coordinate in enumerate(coordinates):
+        if p["misread"][:, i].any() and i not in blind:
+            return f"needs a task that is not misread; {coordinate} is, by {p['misread'][:, i].max():g}"
+    down, buckets = (np.asarray(found(p)) for found in (facts.unreliable, facts.metered))
+    for row in rows:
+        if down[:, row].any():
+            up = p["mean_uptime"][down[:, row], row].min()
+            return f"needs rows that are never down; row {names[row]} has mean_uptime {up:g}"
+        if buckets[:, row].any():
+            rate = p["rate_limit"][:, row].min()
+            return f"needs rows without a token bucket; row {names[row]} has rate_limit {rate:g}"
+    if not blind:
+        return None
+    name = coordinates[blind[0]]
+    if (p["start_low"] != p["start_high"]).any():
+        return f"needs starts that are points alone (start_low = start_high) where a coordinate is blind; {name} is"
+    if p["auto_end"].any():
+        return f"needs auto_end = false where a coordinate is blind; {name} is"
+    for row in rows:
+        if p["reveals"][:, row].any() and not p["ends"][0, row]:
+            return f"needs rows that reveal nothing where a coordinate is blind; row {names[row]} reveals {name}"
+        if p["requires"][:, row][:, blind].any():
+            needed = coordinates[next(i for i in blind if p["requires"][:, row, i].any())]
+            return f"needs rows that require no blind coordinate; row {names[row]} requires {needed}"
+    return None
+
+
+def _uncounted(
+    p: dict[str, np.ndarray],
+    rows: Sequence[int],
+    names: Sequence[str],
+    coordinates: Sequence[str],
+    horizon: int,
+    latency: bool,
+) -> str | None:
+    """What depends on more than how often things happened, in one line, or None; `latency`: seconds are kept."""
+    late = np.asarray(facts.blurred(p, np.full(len(p["horizon"]), horizon)))
+    for row in rows:
+        if latency and p["latency_spread"][:, row].any():
+            spread = p["latency_spread"][:, row].max()
+            what = "needs seconds without spread under a latency_budget or latency_limit"
+            return f"{what}; row {names[row]} has latency_spread {spread:g}"
+        if latency and late[:, row].any():
+            what = "needs failed calls of one duration under a latency_budget or latency_limit"
+            return f"{what}; row {names[row]} has timeout {p['timeout'][:, row].min():g}"
+        if p["ends"][0, row]:
             continue  # its gain and noise never show
         for i, coordinate in enumerate(coordinates):
             odd = p["gain"][:, row, i][p["gain"][:, row, i] != 1]
@@ -363,27 +255,7 @@ def _obstacle(
                 return f"needs gain 1 everywhere; row {names[row]} has gain {odd[0]:g} on {coordinate}"
         if p["noise"][:, row].any():
             return f"needs rows without noise; row {names[row]} has noise {p['noise'][:, row].max():g}"
-    if not 1 <= len(rows) <= _MOST_ROWS:
-        return f"needs from 1 to {_MOST_ROWS} rows that are allowed; there are {len(rows)}"
     return None
-
-
-def _there(params: EnvParams) -> Iterator[tuple[str, Declared, Any]]:
-    """Every field that an environment has: its name, its declaration, its array."""
-    for part in (params.actions, params):
-        for name, field in fields_of(type(part)).items():
-            if getattr(part, name) is not None:
-                yield name, field, getattr(part, name)
-
-
-def _members(params: EnvParams) -> tuple[dict[str, np.ndarray], int]:
-    """All leaves by name, float64 with one leading axis for the members, and how many members there are."""
-    leaves = {}
-    for name, field, values in _there(params):
-        array = np.asarray(values, np.float64)
-        leaves[name] = array.reshape(-1, *array.shape[array.ndim - len(field.axes) :])
-    members = max(map(len, leaves.values()))
-    return {name: np.broadcast_to(x, (members, *x.shape[1:])) for name, x in leaves.items()}, members
 
 
 def _short(value: float) -> str:

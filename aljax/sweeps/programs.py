@@ -20,8 +20,8 @@ from jax.sharding import PartitionSpec as P
 
 from aljax import env
 from aljax.env import EnvParams
+from aljax.exact.plan import Plan
 from aljax.exact.policy import Optimal
-from aljax.exact.structure import Plan
 from aljax.host import compiling
 from aljax.inputs import architecture_of, inputs_of
 from aljax.options import Hyperparameters, TrainConfig

@@ -10,7 +10,7 @@ import numpy as np
 from aljax import env
 from aljax.env import EnvParams
 from aljax.exact.bracket import find_optimal
-from aljax.exact.structure import plan_key
+from aljax.exact.fitting import plan_key
 from aljax.options import TrainConfig
 from aljax.scenario import Scenario
 from aljax.seeds import EVALUATION, TRAINING, seed_keys

@@ -1,117 +1,208 @@
-"""What of an environment a plan of its exact solution depends on."""
+"""What of an environment makes the structure of its exact solution, and what stands in the way of one."""
 
-import dataclasses
+import math
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from aljax import UserError
+from aljax import UserError, load_scenario
 from aljax.env import ActionTable, EnvParams
-from aljax.exact import structure
-from aljax.exact.structure import KNOWN, VALUES_ONLY, fits, make_plan, plan_key
+from aljax.exact import facts
+from aljax.exact.facts import KNOWN
+from aljax.exact.recursion import choices
+from aljax.exact.structure import make_plan
 from aljax.fields import fields_of
 
-from strategies import env_params, simple_environment
+from enumeration import params_of, stacked, tame, with_fields
+
+NEUTRAL = {
+    "after_ok": 0.0, "after_failed": 0.0, "failure_latency": 1.0, "failure_money": 1.0, "latency_growth": 0.0,
+    "money_growth": 0.0, "latency_spread": 0.0, "timeout": math.inf, "mean_uptime": math.inf, "mean_downtime": 0.0,
+    "rate_limit": math.inf, "rate_burst": 1.0, "max_calls": math.inf, "requires": False, "start_points": [[0.0, 0.0]],
+    "start_weights": [1.0], "blind": False, "tolerance_low": 1.0, "latency_limit": math.inf, "money_limit": math.inf,
+}  # fmt: skip
 
 
-def numpy_params(**changes):
-    return jax.tree.map(np.asarray, env_params(simple_environment(3, 2, **changes)))
+def plan_of(**changes):
+    return make_plan(params_of(tame(3, 2, **changes)))
 
 
-def plan_or_reason(params):
-    try:
-        return make_plan(params)
-    except UserError as refused:
-        return str(refused)
+def test_structure_is_as_small_as_it_can_be():
+    six = make_plan(params_of(tame(6, 4, shift=np.eye(6, 4) + 1, failure=0.1, horizon=10)))
+    assert (six.counts, six.past.size, six.states) == (5, 1, math.comb(15, 5))  # the last two are twins
+    assert not (six.latency or six.money or six.past.levels)
+    # A row without effect, one not allowed and a twin add no count; one that never fails adds no failure.
+    tools = tame(
+        5, 1, shift=[[-1.0], [0.0], [-3.0], [-1.0], [-2.0]], failure=[0.5, 0.5, 0.5, 0.5, 0.0],
+        allowed=[True, True, False, True, True],
+    )  # fmt: skip
+    plan = make_plan(params_of(tools))
+    assert (plan.rows, plan.counts, plan.failure[-1]) == ((0, 1, 3, 4), 2, None)
+    assert plan.success[0] == plan.success[2] != plan.success[1] == plan.failure[0]
+    # A budget that cannot be exceeded is none; one that can tells failures apart by their price only.
+    assert not make_plan(params_of(with_fields(tools, money_budget=6.0))).money
+    priced = make_plan(params_of(with_fields(tools, money=[1.0, 1.0, 1.0, 2.0, 1.0], money_budget=4.0)))
+    assert priced.money and len(priced.classes) == 5  # −1 at 1, −1 at 2, −2 at 1, nothing at 1, nothing at 2
 
 
-CHANGES = {
-    "failure": ([0.0, 0.25, 0.5], [0.5, 0.25, 0.5], 0.0),
-    "retry_failure": ([0.0, 0.25, 0.5], [0.5, 0.5, 0.5], 0.0),
-    "latency": ([1.0, 2.0, 3.0], 1.0),
-    "money": ([1.0, 2.0, 3.0], 1.0),
-    "shift": (0.0, np.arange(6.0).reshape(3, 2), 1.0),
-    "gain": (1.0, [[1.0, 1.0], [0.5, 1.0], [1.0, 1.0]]),
-    "noise": (0.0, [0.0, 0.5, 0.0]),
-    "ends": (False, [False, False, True]),
-    "allowed": (True, [True, False, True]),
-    "misread": (0.0, [0.0, 0.5]),
-    "latency_budget": (np.inf, 2.0, 50.0),
-    "money_budget": (np.inf, 2.0),
-    "horizon": (2, 4),
-    "tolerance": (0.5, 1.0),
-    "drift": (0.0, 0.25),
-    "weights": (1.0, 2.0),
-}
+@pytest.mark.parametrize(
+    ("columns", "levels"),
+    [
+        ({"failure": 0.25, "after_ok": 0.25, "after_failed": 0.25}, None),
+        ({"failure": 0.25, "after_failed": 0.5}, (0, 0, 1)),
+        ({"failure": 0.25, "after_ok": 0.125}, (0, 1, 0)),
+        ({"failure": 0.25, "after_ok": 0.5, "after_failed": 0.5}, (0, 1, 1)),
+        ({"failure": 0.25, "after_ok": 0.125, "after_failed": 0.5}, (0, 1, 2)),
+        ({"failure": 0.25, "after_ok": 0.125, "ends": True}, None),  # worked is over
+        ({"failure": 0.0, "after_failed": 0.5}, None),  # it never fails
+        ({"failure": 0.0, "after_failed": 0.5, "requires": True}, (0, 0, 1)),  # it may
+    ],
+)
+def test_a_row_has_a_level_for_each_chance_that_comes_up(columns, levels):
+    assert plan_of(**columns).past.levels == (() if levels is None else tuple((row, levels) for row in range(3)))
 
 
-def environments():
-    """Environments of a few values a field, so that equal keys are met often."""
-    kept = st.fixed_dictionaries({name: st.sampled_from(range(len(values))) for name, values in CHANGES.items()})
-
-    def made(chosen):
-        params = numpy_params()
-        for name, i in chosen.items():
-            part = params.actions if name in fields_of(ActionTable) else params
-            leaf = np.asarray(getattr(part, name))
-            new = dataclasses.replace(
-                part, **{name: np.broadcast_to(np.asarray(CHANGES[name][i], leaf.dtype), leaf.shape)}
-            )
-            params = dataclasses.replace(params, actions=new) if part is params.actions else new
-        return params
-
-    return kept.map(made)
+def test_environments_together_share_levels_where_they_all_do():
+    plains = [tame(2, 1, failure=[0.25, 0.5], after_failed=[0.25, 0.5 + more]) for more in (0.0, 0.25)]
+    assert make_plan(stacked(plains)).past.levels == ((1, (0, 0, 1)),)
 
 
-@settings(max_examples=40, deadline=None)
-@given(environments(), st.data())
-def test_environments_of_one_key_have_one_plan_or_one_reason_against_it(params, data):
-    # Another one, equal but in what no plan depends on, or in one field at random.
-    other = data.draw(environments())
-    fields = [name for name in CHANGES if name in fields_of(EnvParams)]
-    kept = data.draw(
-        st.sampled_from([fields, sorted(VALUES_ONLY & set(fields)), data.draw(st.lists(st.sampled_from(fields)))])
-    )
-    mixed = dataclasses.replace(params, **{name: getattr(other, name) for name in kept})
-    table = data.draw(st.sampled_from(["failure", "retry_failure", "latency", "money", "noise"]))
-    mixed = dataclasses.replace(
-        mixed, actions=dataclasses.replace(params.actions, **{table: getattr(other.actions, table)})
-    )
-    if plan_key(params) == plan_key(mixed):
-        assert plan_or_reason(params) == plan_or_reason(mixed)
+def test_growth_is_kept_only_where_a_bound_is_kept_and_rows_differ():
+    growing = {"latency_growth": [0.0, 0.5, 0.5]}
+    assert plan_of(**growing).past.sizes == (1,)  # nothing is bounded
+    kept = plan_of(**growing, latency_budget=4.0)
+    assert kept.past.growing == ((0,), (1, 2)) and kept.past.sizes == (11, 1)
+    alike = plan_of(latency_growth=0.5, latency_budget=4.0)
+    assert alike.latency and alike.past.sizes == (1,)  # time says it
+    ending = plan_of(latency_growth=[0.5, 0.5, 0.25], latency_budget=4.0, ends=[False, False, True])
+    assert ending.past.sizes == (1,)  # the last step's time is known
 
 
-def test_a_key_ignores_what_no_plan_depends_on_and_nothing_else():
-    params = numpy_params(failure=0.25, retry_failure=0.5)
-    key = plan_key(params)
+def test_seconds_and_dollars_are_kept_where_a_budget_can_be_exceeded_or_a_limit_reached_before_the_end():
+    assert not plan_of(latency_budget=5.0).latency and plan_of(latency_budget=4.9).latency
+    assert not plan_of(latency_limit=4.5).latency and plan_of(latency_limit=4.0).latency
+    assert not plan_of(money_limit=4.5).money and plan_of(money_limit=4.5, failure_money=2.0).money
+    assert plan_of(money_budget=5.5, money_growth=0.1).money
+    assert not plan_of(latency=30.0, timeout=1.0, latency_budget=5.0).latency
+    assert not plan_of(latency_spread=1.0, timeout=1.0, latency_budget=5.0).latency
 
-    def changed(**values):
-        columns = {name: np.asarray(x, np.float32) for name, x in values.items() if name in fields_of(ActionTable)}
-        rest = {name: np.asarray(x, np.float32) for name, x in values.items() if name not in columns}
-        return plan_key(dataclasses.replace(params, actions=dataclasses.replace(params.actions, **columns), **rest))
 
-    assert changed(weights=[9, 9, 9, 9, 9], drift=[7, 7], tolerance=[3, 3]) == key
-    assert changed(failure=[0.125, 0.25, 0.75], latency=[9, 9, 9]) == key  # there is no budget
-    assert changed(failure=[0.5, 0.25, 0.75]) != key  # no longer sticky
-    assert changed(latency_budget=5.0) != key
-    assert changed(latency_budget=5.0, latency=[9, 9, 9]) != changed(latency_budget=5.0)
-    assert changed(misread=[0, 1]) != key
+def test_events_of_rows_that_may_run_out_of_calls_are_counted_apart():
+    plan = plan_of(failure=0.5, max_calls=[2.0, math.inf, 5.0])
+    assert plan.limited == (True, False, False)
+    assert len(plan.classes) == 3 and plan.success[1] == plan.failure[2]
+    assert len({plan.success[0], plan.failure[0], plan.success[1]}) == 3
+
+
+@pytest.mark.parametrize("relaxed", [False, True])
+def test_optional_fields_at_their_defaults_change_no_plan(relaxed):
+    """The whole table of them, one at a time and together."""
+    optional = {n for kind in (ActionTable, EnvParams) for n, field in fields_of(kind).items() if field.optional}
+    assert set(NEUTRAL) == optional & KNOWN
+    bare = make_plan(params_of(tame(3, 2)), relaxed=relaxed)
+    groups = [{name: value} for name, value in NEUTRAL.items() if name not in ("start_points", "start_weights")]
+    for changes in [*groups, NEUTRAL]:
+        assert make_plan(params_of(tame(3, 2, **changes)), relaxed=relaxed) == bare, changes
 
 
 def test_the_solver_knows_fields_that_there_are():
     assert {*fields_of(ActionTable), *fields_of(EnvParams)} >= KNOWN
 
 
-@pytest.mark.parametrize(("name", "value"), [("drift", 0.25), ("noise", 0.5), ("z_scale", 2.0)])
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"gain": 0.5}, "needs gain 1 everywhere; row 0 has gain 0.5 on 0"),
+        ({"noise": 0.25}, "needs rows without noise; row 0 has noise 0.25"),
+        ({"misread": 2.0}, "needs a task that is not misread; 0 is, by 2"),
+        ({"resolves": True}, "needs rows that resolve to end the episode too; row 0 does not"),
+        (
+            {"mean_uptime": [math.inf, 60.0, 30.0], "mean_downtime": [1.0, 0.0, 5.0]},
+            "needs rows that are never down; row 2 has mean_uptime 30",
+        ),
+        ({"rate_limit": [math.inf, 0.5, 2.0]}, "needs rows without a token bucket; row 1 has rate_limit 0.5"),
+        (
+            {"latency_spread": [0.0, 0.5, 0.0], "latency_budget": 9.0},
+            "needs seconds without spread under a latency_budget or latency_limit; row 1 has latency_spread 0.5",
+        ),
+        (
+            {"latency_spread": [0.0, 0.5, 0.0], "latency_limit": 9.0},
+            "needs seconds without spread under a latency_budget or latency_limit; row 1 has latency_spread 0.5",
+        ),
+        (
+            {"latency": 2.0, "failure_latency": 1.0, "timeout": [9.0, 1.5, 9.0], "latency_budget": 4.0},
+            "needs failed calls of one duration under a latency_budget or latency_limit; row 1 has timeout 1.5",
+        ),
+        (
+            {"latency_growth": 0.5, "timeout": [9.0, 9.0, 2.5], "latency_limit": 4.0},
+            "needs failed calls of one duration under a latency_budget or latency_limit; row 2 has timeout 2.5",
+        ),
+        (
+            {"blind": [False, True], "start_low": 2.0, "start_high": 3.0},
+            "needs starts that are points alone (start_low = start_high) where a coordinate is blind; 1 is",
+        ),
+        (
+            {"blind": [True, False], "start_low": 2.0, "start_high": 2.0},
+            "needs auto_end = false where a coordinate is blind; 0 is",
+        ),
+        (
+            {"blind": [True, False], "start_high": 2.0, "auto_end": False, "reveals": [False, False, True]},
+            "needs rows that reveal nothing where a coordinate is blind; row 2 reveals 0",
+        ),
+        (
+            {"blind": [False, True], "start_high": 2.0, "auto_end": False, "requires": [[1, 0], [0, 1], [0, 0]]},
+            "needs rows that require no blind coordinate; row 1 requires 1",
+        ),
+        ({"allowed": False}, "needs from 1 to 126 rows that are allowed; there are 0"),
+    ],
+)
+def test_refusals_name_the_field_that_stands_in_the_way(changes, reason):
+    with pytest.raises(UserError) as refused:
+        plan_of(**changes)
+    assert str(refused.value) == f"this environment: the exact solver {reason}"
+
+
+def test_what_is_near_to_a_refusal_is_solved():
+    """Spread without a bound on seconds, time-outs that leave one duration, blindness that hides nothing more."""
+    plan_of(latency_spread=0.5, money_budget=3.0)
+    plan_of(latency=2.0, failure_latency=1.0, timeout=2.0, latency_budget=4.0)
+    plan_of(latency=2.0, failure_latency=9.0, timeout=1.5, latency_budget=4.0)
+    plan_of(latency_growth=0.5, timeout=3.0, latency_limit=4.0)
+    plan_of(mean_uptime=60.0, mean_downtime=0.0)
+    plan_of(blind=[True, False], start_high=2.0, auto_end=False, requires=[[0, 1], [0, 1], [0, 0]])
+
+
+@pytest.mark.parametrize(("name", "value"), [("drift", 0.25), ("noise", 0.5), ("timeout", 2.0)])
 def test_a_field_that_the_solver_does_not_know_is_refused_unless_it_is_at_its_default(name, value, monkeypatch):
-    usual, changed = numpy_params(ends=[False, True, True]), numpy_params(ends=[False, True, True], **{name: value})
-    plan = make_plan(usual)
-    monkeypatch.setattr(structure, "KNOWN", KNOWN - {name})
+    plan = plan_of(ends=[False, True, True])
+    monkeypatch.setattr(facts, "KNOWN", KNOWN - {name})
     with pytest.raises(UserError, match=f"this environment: the exact solver does not reckon with {name}"):
-        make_plan(changed)
-    if name != "z_scale":  # which has no value by default
-        assert make_plan(usual) == plan
-        assert bool(fits(usual, plan)) and not bool(fits(changed, plan))
+        plan_of(ends=[False, True, True], **{name: value})
+    assert plan_of(ends=[False, True, True]) == plan
+
+
+def test_refusals_name_scenario_row_and_size():
+    scenario = load_scenario("paper")
+    row, coordinate = scenario.action_names[-1], scenario.coordinate_names[0]
+    with pytest.raises(UserError) as refused:
+        bent = load_scenario("paper", [f"actions.gain.{row}=0.6"])
+        make_plan(bent.params, scenario=bent)
+    reason = f"the exact solver needs gain 1 everywhere; row {row} has gain 0.6 on {coordinate}"
+    assert str(refused.value) == f"paper: {reason}"
+    scenario = load_scenario("paper", ["horizon=5000"])
+    sizes = r"would need \S+e\d+ states \(horizon 5000, \d counts, 1 kinds of past\), \S+ GiB a start"
+    with pytest.raises(UserError, match=rf"^paper: the exact solver {sizes}; the limit is 1 GiB$"):
+        make_plan(scenario.params, scenario=scenario)
+    scenario = load_scenario("paper")
+    with pytest.raises(UserError, match=r"^paper: .* states .*; the limit is 9.3e-07 GiB$"):
+        make_plan(scenario.params, scenario=scenario, memory_limit=1000)
+    with pytest.raises(UserError, match="asked for horizon 3, but an episode lasts up to 10 steps"):
+        make_plan(scenario.params, horizon=3)
+    with pytest.raises(UserError, match="agree on which rows have ends; on 0 they differ"):
+        make_plan(stacked([tame(2, 1), tame(2, 1, ends=True)]))
+    with pytest.raises(UserError, match="agree on which coordinates are blind; on 0 they differ"):
+        make_plan(stacked([tame(2, 1, blind=False), tame(2, 1, blind=True)]))
+    plan = make_plan(scenario.params, memory_limit=2**24)
+    with pytest.raises(UserError, match=r"tables for 1,000,000 starts need \d+ GiB; the limit is 0.016 GiB$"):
+        choices(scenario.params, jnp.zeros((len(scenario.coordinate_names), 1_000_000)), plan)

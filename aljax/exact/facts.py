@@ -1,0 +1,184 @@
+"""What of an environment's numbers the structure of its exact solution depends on.
+
+Arrays may have leading axes, for environments that are solved together, and may be traced: `aljax.exact.structure` asks
+all this of known environments, and `aljax.exact.fitting` whether another one, maybe traced, is of the same structure.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from aljax.constraint import exceeds, reaches
+from aljax.env import ActionTable, EnvParams
+from aljax.fields import Declared, Same, fields_of
+
+VALUES_ONLY = frozenset({
+    "drift", "start_low", "start_high", "start_points", "start_weights", "tolerance", "tolerance_low", "auto_end",
+    "weights", "z_scale", "latency_scale", "money_scale",
+})  # fmt: skip
+"""Fields that the solution takes as they come: no plan depends on them, unless a coordinate is blind."""
+KNOWN = VALUES_ONLY | {
+    "latency", "money", "failure", "after_ok", "after_failed", "failure_latency", "failure_money", "latency_growth",
+    "money_growth", "latency_spread", "timeout", "mean_uptime", "mean_downtime", "rate_limit", "rate_burst",
+    "max_calls", "requires", "gain", "shift", "noise", "ends", "resolves", "reveals", "allowed", "misread", "blind",
+    "latency_budget", "money_budget", "latency_limit", "money_limit", "horizon",
+}  # fmt: skip
+"""Fields that the solver reckons with. An environment with others is refused, unless they are at their defaults."""
+
+Numbers = Mapping[str, Any]
+"""All fields by name, those that are absent at their defaults."""
+_LIKE = {("A",): "latency", ("A", "d"): "shift", ("d",): "drift", (): "latency_budget"}
+
+
+def there(params: EnvParams) -> Iterator[tuple[str, Declared, Any]]:
+    """Every field that an environment has.
+
+    Args:
+      params: the environment.
+
+    Yields:
+      Its name, its declaration, its array.
+    """
+    for part in (params.actions, params):
+        for name, field in fields_of(type(part)).items():
+            if getattr(part, name) is not None:
+                yield name, field, getattr(part, name)
+
+
+def filled(given: Numbers) -> dict[str, Any]:
+    """All fields that have a default, given or not.
+
+    Args:
+      given: the fields that there are, of one environment or with the same leading axis each.
+
+    Returns:
+      The same, and the others at their defaults.
+    """
+    found = dict(given)
+    for kind in (ActionTable, EnvParams):
+        for name, field in fields_of(kind).items():
+            if name in found:
+                continue
+            if isinstance(field.default, Same):
+                found[name] = found[field.default.as_field]
+            elif field.axes in _LIKE and field.neutral is not None:
+                found[name] = jnp.full_like(found[_LIKE[field.axes]], field.neutral, field.dtype)
+    return found
+
+
+def chances(p: Numbers) -> tuple[Any, Any, Any]:
+    """The probability of failing by status, before any time-out. Three times ``[..., A]``
+
+    Args:
+      p: all fields.
+
+    Returns:
+      Of rows not called yet, of those whose latest call worked, of those whose latest call failed.
+    """
+    return p["failure"], p["after_ok"], p["after_failed"]
+
+
+def unreliable(p: Numbers) -> jax.Array:
+    """Which rows can be down.
+
+    Args:
+      p: all fields.
+
+    Returns:
+      Boolean ``[..., A]``.
+    """
+    return jnp.isfinite(p["mean_uptime"]) & (p["mean_downtime"] > 0)
+
+
+def metered(p: Numbers) -> jax.Array:
+    """Which rows have a token bucket.
+
+    Args:
+      p: all fields.
+
+    Returns:
+      Boolean ``[..., A]``.
+    """
+    return jnp.isfinite(p["rate_limit"])
+
+
+def fails(p: Numbers) -> jax.Array:
+    """Which rows may fail, for whatever reason.
+
+    Args:
+      p: all fields.
+
+    Returns:
+      Boolean ``[..., A]``.
+    """
+    by_chance = (p["failure"] > 0) | (p["after_ok"] > 0) & ~jnp.asarray(p["ends"], bool)
+    forced = jnp.any(p["requires"], -1) | unreliable(p) | metered(p)
+    return jnp.asarray(by_chance) | forced | jnp.isfinite(p["timeout"])
+
+
+def spends(p: Numbers, column: str, steps: Any, legal: Any) -> jax.Array:
+    """The most that so many steps can come to.
+
+    Args:
+      p: all fields.
+      column: ``latency`` or ``money``.
+      steps: how many. ``[...]``
+      legal: rows that may be chosen. Boolean ``[..., A]``
+
+    Returns:
+      Seconds or dollars, with room for the rounding of a float32 sum of as many numbers. ``[...]``
+    """
+
+    def most(values: Any) -> jax.Array:
+        return jnp.max(jnp.where(legal, values, 0), axis=-1)
+
+    each, growth = jnp.maximum(p[column], p[f"failure_{column}"]), p[f"{column}_growth"]
+    last = jnp.maximum(steps - 1, 0)
+    total = steps * most(each) + most(growth) * steps * last / 2
+    if column == "latency":
+        each = jnp.where(p["latency_spread"] > 0, jnp.where(each > 0, jnp.inf, 0), each)
+        at_once = most(jnp.minimum(each + growth * last[..., None], p["timeout"]))
+        total = jnp.minimum(jnp.where(jnp.isfinite(most(each)), total, jnp.inf), _times(steps, at_once))
+    return total * (1.0 + steps * 2.0**-24)
+
+
+def _times(steps: Any, each: jax.Array) -> jax.Array:
+    return jnp.where(steps > 0, jnp.maximum(steps, 1) * each, 0.0)
+
+
+def matters(p: Numbers, column: str, horizon: Any, legal: Any) -> jax.Array:
+    """Whether latency or money can exceed its budget, or reach its limit before the horizon.
+
+    Args:
+      p: all fields.
+      column: ``latency`` or ``money``.
+      horizon: H. ``[...]``
+      legal: rows that may be chosen. Boolean ``[..., A]``
+
+    Returns:
+      Boolean ``[...]``.
+    """
+    limit = p[f"{column}_limit"]
+    over = exceeds(spends(p, column, horizon, legal), p[f"{column}_budget"])
+    return over | jnp.isfinite(limit) & reaches(spends(p, column, horizon - 1, legal), limit)
+
+
+def blurred(p: Numbers, horizon: Any) -> jax.Array:
+    """Rows of which it does not follow from counts and time sums what their calls took, though nothing is spread.
+
+    A time-out that comes only late in an episode, or one after which a call has taken longer than if it had failed.
+
+    Args:
+      p: all fields.
+      horizon: H. ``[...]``
+
+    Returns:
+      Boolean ``[..., A]``.
+    """
+    timeout, growth = p["timeout"], p["latency_growth"]
+    last = growth * jnp.maximum(jnp.asarray(horizon)[..., None] - 1, 0)
+    slowest = jnp.maximum(p["latency"], p["failure_latency"]) + last
+    two = (p["latency"] > timeout) & (p["failure_latency"] < timeout)
+    return (slowest > timeout) & ((growth > 0) | two)
