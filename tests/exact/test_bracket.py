@@ -62,7 +62,7 @@ def test_every_other_policy_has_a_gap_and_none_is_below_by_more_than_chance(comp
         assert gap.estimate == pytest.approx(100 * direct, rel=1e-6)
         assert gap.low <= gap.estimate <= gap.high and gap.high > 0
     assert compared.summaries["learned"].gap.estimate < compared.summaries["random"].gap.estimate / 2
-    assert compared.summaries["random"].to_json()["gap_percent"]["estimate"] > 10
+    assert compared.summaries["random"].to_json()["gap_percent"]["estimate"] > 5
 
 
 def test_without_an_optimum_the_reason_is_told():
