@@ -13,6 +13,7 @@ import numpy as np
 
 from aljax.errors import UserError, short
 from aljax.fields import Check, Numbers
+from aljax.logs.fields import DEAREST
 from aljax.params import COMPONENTS, start_corners
 
 LARGEST = 1e9
@@ -29,8 +30,6 @@ BOUNDS: Mapping[Check, tuple[float, float]] = {
 """Least and most of a scenario's real numbers, by how their fields are declared."""
 FARTHEST = 1e12
 """Of a coordinate of the task, whatever is played."""
-DEAREST = 1e14
-"""Of an episode's total cost, whatever is played."""
 MOST_HORIZON = 100_000
 """Steps of an episode."""
 MOST_ACTIONS = 10_000

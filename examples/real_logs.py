@@ -105,12 +105,13 @@ def runs_of(path: Path) -> list[Run]:
     found = []
     for episode in read_episodes(path):
         episode.require_outcomes("tool")
+        success = episode.require_success()
         steps, end = [known(step) for step in episode.steps], known(episode.end)
         greets = len(steps) > 1 and steps[1]["kind"] == "clarify"  # a canned greeting, which costs nothing
         prices = [step.get("cost_usd", np.nan) for step in steps[greets:] if step["kind"] == "llm"]
         seconds = end.get("duration_s", np.nan)
         dollars = sum(prices) if prices else np.nan
-        found.append(Run(episode.task, episode.logger, choices(steps, end), end["success"], seconds, dollars))
+        found.append(Run(episode.task, episode.logger, choices(steps, end), success, seconds, dollars))
     return [run for run in found if run.choices]
 
 

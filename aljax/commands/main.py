@@ -18,6 +18,7 @@ from aljax.commands.options.baseline import Baseline
 from aljax.commands.options.bench import Bench
 from aljax.commands.options.collect import Collect
 from aljax.commands.options.evaluate import Evaluate
+from aljax.commands.options.importing import Import
 from aljax.commands.options.ope import Ope
 from aljax.commands.options.optimal import Optimum
 from aljax.commands.options.scenarios import Scenarios
@@ -36,9 +37,10 @@ COMMANDS: dict[str, type] = {
     "sweep": Sweep,
     "collect": Collect,
     "ope": Ope,
+    "import": Import,
     "bench": Bench,
 }
-"""Each command's options, by the name of the command and of the module beside this one that does it."""
+"""Each command's options, by its name. What does its work is the module beside this one that is called as theirs is."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -74,7 +76,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _work(command: Any) -> ModuleType:
     """The module that does what a command's options ask for: only the chosen command loads what it needs."""
-    name = next(name for name, options in COMMANDS.items() if isinstance(command, options))
+    name = type(command).__module__.rpartition(".")[2]
     return importlib.import_module(f"aljax.commands.{name}")
 
 

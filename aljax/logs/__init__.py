@@ -1,5 +1,6 @@
-"""Logs of agents: readers that know nothing of a scenario.
+"""Logs of agents, which know nothing of a scenario: the agent log, and traces of other forms that become one.
 
-Data flow one way: lines → fields → episode → a reader a file → readers. A reader is a `Format`: what it recognises, and
-what it makes of it, episodes of steps. The next one is a file of its own and a name in `aljax.logs.readers`.
+An agent log is read one way: lines → fields → episode → agent_log → readers. Traces become one in another: documents →
+a reader a format (`formats`) → spans → store → assembly → importing. The next format is a file of its own there, and a
+name in `aljax.logs.formats.registry`.
 """

@@ -1,23 +1,21 @@
 """The agent log, aljax's own form: JSON lines, a row a step and one of kind ``end`` after the last.
 
 A step has ``episode``, ``logger``, ``t``, ``kind``, ``name`` and, where known, ``task``, ``ok``, ``latency_s``,
-``cost_usd``, ``in_tokens``, ``out_tokens`` and the ``probability`` with which the logger chose it; its end has
-``success`` and, where known, ``duration_s``. See docs/reference/log_files.md.
+``cost_usd``, ``in_tokens``, ``out_tokens`` and the ``probability`` with which the logger chose it; its end has, where
+known, ``success`` and ``duration_s``. See docs/reference/log_files.md.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from aljax.errors import UserError, short
-from aljax.logs.episode import Format, LoggedEpisode
+from aljax.logs.episode import LoggedEpisode
 from aljax.logs.fields import a_cost, expected, is_cost, is_number, shown
 from aljax.logs.lines import Lines
 
 CERTAIN = 1 + 1e-6
 """A probability so little above 1 was rounded, and stands for 1."""
-LEAST = float(np.finfo(np.float32).tiny)
+LEAST = 2.0**-126
 """Smaller probabilities become 0 in single precision, on devices that have no denormal numbers."""
 
 
@@ -73,7 +71,7 @@ def read(lines: Lines, on_progress: Callable[[int], None]) -> Iterator[LoggedEpi
             if row.get(field) is not None and not is_cost(row[field]):
                 raise refuse(expected(row, field, a_cost(row[field])))
         if row["kind"] == "end":
-            if not isinstance(row.get("success"), bool):
+            if row.get("success") is not None and not isinstance(row["success"], bool):
                 raise refuse(expected(row, "success", "true or false"))
             places = [*rows.pop(name, []), number]
             yield LoggedEpisode(where, name, row.get("task") or name, row["logger"], steps.pop(name), row, places)
@@ -95,7 +93,3 @@ def read(lines: Lines, on_progress: Callable[[int], None]) -> Iterator[LoggedEpi
         raise UserError(f"{where}, row {found[-1]}: episode {short(name)} is cut short: no row of kind 'end' follows")
     if not number:
         raise UserError(f"{where}: empty, expected a row of JSON a step")
-
-
-FORMAT = Format("aljax", recognises, read)
-"""The agent log as one of the forms that are known."""

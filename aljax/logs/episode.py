@@ -1,11 +1,11 @@
-"""What every reader of agents' logs gives, and what a reader is."""
+"""What reading an agent log gives."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aljax.errors import UserError, short
-from aljax.logs.lines import Lines
+from aljax.logs.fields import expected
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class LoggedEpisode:
     steps: Sequence[Mapping[str, Any]]
     """A row a step: ``kind``, ``name``, and where known ``ok``, ``latency_s`` (seconds), ``cost_usd`` (dollars), ..."""
     end: Mapping[str, Any]
-    """The row after the last: ``success``, and where known ``duration_s`` (seconds), ``reason``, ..."""
+    """The row after the last: where known ``success``, ``duration_s`` (seconds), ``reason``, ..."""
     rows: Sequence[int]
     """Numbers of the steps' rows, from 1, and last that of the end."""
 
@@ -38,6 +38,19 @@ class LoggedEpisode:
         """
         return UserError(f"{self.where}, row {self.rows[step]}: {text}")
 
+    def require_success(self) -> bool:
+        """Whether it succeeded, where that has to be known.
+
+        Returns:
+          It did.
+
+        Raises:
+          UserError: one line with file and row: nobody says.
+        """
+        if self.end.get("success") is None:
+            raise self.refuse(-1, expected(self.end, "success", "true or false"))
+        return self.end["success"]
+
     def require_outcomes(self, *kinds: str) -> None:
         """Refuses the episode where a step does not say whether it worked.
 
@@ -50,14 +63,3 @@ class LoggedEpisode:
         for t, step in enumerate(self.steps):
             if step["kind"] in kinds and step.get("ok") is None:
                 raise self.refuse(t, f"ok: expected true or false: did {short(step['name'])} work?")
-
-
-@dataclasses.dataclass(frozen=True)
-class Format:
-    """A form in which agents' runs are kept, and its reader."""
-
-    name: str
-    recognises: Callable[[Mapping[str, Any]], bool]
-    """Whether a file that begins with this row is of the form."""
-    read: Callable[[Lines, Callable[[int], None]], Iterator[LoggedEpisode]]
-    """Yields the episodes of a file as they end; the second argument is called now and then with the row reached."""

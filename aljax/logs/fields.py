@@ -7,7 +7,9 @@ from typing import Any
 import orjson
 
 from aljax.errors import short
-from aljax.limits import DEAREST
+
+DEAREST = 1e14
+"""Of any number of seconds, dollars or tokens: as much as an episode of the simulator may cost."""
 
 
 def known(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def is_number(value: Any) -> bool:
 
 
 def is_cost(value: Any) -> bool:
-    """Whether it is a number of seconds, dollars, tokens or the like: not below 0, at most `aljax.limits.DEAREST`.
+    """Whether it is a number of seconds, dollars, tokens or the like: not below 0, at most `DEAREST`.
 
     Args:
       value: of a field.

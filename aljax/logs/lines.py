@@ -1,5 +1,6 @@
-"""Rows of JSON-lines files as they come: from files, devices and pipes, gzipped or not, in bounded memory."""
+"""Rows of JSON-lines files as they come and go: files, devices and pipes, gzipped or not, in bounded memory."""
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -7,11 +8,12 @@ import itertools
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import orjson
 
 from aljax.errors import UserError, one_line, path_errors, plain_path, short
+from aljax.host.files import whole_file
 
 LONGEST = 64 * 2**20
 """Bytes of a row at most: a file without line ends, or one that unzips to such, may not fill the memory."""
@@ -90,13 +92,60 @@ class Lines:
 
 def _lines(raw: io.RawIOBase, sha256: Any) -> Iterator[bytes]:
     """Lines of a file, unzipped; one that is too long is cut where that shows."""
-    source = _Source(raw, sha256)
-    stream = io.BufferedReader(source, _CHUNK)
+    stream = _unzipped(_Source(raw, sha256))
+    while line := stream.readline(LONGEST + 1):
+        yield line
+
+
+def _unzipped(source: "_Source") -> BinaryIO:
+    """The bytes of a file, or what they unzip to."""
+    stream: Any = io.BufferedReader(source, _CHUNK)
     if source.begin == b"\x1f\x8b":
         unzipped: Any = gzip.GzipFile(fileobj=stream)
         stream = io.BufferedReader(unzipped, _CHUNK)
-    while line := stream.readline(LONGEST + 1):
-        yield line
+    return stream
+
+
+@contextlib.contextmanager
+def opened(path: str | Path) -> Iterator[BinaryIO]:
+    """Opens a file, device or pipe to be read as bytes, unzipped where it is gzipped.
+
+    Args:
+      path: of the file.
+
+    Yields:
+      Its bytes.
+
+    Raises:
+      UserError: one line: no such file, or damaged where it is read.
+    """
+    with path_errors(path), Path(path).open("rb", buffering=0) as raw:
+        try:
+            yield _unzipped(_Source(raw, hashlib.sha256()))
+        except _DAMAGED as error:
+            raise UserError(f"{plain_path(path)}: damaged or truncated gzip: {one_line(error)}") from None
+
+
+@contextlib.contextmanager
+def created(path: str | Path) -> Iterator[BinaryIO]:
+    """Opens a file to write rows to, gzipped if its name ends in ``.gz``, whole or not at all.
+
+    Args:
+      path: where.
+
+    Yields:
+      What takes bytes.
+
+    Raises:
+      UserError: the place cannot be written.
+    """
+    with whole_file(path) as place, place.open("wb") as raw:
+        if Path(path).suffix != ".gz":
+            yield raw
+            return
+        # No time of day and no name inside: the same rows give the same bytes.
+        with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=6, mtime=0) as stream:
+            yield cast(BinaryIO, stream)
 
 
 class _Source(io.RawIOBase):

@@ -78,7 +78,7 @@ class Converter:
             for name, value in self._probabilities(episode, t).items():
                 known.setdefault(name, np.full(len(steps), np.nan, np.float32))[t] = value
             costs[t] = row["latency_s"], row["cost_usd"], 0.0, not row["ok"], row["divergence"]
-        violation, success = episode.end.get("violation"), episode.end["success"]
+        violation, success = episode.end.get("violation"), episode.require_success()
         if violation is None or not is_cost(violation):
             raise episode.refuse(-1, expected(episode.end, "violation", a_cost(violation)))
         if success and violation > _MET:

@@ -6,7 +6,6 @@ one in full (``environment``). Where several loggers' probabilities are known, `
 docs/reference/log_files.md.
 """
 
-import gzip
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import orjson
 
 from aljax.errors import UserError, plain_path
-from aljax.host.files import whole_file
+from aljax.logs.lines import created
 from aljax.offline.data import Log
 from aljax.offline.identity import identity_of
 from aljax.scenario import Scenario
@@ -41,13 +40,8 @@ def write_log(path: str | Path, log: Log, scenario: Scenario, *, overwrite: bool
       UserError: the place cannot be written.
       TakenError: a file is there, and may not be replaced.
     """
-    with whole_file(path) as place, place.open("wb") as raw:
-        if Path(path).suffix == ".gz":
-            # No time of day and no name inside: the same data give the same bytes.
-            with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=6, mtime=0) as stream:
-                stream.writelines(_lines(log, scenario))
-        else:
-            raw.writelines(_lines(log, scenario))
+    with created(path) as stream:
+        stream.writelines(_lines(log, scenario))
         if not overwrite and Path(path).is_file():
             raise TakenError(f"{plain_path(path)}: already exists")
 

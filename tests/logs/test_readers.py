@@ -1,4 +1,4 @@
-"""Readers of agents' logs: what they make of a file, whatever its actions are, and which of them reads it."""
+"""Reading agent logs: what is made of a file, whatever its actions are."""
 
 import gzip
 import json
@@ -6,8 +6,6 @@ import json
 import pytest
 
 from aljax import UserError
-from aljax.logs import agent_log, readers
-from aljax.logs.episode import Format, LoggedEpisode
 from aljax.logs.fields import known
 from aljax.logs.lines import Lines
 from aljax.logs.readers import read_episodes
@@ -43,20 +41,17 @@ def test_steps_that_must_say_whether_they_worked_are_asked_for_by_kind(tmp_path)
         episode.require_outcomes("tool", "escalate")
 
 
-def test_a_file_is_read_by_the_first_reader_that_recognises_how_it_begins(tmp_path, monkeypatch):
-    def read(lines, on_progress):
-        for number, row in lines:
-            yield LoggedEpisode(str(lines), row["run"], "t", "y", (), {"success": True}, [number])
-
-    other = Format("other", lambda row: "run" in row, read)
-    monkeypatch.setattr(readers, "FORMATS", (agent_log.FORMAT, other))
-    theirs = list(read_episodes(write(tmp_path / "theirs.gz", [{"run": "1"}, {"run": "2"}])))
-    assert [(episode.name, episode.rows) for episode in theirs] == [("1", [1]), ("2", [2])]
-    (ours,) = read_episodes(write(tmp_path / "ours.gz", [STEP | {"run": "1"}, END]))
-    assert ours.name == "a" and ours.end == END
+def test_whether_an_episode_succeeded_need_not_be_known_but_may_be_asked_for(tmp_path):
+    ends = [END | {"success": known} for known in (True, False, None)]
+    first, second, third = read_episodes(write(tmp_path / "log.jsonl.gz", ends))
+    assert first.require_success() is True and second.require_success() is False
+    with pytest.raises(UserError, match=r"log.jsonl.gz, row 3: success: expected true or false, got null$"):
+        third.require_success()
+    with pytest.raises(UserError, match=r"row 1: success: expected true or false, got 1$"):
+        list(read_episodes(write(tmp_path / "wrong.gz", [END | {"success": 1}])))
 
 
-def test_what_nobody_recognises_is_told_what_an_agent_log_has(tmp_path):
+def test_what_is_no_agent_log_is_told_what_one_has(tmp_path):
     spans = [{"traceId": "1"}]
     for rows, message in ([], "empty, expected a row"), (spans, "row 1: episode: expected text, but it is missing"):
         with pytest.raises(UserError, match=message):

@@ -1,0 +1,127 @@
+"""Traces of any known form into an agent log: what ``aljax import`` does.
+
+Data flow one way: documents → a reader's spans → the store on disk → episodes, whole → rows of the log.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from aljax.errors import UserError, plain, plain_path
+from aljax.logs import agent_log
+from aljax.logs.assembly import KINDS, Assembly
+from aljax.logs.containers import documents_of
+from aljax.logs.fields import known
+from aljax.logs.formats.registry import NAMES, recognised
+from aljax.logs.lines import Lines, created
+from aljax.logs.spans import Intake
+from aljax.logs.store import DiskStore
+from aljax.logs.summary import Summary
+
+
+def import_traces(
+    paths: Sequence[str | Path],
+    out: str | Path,
+    *,
+    form: str | None = None,
+    kinds: Mapping[str, str] | None = None,
+    success: str | None = None,
+    on_progress: Callable[[str, int], None] = lambda doing, done: None,
+) -> Summary:
+    """Reads traces and writes an agent log, whole or not at all.
+
+    Spans of one trace, and traces of one session, may lie anywhere in the files: they are kept in a temporary database
+    on disk until all have been read. In memory is one document of at most 16 MiB, and then one episode.
+
+    Args:
+      paths: files of traces, gzipped or not, each of one form; forms may differ between them.
+      out: the log; gzipped if its name ends in ``.gz``.
+      form: the files' format, one of `NAMES`; none: each file shows its own.
+      kinds: of tools by name: ``clarify``, ``escalate``, ``reason`` (a turn of the model's) or ``ignore``.
+      success: the name of the score that says whether an episode succeeded; none: any of `assembly.SUCCESS`.
+      on_progress: called now and then with what is being done, and how many spans or episodes of it.
+
+    Returns:
+      What was found.
+
+    Raises:
+      UserError: one line: a file that cannot be read, is damaged or of no known form; nothing in it to import; the log
+        cannot be written.
+    """
+    for name, kind in (kinds or {}).items():
+        if kind not in KINDS:
+            raise UserError(f"--kind {plain(name)}={plain(kind)}: expected one of {', '.join(KINDS)}")
+    if form is not None and form not in NAMES:
+        raise UserError(f"--format {plain(form)}: expected one of {', '.join(NAMES)}")
+    summary = Summary()
+    with DiskStore() as store:
+        intake = Intake(store)
+        logs = []
+        for path in paths:
+            source = _read(path, form, intake, on_progress)
+            summary.formats[plain_path(path)] = source or "aljax"
+            if source is None:
+                logs.append(path)
+        assembly = Assembly(kinds or {}, success)
+
+        def episodes() -> Iterator[list[dict[str, Any]]]:
+            for path in logs:
+                yield from _logged(path)
+            for name, traces in store.episodes():
+                rows = assembly.rows(name, traces, intake.skipped)
+                if rows:
+                    yield rows
+
+        with created(out) as stream:
+            _write(stream, episodes(), summary, on_progress)
+            summary.spans, summary.skipped = intake.spans, intake.skipped
+            if store.repeated:
+                summary.skipped["spans that were told again"] += store.repeated
+            if not summary.episodes:
+                raise UserError(f"{', '.join(map(plain_path, paths))}: nothing to import: {_why(summary)}")
+    return summary
+
+
+def _why(summary: Summary) -> str:
+    """What was found in the place of calls."""
+    left = "".join(f"; {number:,} {reason}" for reason, number in summary.skipped.most_common())
+    return f"{summary.spans:,} spans, none of them a call of a tool or a model{left}"
+
+
+def _read(path: str | Path, form: str | None, intake: Intake, on_progress: Callable[[str, int], None]) -> str | None:
+    """Takes the spans of a file; gives the name of its format, none where it is an agent log."""
+    where, source = plain_path(path), None
+    if form == "aljax":
+        return None
+    for document in documents_of(path):
+        if source is None:
+            if document.value in ({}, []):
+                continue
+            if form is None and isinstance(document.value, dict) and agent_log.recognises(document.value):
+                return None
+            source = recognised(document.value, form, where)
+        source.read(document.value, intake)
+        on_progress("reading", intake.spans)
+    if source is None:
+        raise UserError(f"{where}: empty, expected traces")
+    return source.name
+
+
+def _logged(path: str | Path) -> Iterator[list[dict[str, Any]]]:
+    """Episodes of an agent log as rows, unknown fields left out."""
+    for episode in agent_log.read(Lines(path), lambda row: None):
+        yield [known(row) for row in (*episode.steps, episode.end)]
+
+
+def _write(
+    stream: Any,
+    episodes: Iterable[list[dict[str, Any]]],
+    summary: Summary,
+    on_progress: Callable[[str, int], None],
+) -> None:
+    for rows in episodes:
+        summary.add(rows)
+        stream.writelines(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+        on_progress("writing", summary.episodes)
