@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from aljax.constraint import exceeds, reaches
 from aljax.env import ActionTable, EnvParams
@@ -29,7 +30,14 @@ KNOWN = VALUES_ONLY | {
 
 Numbers = Mapping[str, Any]
 """All fields by name, those that are absent at their defaults."""
+_QUIET = np.errstate(over="ignore", invalid="ignore")
+"""What single precision does not hold is infinite, without a word, as JAX has it."""
 _LIKE = {("A",): "latency", ("A", "d"): "shift", ("d",): "drift", (): "latency_budget"}
+
+
+def _library(*values: Any) -> Any:
+    """NumPy for values of its own, of which each operation would be a program of JAX's, or else JAX's."""
+    return np if all(isinstance(x, np.ndarray) for x in values) else jnp
 
 
 def there(params: EnvParams) -> Iterator[tuple[str, Declared, Any]]:
@@ -64,7 +72,8 @@ def filled(given: Numbers) -> dict[str, Any]:
             if isinstance(field.default, Same):
                 found[name] = found[field.default.as_field]
             elif field.axes in _LIKE and field.neutral is not None:
-                found[name] = jnp.full_like(found[_LIKE[field.axes]], field.neutral, field.dtype)
+                like = found[_LIKE[field.axes]]
+                found[name] = _library(like).full_like(like, field.neutral, field.dtype)
     return found
 
 
@@ -89,7 +98,7 @@ def unreliable(p: Numbers) -> jax.Array:
     Returns:
       Boolean ``[..., A]``.
     """
-    return jnp.isfinite(p["mean_uptime"]) & (p["mean_downtime"] > 0)
+    return _library(p["mean_uptime"]).isfinite(p["mean_uptime"]) & (p["mean_downtime"] > 0)
 
 
 def metered(p: Numbers) -> jax.Array:
@@ -101,7 +110,7 @@ def metered(p: Numbers) -> jax.Array:
     Returns:
       Boolean ``[..., A]``.
     """
-    return jnp.isfinite(p["rate_limit"])
+    return _library(p["rate_limit"]).isfinite(p["rate_limit"])
 
 
 def fails(p: Numbers) -> jax.Array:
@@ -113,11 +122,13 @@ def fails(p: Numbers) -> jax.Array:
     Returns:
       Boolean ``[..., A]``.
     """
-    by_chance = (p["failure"] > 0) | (p["after_ok"] > 0) & ~jnp.asarray(p["ends"], bool)
-    forced = jnp.any(p["requires"], -1) | unreliable(p) | metered(p)
-    return jnp.asarray(by_chance) | forced | jnp.isfinite(p["timeout"])
+    by = _library(p["timeout"])
+    by_chance = (p["failure"] > 0) | (p["after_ok"] > 0) & ~by.asarray(p["ends"], bool)
+    forced = by.any(p["requires"], -1) | unreliable(p) | metered(p)
+    return by.asarray(by_chance) | forced | by.isfinite(p["timeout"])
 
 
+@_QUIET
 def spends(p: Numbers, column: str, steps: Any, legal: Any) -> jax.Array:
     """The most that so many steps can come to.
 
@@ -130,22 +141,20 @@ def spends(p: Numbers, column: str, steps: Any, legal: Any) -> jax.Array:
     Returns:
       Seconds or dollars, with room for the rounding of a float32 sum of as many numbers. ``[...]``
     """
+    by = _library(p[column], steps)
 
     def most(values: Any) -> jax.Array:
-        return jnp.max(jnp.where(legal, values, 0), axis=-1)
+        return by.max(by.where(legal, values, 0), axis=-1)
 
-    each, growth = jnp.maximum(p[column], p[f"failure_{column}"]), p[f"{column}_growth"]
-    last = jnp.maximum(steps - 1, 0)
+    each, growth = by.maximum(p[column], p[f"failure_{column}"]), p[f"{column}_growth"]
+    last = by.maximum(steps - 1, 0)
     total = steps * most(each) + most(growth) * steps * last / 2
     if column == "latency":
-        each = jnp.where(p["latency_spread"] > 0, jnp.where(each > 0, jnp.inf, 0), each)
-        at_once = most(jnp.minimum(each + growth * last[..., None], p["timeout"]))
-        total = jnp.minimum(jnp.where(jnp.isfinite(most(each)), total, jnp.inf), _times(steps, at_once))
+        each = by.where(p["latency_spread"] > 0, by.where(each > 0, by.inf, 0), each)
+        at_once = most(by.minimum(each + growth * last[..., None], p["timeout"]))
+        at_most = by.where(steps > 0, by.maximum(steps, 1) * at_once, 0.0)
+        total = by.minimum(by.where(by.isfinite(most(each)), total, by.inf), at_most)
     return total * (1.0 + steps * 2.0**-24)
-
-
-def _times(steps: Any, each: jax.Array) -> jax.Array:
-    return jnp.where(steps > 0, jnp.maximum(steps, 1) * each, 0.0)
 
 
 def matters(p: Numbers, column: str, horizon: Any, legal: Any) -> jax.Array:
@@ -162,9 +171,10 @@ def matters(p: Numbers, column: str, horizon: Any, legal: Any) -> jax.Array:
     """
     limit = p[f"{column}_limit"]
     over = exceeds(spends(p, column, horizon, legal), p[f"{column}_budget"])
-    return over | jnp.isfinite(limit) & reaches(spends(p, column, horizon - 1, legal), limit)
+    return over | _library(limit).isfinite(limit) & reaches(spends(p, column, horizon - 1, legal), limit)
 
 
+@_QUIET
 def blurred(p: Numbers, horizon: Any) -> jax.Array:
     """Rows of which it does not follow from counts and time sums what their calls took, though nothing is spread.
 
@@ -178,7 +188,8 @@ def blurred(p: Numbers, horizon: Any) -> jax.Array:
       Boolean ``[..., A]``.
     """
     timeout, growth = p["timeout"], p["latency_growth"]
-    last = growth * jnp.maximum(jnp.asarray(horizon)[..., None] - 1, 0)
-    slowest = jnp.maximum(p["latency"], p["failure_latency"]) + last
+    by = _library(timeout, horizon)
+    last = growth * by.maximum(by.asarray(horizon)[..., None] - 1, 0)
+    slowest = by.maximum(p["latency"], p["failure_latency"]) + last
     two = (p["latency"] > timeout) & (p["failure_latency"] < timeout)
     return (slowest > timeout) & ((growth > 0) | two)

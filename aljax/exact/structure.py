@@ -61,8 +61,10 @@ def make_plan(
     horizon = horizon or longest
     legal = np.broadcast_to(np.asarray(env.always_legal(params)).reshape(-1, len(names)), (members, len(names)))
     rows = tuple(int(row) for row in np.flatnonzero(legal.any(0)))
-    steps = np.full(members, horizon)
-    clocks = [not relaxed and bool(facts.matters(p, column, steps, legal).any()) for column in ("latency", "money")]
+    steps, single = np.full(members, horizon, np.float32), _single(p)
+    clocks = [
+        not relaxed and bool(facts.matters(single, column, steps, legal).any()) for column in ("latency", "money")
+    ]
     task = "bound" if relaxed else "exact solver"
     reason = _unknown(params) or _disagreement(p, rows, names, coordinates)
     if reason is None and not relaxed:
@@ -78,7 +80,7 @@ def make_plan(
 
     ends = {row: bool(p["ends"][0, row]) for row in rows}
     fails, down, buckets = (
-        [bool(of_row.any()) for of_row in np.asarray(found(p)).T]
+        [bool(of_row.any()) for of_row in np.asarray(found(single)).T]
         for found in (facts.fails, facts.unreliable, facts.metered)
     )
     limited = {row: bool((p["max_calls"] < horizon)[:, row].any()) for row in rows}
@@ -131,6 +133,11 @@ def _members(params: EnvParams) -> tuple[dict[str, np.ndarray], int]:
     members = max(map(len, leaves.values()))
     leaves = {name: np.broadcast_to(x, (members, *x.shape[1:])) for name, x in leaves.items()}
     return {name: np.asarray(x, np.float64) for name, x in facts.filled(leaves).items()}, members
+
+
+def _single(p: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """In single precision, as `aljax.exact.fitting` asks the same of an environment: both are to say the same."""
+    return {name: x.astype(np.float32) for name, x in p.items()}
 
 
 def _adds(
@@ -205,7 +212,7 @@ def _hidden(
     for i, coordinate in enumerate(coordinates):
         if p["misread"][:, i].any() and i not in blind:
             return f"needs a task that is not misread; {coordinate} is, by {p['misread'][:, i].max():g}"
-    down, buckets = (np.asarray(found(p)) for found in (facts.unreliable, facts.metered))
+    down, buckets = (np.asarray(found(_single(p))) for found in (facts.unreliable, facts.metered))
     for row in rows:
         if down[:, row].any():
             up = p["mean_uptime"][down[:, row], row].min()
@@ -238,7 +245,7 @@ def _uncounted(
     latency: bool,
 ) -> str | None:
     """What depends on more than how often things happened, in one line, or None; `latency`: seconds are kept."""
-    late = np.asarray(facts.blurred(p, np.full(len(p["horizon"]), horizon)))
+    late = np.asarray(facts.blurred(_single(p), np.full(len(p["horizon"]), horizon, np.float32)))
     for row in rows:
         if latency and p["latency_spread"][:, row].any():
             spread = p["latency_spread"][:, row].max()
