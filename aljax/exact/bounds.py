@@ -137,7 +137,7 @@ def _best(at: _Layer, expected: jax.Array, value: jax.Array) -> jax.Array:
     """The least bound over rows ``[N, L, W]`` in the states of a layer, from those on arriving in the next."""
     best = jnp.full((len(at.after), at.plan.past.size, value.shape[-1]), jnp.inf)
     for i, row in enumerate(at.plan.rows):
-        p, maybe, down = layer.chance(at.params, at.plan, i), jnp.bool_(False), at.plan.past.down(row)
+        p, maybe, down = layer.chance(at.params, at.plan, i, at.often), jnp.bool_(False), at.plan.past.down(row)
         if at.plan.metered[i] and at.params.actions.rate_limit is not None:
             maybe |= jnp.isfinite(at.params.actions.rate_limit[row])
         if down is not None:

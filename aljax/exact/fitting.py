@@ -97,12 +97,12 @@ def _alike(params: EnvParams, plan: Plan) -> jax.Array:
 def _level(p: facts.Numbers, plan: Plan) -> jax.Array:
     """Statuses of one level fail equally often. Boolean ``[R]``"""
     levels, found = dict(plan.past.levels), []
-    for row, ends, failure in zip(plan.rows, plan.ends, plan.failure, strict=True):
+    for row, ends, failure, apart in zip(plan.rows, plan.ends, plan.failure, plan.apart, strict=True):
         reached = (True, not ends, failure is not None)
         seen = [chance[row] for chance in facts.chances(p)]
         by_status = levels.get(row, (0, 0, 0))
         pairs = [(i, j) for i in range(3) for j in range(i) if reached[i] and reached[j]]
-        same = [seen[i] == seen[j] for i, j in pairs if by_status[i] == by_status[j]]
+        same = [seen[i] == seen[j] for i, j in pairs if by_status[i] == by_status[j] and not apart]
         found.append(jnp.all(jnp.array(same, bool)))
     return jnp.array(found)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from aljax.calls import Call, expected_call
 from aljax.constraint import SLACK, beyond, out_of_tolerance, over, reaches
-from aljax.env import ActionTable, EnvParams, always_legal
+from aljax.env import WORKED, ActionTable, EnvParams, always_legal
 from aljax.exact import lattice
 from aljax.exact.plan import Plan, adds, spent
 
@@ -245,22 +245,27 @@ def legal(params: EnvParams, plan: Plan, i: int, often: jax.Array) -> jax.Array:
     return allowed & (calls < most[row])[:, None, None]
 
 
-def chance(params: EnvParams, plan: Plan, i: int) -> jax.Array:
+def chance(params: EnvParams, plan: Plan, i: int, often: jax.Array) -> jax.Array:
     """The i-th row's probability of failing, by what else matters of the past, if it is up and has what it requires.
 
     Args:
       params: the environment, which may be traced.
       plan: the solution's structure.
       i: the row's position in `Plan.rows`.
+      often: how often each class of events has happened. Integer ``[n + 1, N]``
 
     Returns:
-      Before any time-out. ``[L, 1]``, or 1 for L
+      Before any time-out. ``[L, 1]``, or 1 for L; or ``[N, L, 1]``
     """
     table, row = params.actions, plan.rows[i]
     by_status = [table.failure if x is None else x for x in (table.failure, table.after_ok, table.after_failed)]
     level, statuses = plan.past.level(row)
     found = jnp.stack([by_status[status][row] for status in statuses])[:, None]
-    return found[level] if len(statuses) > 1 else found
+    found = found[level] if len(statuses) > 1 else found
+    if plan.apart[i]:
+        worked = (often[plan.success[i]] > 0)[:, None, None] & (level == 0)[:, None]
+        found = jnp.where(worked, by_status[WORKED][row], found)
+    return found
 
 
 def call(params: EnvParams, plan: Plan, i: int, reached: Reached) -> Call:
@@ -275,7 +280,7 @@ def call(params: EnvParams, plan: Plan, i: int, reached: Reached) -> Call:
     Returns:
       Probability of failing, expected seconds and dollars. ``[L, 1]`` or ``[N, L, W]``, any axis may be 1
     """
-    table, row, p = params.actions, plan.rows[i], chance(params, plan, i)
+    table, row, p = params.actions, plan.rows[i], chance(params, plan, i, reached.often)
     if plan.needs[i] and table.requires is not None:
         for k, x in enumerate(reached.added):
             out = out_of_tolerance((reached.start.seen[k] + x)[None], coordinate(params, k))[0]

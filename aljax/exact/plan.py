@@ -50,6 +50,8 @@ class Plan:
     """The class of each row's success; None where it ends the episode. ``[R]``"""
     failure: tuple[int | None, ...]
     """The class of each row's failure; None where it never fails. ``[R]``"""
+    apart: tuple[bool, ...]
+    """Rows whose successes are counted alone, which tells "not called" from "worked" unless they failed. ``[R]``"""
     limited: tuple[bool, ...]
     """Rows that may run out of calls: their events are of classes of their own. ``[R]``"""
     needs: tuple[bool, ...]

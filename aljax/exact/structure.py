@@ -87,8 +87,12 @@ def make_plan(
     key = _adds(p, clocks, [row for row in rows if limited[row]], relaxed)
     events = [(row, True) for row in rows if not ends[row]] + [(row, False) for row in rows if fails[row]]
     # The commonest class goes last: it is the one not counted, and leads from a point to that same point.
-    order = [found for found, _ in reversed(Counter(map(key, events)).most_common())]
+    sizes = Counter(map(key, events))
+    order = [found for found, _ in reversed(sizes.most_common())]
     representative = {key(event): event for event in reversed(events)}
+    levels = {row: _levels(p, row, fails[row]) for row in rows}
+    apart = {row: max(levels[row]) == 2 and sizes[key((row, True))] == 1 for row in rows}
+    levels = {row: (0, 0, 1) if apart[row] else found for row, found in levels.items() if max(found)}
     plan = Plan(
         horizon=horizon,
         rows=rows,
@@ -96,13 +100,14 @@ def make_plan(
         resolves=tuple(bool(p["resolves"][0, row]) for row in rows),
         success=tuple(None if ends[row] else order.index(key((row, True))) for row in rows),
         failure=tuple(order.index(key((row, False))) if fails[row] else None for row in rows),
+        apart=tuple(apart.values()),
         limited=tuple(limited.values()),
         needs=tuple(bool(p["requires"][:, row].any()) for row in rows),
         metered=tuple(buckets[row] for row in rows),
         # Where all rows surely end the episode there is no event, but one class all the same.
         classes=tuple(representative[found] for found in order) or ((rows[0], False),),
         past=Past(
-            levels=tuple(found for row in rows if max((found := (row, _levels(p, row, fails[row])))[1])),
+            levels=tuple(levels.items()),
             growing=_growing(p, clocks, list(dict.fromkeys(row for row, _ in events))),
             most=horizon * (horizon - 1) // 2,
             unreliable=tuple(row for row in rows if down[row]),

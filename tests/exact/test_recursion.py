@@ -64,7 +64,7 @@ def test_value_components_and_success_equal_enumeration(name):
     """To 1e-5 of the value (at least 1): every column that the solver reckons with, horizons 1 to 4."""
     plains, _, plan, z, solution = solved(name)
     assert plan.past.sizes == {
-        "statuses": (3, 3, 2, 2, 1), "pooled": (2, 2, 2, 2, 1), "free": (1,), "growing": (2, 2, 2, 7, 7, 1),
+        "statuses": (2, 2, 2, 2, 1), "pooled": (2, 2, 2, 2, 1), "free": (1,), "growing": (2, 2, 2, 7, 7, 1),
         "limited": (2, 2, 2, 2, 1), "timed": (2, 2, 2, 2, 1),
     }[name]  # fmt: skip
     columns = FAMILIES[name]["columns"]

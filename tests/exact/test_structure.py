@@ -54,6 +54,7 @@ def test_structure_is_as_small_as_it_can_be():
         ({"failure": 0.25, "after_ok": 0.125}, (0, 1, 0)),
         ({"failure": 0.25, "after_ok": 0.5, "after_failed": 0.5}, (0, 1, 1)),
         ({"failure": 0.25, "after_ok": 0.125, "after_failed": 0.5}, (0, 1, 2)),
+        ({"failure": 0.25, "after_ok": 0.125, "after_failed": 0.5, "shift": [[1, 1], [2, 2], [3, 3]]}, (0, 0, 1)),
         ({"failure": 0.25, "after_ok": 0.125, "ends": True}, None),  # worked is over
         ({"failure": 0.0, "after_failed": 0.5}, None),  # it never fails
         ({"failure": 0.0, "after_failed": 0.5, "requires": True}, (0, 0, 1)),  # it may
@@ -61,6 +62,12 @@ def test_structure_is_as_small_as_it_can_be():
 )
 def test_a_row_has_a_level_for_each_chance_that_comes_up(columns, levels):
     assert plan_of(**columns).past.levels == (() if levels is None else tuple((row, levels) for row in range(3)))
+
+
+def test_a_count_of_its_own_successes_tells_whether_a_row_that_did_not_fail_was_called():
+    kept = {"failure": 0.25, "after_ok": 0.125, "after_failed": 0.5}
+    assert plan_of(**kept, shift=[[1, 1], [2, 2], [2, 2]]).apart == (True, False, False)
+    assert plan_of(failure=0.25, after_failed=0.5, shift=[[1, 1], [2, 2], [3, 3]]).apart == (False, False, False)
 
 
 def test_environments_together_share_levels_where_they_all_do():
