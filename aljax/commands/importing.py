@@ -31,6 +31,7 @@ def run(options: Import, console: Console) -> None:
             form=options.form,
             kinds=dict(map(_kind, options.kinds)),
             success=options.success,
+            logger=options.logger,
             on_progress=advance,
         )
     if options.json is not None:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aljax.logs.spans import Span
+from aljax.logs.spans import MESSAGE, Span
 from aljax.logs.store import Trace
 from aljax.logs.values import iso
 
@@ -37,6 +37,8 @@ class Assembly:
     """Of tools, by name: one of `KINDS`."""
     success: str | None = None
     """The name of the score that says whether an episode succeeded; none: any of `SUCCESS`."""
+    logger: str | None = None
+    """What whoever acted is called; none: as the traces say."""
 
     def rows(self, episode: str, traces: Sequence[Trace], skipped: Counter[str]) -> list[dict[str, Any]]:
         """An episode's rows, the end last.
@@ -77,7 +79,7 @@ class Assembly:
             ended = last
         if not steps:
             return []
-        about = {"episode": episode} | _task(traces) | {"logger": _logger(traces)}
+        about = {"episode": episode} | _task(traces) | {"logger": self.logger or _logger(traces)}
         return [about | {"t": t} | step for t, step in enumerate(steps)] + [about | self._end(traces, skipped)]
 
     def _calls(self, trace: Trace, skipped: Counter[str]) -> list[Span]:
@@ -85,6 +87,8 @@ class Assembly:
         found, single = [], _single(trace.spans)
         for span in trace.spans:
             if span.kind is None or self._kind(span) == "ignore":
+                continue
+            if "events" in trace.notes and span.id.startswith(MESSAGE):
                 continue
             if span.name and _ENDINGS.fullmatch(span.name):
                 skipped["spans that only tell of another one's end"] += 1

@@ -5,6 +5,7 @@ larger than `PIECE` is handed out in pieces of its own shape: what holds a long 
 with the next part of the list beside what stood before it. So a reader sees ``{"resourceSpans": [...]}`` either way.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ import orjson
 
 from aljax.errors import UserError, one_line, short
 
-PIECE = 16 * 2**20
+PIECE = 4 * 2**20
 """Bytes of a document that are read at once, about; it takes some ten times as much memory as objects."""
 LONGEST = 64 * 2**20
 """Bytes of a single text or number at most."""
@@ -135,6 +136,16 @@ def _object_pieces(source: "_Source", wrap: Callable[[Any], Any], depth: int) ->
         yield wrap(before)
 
 
+def _mended(data: bytes) -> Any:
+    """What JSON says that has half characters in its texts, as models' answers that were cut do, or NaN for numbers.
+
+    Raises:
+      ValueError: it is none all the same.
+    """
+    found = json.loads(data.decode(errors="replace"), parse_constant=lambda word: None)
+    return orjson.loads(json.dumps(found, ensure_ascii=False).encode(errors="replace"))
+
+
 class _Source:
     """Bytes of a stream from where they are on, of which values can be taken."""
 
@@ -155,7 +166,10 @@ class _Source:
         try:
             return orjson.loads(data)
         except orjson.JSONDecodeError as error:
-            raise self.refuse(f"not JSON: {one_line(error)}", row) from None
+            try:
+                return _mended(data)
+            except (ValueError, RecursionError):
+                raise self.refuse(f"not JSON: {one_line(error)}", row) from None
 
     def fill(self, most: int) -> bool:
         """Reads on; false: the stream has ended."""
@@ -256,12 +270,12 @@ class _Source:
                 return self.advance(len(self.data))
 
     def take_many(self) -> list[Any] | None:
-        """Takes as many of a list's values as make about half a piece, if it can see where one ends; none: it cannot.
+        """Takes as many of a list's values as make about a piece, if it can see where one ends; none: it cannot.
 
         Most lists hold objects that begin alike. Where the last such beginning is one in truth, what stands before it
         is a list of values; JSON, read from its beginning, can be cut in no other place.
         """
-        while len(self.data) - self.at < PIECE // 2 and self.fill(PIECE // 2):
+        while len(self.data) - self.at < PIECE and self.fill(PIECE):
             pass
         self.peek()
         key = self.data.find(b":", self.at, self.at + 200)

@@ -14,11 +14,14 @@ from aljax.logs import agent_log
 from aljax.logs.assembly import KINDS, Assembly
 from aljax.logs.containers import documents_of
 from aljax.logs.fields import known
-from aljax.logs.formats.registry import NAMES, recognised
+from aljax.logs.formats.registry import NAMES, looks, recognised, wanted
 from aljax.logs.lines import Lines, created
 from aljax.logs.spans import Intake
 from aljax.logs.store import DiskStore
 from aljax.logs.summary import Summary
+
+PATIENCE = 1_000
+"""Documents of no known form, such as metrics, that may stand before the first traces of a file."""
 
 
 def import_traces(
@@ -28,12 +31,13 @@ def import_traces(
     form: str | None = None,
     kinds: Mapping[str, str] | None = None,
     success: str | None = None,
+    logger: str | None = None,
     on_progress: Callable[[str, int], None] = lambda doing, done: None,
 ) -> Summary:
     """Reads traces and writes an agent log, whole or not at all.
 
     Spans of one trace, and traces of one session, may lie anywhere in the files: they are kept in a temporary database
-    on disk until all have been read. In memory is one document of at most 16 MiB, and then one episode.
+    on disk until all have been read. In memory is a document of at most 4 MiB, or a piece of one, and then an episode.
 
     Args:
       paths: files of traces, gzipped or not, each of one form; forms may differ between them.
@@ -41,6 +45,7 @@ def import_traces(
       form: the files' format, one of `NAMES`; none: each file shows its own.
       kinds: of tools by name: ``clarify``, ``escalate``, ``reason`` (a turn of the model's) or ``ignore``.
       success: the name of the score that says whether an episode succeeded; none: any of `assembly.SUCCESS`.
+      logger: what whoever acted is called in the log; none: as the traces say, such as by the agent's or service's name.
       on_progress: called now and then with what is being done, and how many spans or episodes of it.
 
     Returns:
@@ -64,7 +69,7 @@ def import_traces(
             summary.formats[plain_path(path)] = source or "aljax"
             if source is None:
                 logs.append(path)
-        assembly = Assembly(kinds or {}, success)
+        assembly = Assembly(kinds or {}, success, logger)
 
         def episodes() -> Iterator[list[dict[str, Any]]]:
             for path in logs:
@@ -92,20 +97,25 @@ def _why(summary: Summary) -> str:
 
 def _read(path: str | Path, form: str | None, intake: Intake, on_progress: Callable[[str, int], None]) -> str | None:
     """Takes the spans of a file; gives the name of its format, none where it is an agent log."""
-    where, source = plain_path(path), None
+    where, source, unknown = plain_path(path), None, []
     if form == "aljax":
         return None
     for document in documents_of(path):
         if source is None:
-            if document.value in ({}, []):
-                continue
             if form is None and isinstance(document.value, dict) and agent_log.recognises(document.value):
                 return None
-            source = recognised(document.value, form, where)
+            source = recognised(document.value, form)
+            if source is None:
+                unknown.append(looks(document.value))
+                if len(unknown) < PATIENCE:
+                    continue
+                break
         source.read(document.value, intake)
         on_progress("reading", intake.spans)
     if source is None:
-        raise UserError(f"{where}: empty, expected traces")
+        raise UserError(f"{where}: {'begins with ' + unknown[0] if unknown else 'empty'}, expected {wanted(form)}")
+    if unknown:
+        intake.skip("documents that hold no traces", len(unknown))
     return source.name
 
 

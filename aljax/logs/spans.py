@@ -9,8 +9,11 @@ from typing import Any, NamedTuple, Protocol
 
 ODD = (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError, RecursionError)
 """What reading something of another shape than its format has comes to."""
-NOTES = ("session", "task", "logger", "root", "reason", "seconds")
-"""What may be known of a trace besides its spans; ``root`` is a logger's name that any other precedes."""
+NOTES = ("session", "task", "logger", "root", "reason", "seconds", "events")
+"""What may be known of a trace besides its spans; ``root`` is a logger's name that any other precedes; ``events``: its
+spans, those of messages aside, are all there is."""
+MESSAGE = "message "
+"""How the ids of spans begin that stand for messages of a conversation."""
 
 
 class Span(NamedTuple):

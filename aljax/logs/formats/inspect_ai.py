@@ -43,10 +43,11 @@ def _take_sample(intake: Intake, about: Mapping[str, Any], sample: dict[str, Any
     intake.note(
         trace, "reason", text(table(sample.get("limit")).get("type")) or ("error" if sample.get("error") else None)
     )
-    if isinstance(sample.get("events"), list) and sample["events"]:
+    if sample.get("events"):
+        intake.note(trace, "events", "all")
         intake.each(sample["events"], functools.partial(_take_event, intake, trace, None), "events")
     else:
-        take_messages(intake, trace, sample.get("messages"))
+        take_messages(intake, trace, sample.get("messages"))  # events may follow, where a sample comes in pieces
 
 
 def _take_event(intake: Intake, trace: str, parent: str | None, event: dict[str, Any]) -> None:

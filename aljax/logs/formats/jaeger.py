@@ -4,7 +4,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from aljax.logs.formats.otlp import take_span
+from aljax.logs.formats.otlp import nanoseconds, take_span
 from aljax.logs.formats.source import Source
 from aljax.logs.spans import Intake
 from aljax.logs.values import amount, hexadecimal, rows, text
@@ -31,8 +31,8 @@ def read(document: Any, intake: Intake) -> None:
 
 def _take(intake: Intake, processes: Mapping[str, Any], trace: Any, row: dict[str, Any]) -> None:
     tags = _tags(row.get("tags"))
-    start, duration = amount(row.get("startTime")) or 0, amount(row.get("duration"))
-    began = int(start) * 1_000 if 0 < start < 2**52 else None
+    start, duration = nanoseconds(row.get("startTime")), amount(row.get("duration"))
+    began = start * 1_000 if start is not None and start < 2**52 else None
     above = [link for link in rows(row.get("references")) if link.get("refType", "CHILD_OF") == "CHILD_OF"]
     failed = tags.get("otel.status_code") == "ERROR" or tags.get("error") in (True, "true")
     process = processes.get(row.get("processID") or "")

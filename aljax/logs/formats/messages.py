@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from aljax.logs.spans import ODD, Intake, Span
+from aljax.logs.spans import MESSAGE, ODD, Intake, Span
 from aljax.logs.values import amount, error_class, moment, rows, table, text
 
 
@@ -30,7 +30,9 @@ def take_messages(intake: Intake, trace: str, messages: Any, *, turns: bool = Fa
             continue
         now = moment(message.get("timestamp"))
         if span is not None:
-            intake.span(span._replace(trace=trace, id=f"{n:08}", start=before if now is not None else None, end=now))
+            intake.span(
+                span._replace(trace=trace, id=f"{MESSAGE}{n:08}", start=before if now is not None else None, end=now)
+            )
         before = now if now is not None else before
 
 
@@ -58,6 +60,7 @@ def _span(message: Mapping[str, Any], names: Mapping[str, str], turns: bool) -> 
             "",
             "",
             kind="llm",
+            failed=False,
             dollars=amount(message.get("cost")),
             in_tokens=amount(usage.get("prompt_tokens", usage.get("input_tokens"))),
             out_tokens=amount(usage.get("completion_tokens", usage.get("output_tokens"))),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from aljax.errors import UserError, listed, short
+from aljax.errors import listed, short
 from aljax.logs.formats import (
     agentdojo,
     inspect_ai,
@@ -26,26 +26,31 @@ NAMES = (*dict.fromkeys(source.name for source in SOURCES), "aljax")
 """Of formats, as ``--format`` takes them."""
 
 
-def recognised(document: Any, name: str | None, where: str) -> Source:
+def recognised(document: Any, name: str | None) -> Source | None:
     """The reader of a document.
 
     Args:
-      document: the file's first that any reader would know.
-      name: of the format, where somebody says; its readers are asked, and the first is taken if none knows it.
-      where: the file, for messages.
+      document: any.
+      name: of the format, where somebody says; only its readers are asked.
 
     Returns:
-      The reader.
-
-    Raises:
-      UserError: one line: none knows the document: what was tried, and what it looks like.
+      The reader; none knows the document.
     """
-    asked = [source for source in SOURCES if name in (None, source.name)]
-    found = next((source for source in asked if source.recognises(document)), None)
-    if found is not None:
-        return found
-    wanted = asked[0].what if name is not None else f"one of {listed(NAMES)} (--format)"
-    raise UserError(f"{where}: begins with {looks(document)}, expected {wanted}")
+    return next((source for source in SOURCES if name in (None, source.name) and source.recognises(document)), None)
+
+
+def wanted(name: str | None) -> str:
+    """What a file that is of no known form should have held.
+
+    Args:
+      name: of the format, where somebody says.
+
+    Returns:
+      In words.
+    """
+    if name is None:
+        return f"traces in one of the formats {listed(NAMES)}"
+    return " or ".join(source.what for source in SOURCES if source.name == name)
 
 
 def looks(document: Any) -> str:
