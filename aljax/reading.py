@@ -315,7 +315,7 @@ class _Reader:
         """All numbers, with those that follow from others; what they come to together is checked."""
         low, high = numbers["start_low"], numbers["start_high"]
         if "max_calls" in numbers:
-            calls, horizon = (numbers["max_calls"] * numbers["allowed"]).sum(0), numbers["horizon"]
+            calls, horizon = np.where(numbers["allowed"], numbers["max_calls"], 0).sum(0), numbers["horizon"]
             self.refuse(calls < horizon, lambda: (
                 "actions", f"rows may be called {calls[0]:g} times together (max_calls), fewer than {horizon[0]} steps"
             ))  # fmt: skip

@@ -199,6 +199,7 @@ def _some(usual: float, *others: float) -> st.SearchStrategy[float]:
 
 _GAINS = st.sampled_from([1.0, 1.0, 0.5, 0.0, -0.5, -1.0])
 _BUDGETS = st.one_of(st.just(np.inf), _grid(0.125, 8), _grid(8, 32))
+_BOUNDS = ("latency_budget", "money_budget", "latency_limit", "money_limit")
 _SCALES = _grid(0.125, 4)
 _OUTAGES = ((np.inf, 0.0), (np.inf, 0.0), (np.inf, 2.0), (4.0, 0.0), (1.0, 0.5), (0.5, 1.0), (2.0, 8.0))
 """Mean times up and down whose share of time down, 0, 1/3, 2/3 or 4/5, is no number that `v` can be."""
@@ -208,7 +209,8 @@ _OUTAGES = ((np.inf, 0.0), (np.inf, 0.0), (np.inf, 2.0), (4.0, 0.0), (1.0, 0.5),
 def grids(draw: st.DrawFn, variant: tuple[int, int, Collection[str]] | None = None) -> Play:
     """Environments, entered in any state that is not past its horizon, with a play of `STEPS` steps.
 
-    Flags come in all combinations; disallowed rows, and rows that there are not, are played like any other.
+    Flags come in all combinations; disallowed rows, and rows that there are not, are played like any other. Often a
+    budget or a limit is exactly what some step brings the episode to.
     """
     A, d, units = draw(st.sampled_from(VARIANTS)) if variant is None else variant
     probabilities = _array((A,), st.sampled_from([0.0, 0.125, 0.25, 0.5, 0.75, 1.0]))
@@ -280,7 +282,7 @@ def grids(draw: st.DrawFn, variant: tuple[int, int, Collection[str]] | None = No
         "tokens": np.where(np.isinf(rate), burst, np.minimum(burst, draw(_array((A,), _grid(0, 3))))),
     }
     state = oracle.start(fields["z"], params=params)
-    return Play(
+    play = Play(
         params,
         state | {name: fields[name] for name in (*oracle.STATE_FIELDS, *oracle.used(params))},
         draw(hnp.arrays(np.int32, (STEPS,), elements=st.integers(-2, A + 1), fill=st.nothing())),
@@ -289,6 +291,11 @@ def grids(draw: st.DrawFn, variant: tuple[int, int, Collection[str]] | None = No
         draw(_array((STEPS,), _grid(-2, 2))),
         draw(_array((STEPS, A), _grid(0, 0.875).map(lambda v: 0.9375 - v))),  # and stay up
     )
+    met = draw(st.sampled_from([name for name in ("horizon", *_BOUNDS) if params.get(name) is not None]))
+    if met in _BOUNDS:
+        spent = play.told()[0][draw(st.integers(0, 3))][met.partition("_")[0]]
+        play = play._replace(params=params | {met: np.array(spent or np.inf)})
+    return play
 
 
 # NumPy: ordinary numbers, in bulk.

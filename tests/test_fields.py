@@ -11,7 +11,7 @@ from aljax import load_scenario, reading, scenario_names
 from aljax.env import COMPONENTS, ActionTable, EnvParams
 from aljax.fields import Declared, Same, declared, fields_of
 from aljax.host import toml
-from aljax.limits import BOUNDS
+from aljax.limits import BOUNDS, MOST_HORIZON
 
 from tiny import TINY
 
@@ -39,21 +39,21 @@ def test_arrays_are_as_they_are_declared(name):
 def test_a_default_is_a_value_of_the_field_s_own_kind_another_field_or_follows_from_all():
     for field in (*fields_of(ActionTable).values(), *fields_of(EnvParams).values()):
         if isinstance(field.default, Same):
-            assert field.default.as_field in fields_of(ActionTable)
+            assert any(field.default.as_field in fields_of(part) for part in (ActionTable, EnvParams))
         elif isinstance(field.default, bool):
             assert field.check == "flag"
         elif isinstance(field.default, float):
-            least, most = BOUNDS[field.check]
+            least, most = BOUNDS.get(field.check, (1, MOST_HORIZON))
             assert field.endless or least <= field.default <= most
 
 
 AXES = {
     (): "a number", ("d",): "one a coordinate", ("k",): "one a component of the cost", ("A",): "one an action",
-    ("A", "d"): "one a coordinate of an action",
+    ("A", "d"): "one a coordinate of an action", ("N",): "one a point", ("N", "d"): "one a coordinate of a point",
 }  # fmt: skip
 TAKES = {
     "number": "any number", "not negative": "not below 0", "probability": "0 to 1", "positive": "at least 10⁻⁹",
-    "count": "whole, from 1", "flag": "true, false",
+    "at least 1": "at least 1", "count": "whole, from 1", "calls": "whole, from 1", "flag": "true, false",
 }  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def told(name, field):
     """A field's row in the reference."""
     default = field.default
     if default is None:
-        usual = "must be given"
+        usual = "none" if field.optional else "must be given"
     elif isinstance(default, Same):
         usual = f"`{default.as_field}`"
     elif field.kinds:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import aljax
 from aljax import UserError, load_scenario, scenario_names
-from aljax.env import COMPONENTS
+from aljax.env import COMPONENTS, present
+from aljax.fields import Same, fields_of
 from aljax.reading import KINDS
 from aljax.scenario import parse_scenario, shipped_text
 
@@ -28,30 +29,41 @@ def test_three_scenarios_ship():
     assert {"paper", "escalation", "service_desk"} <= set(scenario_names())
 
 
+def says(table, column, field):
+    """Where a column is not at its default. Boolean, of its shape"""
+    default = field.default
+    usual = getattr(table, default.as_field) if isinstance(default, Same) else field.neutral
+    return np.asarray(getattr(table, column)) != np.asarray(usual)
+
+
 @pytest.mark.parametrize("name", scenario_names())
 def test_every_number_of_a_shipped_scenario_says_where_it_comes_from(name):
     scenario = load_scenario(name)
-    keys = ["horizon", "drift", "start_low", "start_high", "tolerance", *(f"weights.{name}" for name in COMPONENTS)]
-    if np.any(scenario.params.misread):
-        keys.append("misread")
-    keys += [key for key in ("latency_budget", "money_budget") if math.isfinite(getattr(scenario.params, key))]
+    keys = ["horizon", "start_low", "start_high", "tolerance", *(f"weights.{name}" for name in COMPONENTS)]
+    keys += [key for key in ("drift", "misread") if np.any(getattr(scenario.params, key))]
+    for key in ("latency_budget", "money_budget", "latency_limit", "money_limit"):
+        bound = getattr(scenario.params, key)
+        keys += [key] if bound is not None and math.isfinite(bound) else []
+    optional = ("start_points", "start_weights", "blind", "tolerance_low")
+    keys += [key for key in optional if getattr(scenario.params, key) is not None]
+    table = scenario.params.actions
     keys += [f"actions.{action}.{column}" for action in scenario.action_names for column in ("latency", "money")]
     keys += [
         f"actions.{action}.{column}"
+        for column, field in fields_of(type(table)).items()
         for i, action in enumerate(scenario.action_names)
-        for column in ("failure", "retry_failure", "gain", "shift", "noise")
-        if np.any(np.asarray(getattr(scenario.params.actions, column))[i])
+        if not field.kinds and getattr(table, column) is not None and np.any(says(table, column, field)[i])
     ]
     assert [key for key in keys if not scenario.source_of(key)] == []
     assert scenario.title and scenario.description
 
 
-def test_service_desk_has_all_five_kinds_a_misread_task_and_failures_that_stick():
+def test_service_desk_has_all_five_kinds_a_misread_task_and_rows_whose_failures_stick():
     scenario = load_scenario("service_desk")
     assert set(scenario.kinds) == set(KINDS)
     assert np.any(np.asarray(scenario.params.misread) > 0)
     actions = scenario.params.actions
-    assert np.any(np.asarray(actions.retry_failure) > 2 * np.asarray(actions.failure))
+    assert np.any(np.asarray(actions.after_failed) > 2 * np.asarray(actions.after_ok))
 
 
 def test_numbers_reach_the_arrays_in_the_order_of_the_file():
@@ -63,7 +75,7 @@ def test_numbers_reach_the_arrays_in_the_order_of_the_file():
     np.testing.assert_array_equal(params.actions.latency, [1, 2, 0.5])
     np.testing.assert_array_equal(params.actions.shift, [[-0.5], [-1.5], [0]])
     np.testing.assert_array_equal(params.actions.gain, np.ones((3, 1)))
-    np.testing.assert_allclose(params.actions.retry_failure, [0.25, 0.75, 0])  # failure where not said
+    np.testing.assert_allclose(params.actions.after_failed, [0.25, 0.75, 0])  # failure where not said
     np.testing.assert_array_equal(params.actions.ends, [False, False, True])
     np.testing.assert_array_equal(params.weights, [0.5, 1, 2, 1, 0.5])
     assert math.isinf(params.latency_budget)
@@ -104,7 +116,7 @@ def test_coordinates_left_out_of_a_table_take_the_neutral_value():
     [
         ("actions.failure.weak=0.5", lambda s: s.params.actions.failure[0] == 0.5),
         ("actions.weak.failure=0.5", lambda s: s.params.actions.failure[0] == 0.5),
-        ("actions.failure.weak=0.5", lambda s: s.params.actions.retry_failure[0] == 0.5),
+        ("actions.failure.weak=0.5", lambda s: s.params.actions.after_failed[0] == 0.5),
         ("actions.shift.weak.error=-2", lambda s: s.params.actions.shift[0, 0] == -2),
         ("actions.allowed.stop=false", lambda s: not s.params.actions.allowed[2]),
         ("drift=1.5", lambda s: s.params.drift[0] == 1.5),
@@ -148,6 +160,50 @@ BAD = [
     ("[actions.weak]", "[actions.latency]", "actions.latency: an action's name may not be a column's"),
     ('["error"]', '["error", "error"]', "coordinates: expected a list of different names"),
     ('["error"]', "[]", "coordinates: expected a list"),
+    ("after_failed = 0.75", "retry_failure = 0.75", "actions.strong.retry_failure: is gone: write after_failed, the"),
+    (
+        "after_failed = 0.75",
+        "after_failed = 1.5",
+        "actions.strong.after_failed: a probability must lie in [0, 1], got 1.5",
+    ),
+    ("shift = -0.5", "rate_burst = 0.5", "actions.weak.rate_burst: must be at least 1, got 0.5"),
+    ("shift = -0.5", "rate_limit = 0", "actions.weak.rate_limit: must be above 0"),
+    ("shift = -0.5", "mean_uptime = 0", "actions.weak.mean_uptime: must be above 0"),
+    ("shift = -0.5", "mean_downtime = inf", "actions.weak.mean_downtime: expected a finite number, got inf"),
+    ("shift = -0.5", "timeout = 0", "actions.weak.timeout: must be above 0"),
+    ("shift = -0.5", "latency_spread = nan", "actions.weak.latency_spread: expected a finite number, got nan"),
+    (
+        "shift = -0.5",
+        "max_calls = 1.5",
+        "actions.weak.max_calls: expected a whole number from 1 to 100,000, or inf, got 1.5",
+    ),
+    (
+        "shift = -0.5",
+        "max_calls = 0",
+        "actions.weak.max_calls: expected a whole number from 1 to 100,000, or inf, got 0",
+    ),
+    ("shift = -0.5", 'requires = ["eror"]', "actions.weak.requires.eror: unknown key (did you mean error?)"),
+    ("shift = -0.5", "requires = 1", "actions.weak.requires.error: expected true or false, got 1"),
+    ("drift = 0.25", 'blind = "error"', "blind.error: expected true or false, got 'error'"),
+    ("drift = 0.25", "start_points = 3", "start_points: expected a list of points, at least one, got 3"),
+    ("drift = 0.25", "start_points = []", "start_points: expected a list of points, at least one, got []"),
+    ("drift = 0.25", "start_points = [[1, 2]]", "start_points.0: expected 1 numbers, one a coordinate, got 2"),
+    ("drift = 0.25", "start_weights = [1]", "start_weights: there are no start_points to weigh"),
+    (
+        "drift = 0.25",
+        "start_points = [[1]]\nstart_weights = [1, 2]",
+        "start_weights: expected 1 numbers, one a point, got 2",
+    ),
+    (
+        "drift = 0.25",
+        "start_points = [[1]]\nstart_weights = 1",
+        "start_weights: expected 1 numbers, one a point, got 1",
+    ),
+    ("drift = 0.25", "start_points = [[1]]\nstart_weights = [0]", "start_weights: at least one weight must be above 0"),
+    ("drift = 0.25", "start_points = [[1]]\nstart_weights = [-1]", "start_weights.0: must not be negative"),
+    ("drift = 0.25", "auto_end = 1", "auto_end: expected true or false, got 1"),
+    ("drift = 0.25", "latency_limit = 0", "latency_limit: must be above 0"),
+    ("drift = 0.25", "tolerance_low = -1", "tolerance_low.error: must not be negative"),
 ]
 
 
@@ -163,9 +219,60 @@ def test_a_bad_file_is_refused_in_one_line_that_names_file_key_and_reason(right,
     assert "\n" not in str(caught.value)
 
 
+PAIR = TINY.replace('["error"]', '["a", "b"]')
+
+
+@pytest.mark.parametrize("given", ['["b"]', "[false, true]", "{ b = true }"])
+def test_flags_by_coordinate_are_names_a_list_or_a_table(given):
+    text = PAIR.replace("drift = 0.25", f"blind = {given}").replace("shift = -0.5", f"requires = {given}")
+    params = parse(text).params
+    np.testing.assert_array_equal(params.blind, [False, True])
+    np.testing.assert_array_equal(params.actions.requires, [[False, True], [False, False], [False, False]])
+
+
+def test_starting_points_are_vectors_or_tables_and_leave_the_box_at_0():
+    boxless = PAIR.replace("start_low = 2.0", "").replace("start_high = 2.0", "")
+    params = parse(boxless.replace("drift = 0.25", "start_points = [[1.0, 2.0], { b = 3.0, a = 0.0 }, 4.0]")).params
+    np.testing.assert_array_equal(params.start_points, [[1, 2], [0, 3], [4, 4]])
+    np.testing.assert_array_equal(params.start_weights, [1, 1, 1])
+    np.testing.assert_array_equal([params.start_low, params.start_high], np.zeros((2, 2)))
+    params = parse(PAIR.replace("drift = 0.25", "start_points = [1.0, 2.0]\nstart_weights = [0, 3]")).params
+    np.testing.assert_array_equal(params.start_weights, [0, 3])
+    np.testing.assert_array_equal([params.start_low, params.start_high], np.full((2, 2), 2))
+
+
+def test_a_lower_tolerance_is_the_tolerance_where_a_table_leaves_it_out():
+    assert parse(PAIR).params.tolerance_low is None
+    params = parse(PAIR.replace("drift = 0.25", "tolerance_low = { b = inf }")).params
+    np.testing.assert_array_equal(params.tolerance_low, [0.125, np.inf])
+
+
+def test_calls_at_most_are_whole_or_without_end_and_leave_a_row_to_play_in_every_step():
+    calls = parse(TINY, "actions.max_calls.weak=2").params.actions.max_calls
+    np.testing.assert_array_equal(calls, [2, np.inf, np.inf])
+    few = ("actions.max_calls.weak=1", "actions.max_calls.strong=1", "actions.max_calls.stop=1")
+    assert parse(TINY, *few).horizon == 3
+    with pytest.raises(
+        UserError, match=r"actions: rows may be called 2 times together \(max_calls\), fewer than 3 steps$"
+    ):
+        parse(TINY, *few[:2], "actions.allowed.stop=false")
+
+
+def test_an_optional_field_is_there_where_the_file_gives_it_with_those_that_belong_to_it():
+    fields = {"latency_growth", "timeout", "mean_uptime", "rate_limit", "money_limit"}
+    params = parse(TINY, "actions.latency_growth.weak=0.5", "actions.timeout.weak=9", "actions.mean_uptime.strong=60",
+                   "actions.rate_limit.weak=2", "money_limit=5").params  # fmt: skip
+    assert set(present(params)) == {*fields, "mean_downtime", "rate_burst"} | {"after_failed"}
+    np.testing.assert_array_equal(params.actions.mean_downtime, [0, 0, 0])
+    np.testing.assert_array_equal(params.actions.rate_burst, [1, 1, 1])
+    np.testing.assert_array_equal(params.actions.timeout, [9, np.inf, np.inf])
+    assert present(parse(TINY.replace("after_failed = 0.75", "")).params) == ()
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("actions.retry_failure.weak=0.3", "retry_failure is gone: write after_failed"),
         ("actions.failure.serch=0.3", "no action 'serch'"),
         ("actions.failur.weak=0.3", "expected actions.COLUMN.ACTION"),
         ("actions.failure.weak=1.2", "a probability must lie in [0, 1]"),

@@ -31,9 +31,12 @@ ODD = st.sampled_from([True, False, "tool", "escalate", [0.5], [1, 2], {"error":
 ROWS, COORDINATES = ("weak", "strong", "look_up", "clarify", "nobody"), ("error", "request", "nothing")
 KEYS = st.one_of(
     st.sampled_from(["horizon", "drift", "start_low", "start_high", "misread", "tolerance", "latency_budget",
-                     "z_scale", "latency_scale", "weights", "weights.money", "weights.nothing", "title"]),
-    st.builds("actions.{}.{}".format, st.sampled_from(["latency", "failure", "retry_failure", "noise", "gain",
-                                                       "allowed", "kind", "nothing"]), st.sampled_from(ROWS)),
+                     "z_scale", "latency_scale", "weights", "weights.money", "weights.nothing", "title",
+                     "latency_limit", "tolerance_low", "auto_end", "blind"]),
+    st.builds("actions.{}.{}".format, st.sampled_from(["latency", "failure", "after_failed", "noise", "gain",
+                                                       "allowed", "kind", "nothing", "timeout", "mean_uptime",
+                                                       "rate_burst", "max_calls", "requires", "retry_failure"]),
+              st.sampled_from(ROWS)),
     st.builds("actions.{}.shift.{}".format, st.sampled_from(ROWS), st.sampled_from(COORDINATES)),
     st.builds("{}.{}".format, st.sampled_from(["drift", "tolerance"]), st.sampled_from(COORDINATES)),
 )  # fmt: skip
