@@ -1,33 +1,28 @@
 """Programs that are kept as they were compiled, so that the next process neither traces nor compiles them again.
 
 JAX's own cache keeps what the compiler made of a program, but to find it there, JAX first traces and lowers the program
-anew, which takes longer than loading it. Here the compiled program is kept whole
-(`jax.experimental.serialize_executable`), under a name that stands for everything it depends on. What a process finds
-is the very code that the process before ran, so they get the same bits.
-
-Loading such a file runs what is in it, as loading an entry of JAX's own cache does: both are as trusted as the folder.
+anew, which takes longer than loading it. Here the compiled program is kept whole (`aljax.host.executables`), under a
+name that stands for everything it depends on. What a process finds is the very code that the process before ran, so
+they get the same bits.
 """
 
 import dataclasses
 import functools
 import hashlib
 import json
-import pickle
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import serialize_executable
 
+from aljax.host import executables
 from aljax.host.modules import interpreter
 from aljax.host.numerics import numerics
 
 ENDING = "-program"
 """Of the files of compiled programs."""
-_DIGEST = hashlib.sha256().digest_size
 _INCIDENTAL = ("cache", "log", "dump", "traceback", "profiler", "explain")
 """In the names of JAX's settings: those that change no program."""
 
@@ -107,7 +102,7 @@ class Program:
         form = self._form(_folder[0], args)
         if form.lowered is not None:
             form.run, form.lowered = form.lowered.compile(), None
-            _write(form)
+            executables.write(form.place, form.run, form.structure, form.kinds)
         return form
 
     def _form(self, folder: Path, args: tuple[Any, ...]) -> "_Form":
@@ -125,24 +120,29 @@ class Program:
             devices = list(mesh.devices.flat)
         described = f"{self._key!r}\n{tree}\n{shapes}\n{options}\n{self._options}\n{devices}\n{_surroundings()}"
         place = folder / f"{hashlib.sha256(described.encode()).hexdigest()}{ENDING}"
-        form = _read(place, devices)
-        if form is None:
-            structure = []
+        found = executables.read(place, devices, options.get("in_shardings", devices * len(leaves)))
+        if found is not None:
+            run, structure, kinds = found
+            form = _Form(place, structure, kinds, run=run)
+        else:
+            given, made = list(map(executables.implementation, leaves)), []
 
             def whole(*leaves: Any) -> list[Any]:
-                results, found = jax.tree.flatten(self._function(*jax.tree.unflatten(tree, leaves)))
-                structure[:] = [found]
-                return results
+                args = jax.tree.unflatten(tree, list(map(executables.typed, leaves, given)))
+                results, found = jax.tree.flatten(self._function(*args))
+                made[:] = [found, list(map(executables.implementation, results))]
+                # Of no weak types, which what is found has not either.
+                return [jax.lax.convert_element_type(x, x.dtype) for x in map(executables.raw, results)]
 
             if self._donate:
                 options["donate_argnums"] = tuple(range(counts[0]))
-            abstract = [jax.ShapeDtypeStruct(shape, dtype, weak_type=weak) for shape, dtype, weak in shapes]
+            abstract = (jax.ShapeDtypeStruct(shape, dtype, weak_type=weak) for shape, dtype, weak in shapes)
             with interpreter:
-                trace = jax.jit(whole, compiler_options=self._options, **options).trace(*abstract)
-                form = _Form(place, structure[0], lowered=trace.lower())
-            form.results = [
-                jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type) for aval in trace.jaxpr.out_avals
-            ]
+                jitted = jax.jit(whole, compiler_options=self._options, keep_unused=True, **options)
+                trace = jitted.trace(*map(executables.raw, abstract))
+                form = _Form(place, *made, lowered=trace.lower())
+            avals = (jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in trace.jaxpr.out_avals)
+            form.results = list(map(executables.typed, avals, form.kinds))
         self._forms[tree, shapes] = form
         return form
 
@@ -155,8 +155,10 @@ class _Form:
     """Where it is kept."""
     structure: Any
     """Of its results."""
+    kinds: Sequence[Any]
+    """Of each result its `aljax.host.executables.implementation`."""
     run: Any = None
-    """The compiled function from leaves to leaves."""
+    """The compiled function from leaves to leaves, keys as their numbers."""
     lowered: Any = None
     """What is to be compiled, where `run` is not there yet."""
     results: Sequence[jax.ShapeDtypeStruct] = ()
@@ -164,7 +166,8 @@ class _Form:
 
     def __call__(self, *args: Any) -> Any:
         """Calls the compiled function."""
-        return self.structure.unflatten(self.run(*jax.tree.leaves(args)))
+        results = self.run(*map(executables.raw, jax.tree.leaves(args)))
+        return self.structure.unflatten(map(executables.typed, results, self.kinds))
 
 
 def _shape(leaf: Any) -> tuple[Any, ...]:
@@ -187,26 +190,3 @@ def _surroundings() -> str:
     }
     devices = [device.device_kind for device in jax.devices()]
     return json.dumps([code.hexdigest(), numerics(), devices, settings], sort_keys=True)
-
-
-def _read(place: Path, devices: Sequence[Any]) -> _Form | None:
-    """A program for these devices that was kept, if it is there and whole."""
-    try:
-        found = place.read_bytes()
-        if hashlib.sha256(found[_DIGEST:]).digest() == found[:_DIGEST]:
-            parts, structure = pickle.loads(zlib.decompress(found[_DIGEST:]))  # as trusted as the code in it
-            run = serialize_executable.deserialize_and_load(*parts, execution_devices=devices)
-            return _Form(place, structure, run)
-    except Exception:  # not there, or written by something else: compiled anew
-        return None
-    return None
-
-
-def _write(form: _Form) -> None:
-    """Keeps a program, if it can be. A process that is killed leaves its own folder only."""
-    try:
-        parts = serialize_executable.serialize(form.run)
-        body = zlib.compress(pickle.dumps((parts, form.structure)), 1)
-        form.place.write_bytes(hashlib.sha256(body).digest() + body)
-    except Exception:  # a platform whose programs cannot be kept, a folder that cannot be written
-        form.place.unlink(missing_ok=True)

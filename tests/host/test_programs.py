@@ -1,5 +1,6 @@
 """Programs that are kept: found by the next process, the same bits as freshly compiled, never half read."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from aljax.comparison import compare
-from aljax.host import programs
+from aljax.host import executables, programs
 from aljax.host.programs import ENDING, Program
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.scenario import load_scenario
@@ -138,10 +139,10 @@ def test_nothing_is_traced_ahead_where_nothing_is_kept(traced):
 
 
 def test_a_program_that_cannot_be_kept_is_run_all_the_same(folder, traced, monkeypatch):
-    def refuse(compiled):
-        raise ValueError("Compilation does not support serialization")
+    def refuse(tree):
+        raise TypeError("cannot be kept")
 
-    monkeypatch.setattr(programs.serialize_executable, "serialize", refuse)
+    monkeypatch.setattr(executables, "_spelled", refuse)
     assert pair_of(traced)(*GIVEN)["pair"].total == 13 and not kept(folder)
 
 
@@ -180,3 +181,17 @@ def test_training_and_comparison_have_the_same_bits_traced_kept_and_found(folder
     found["traced"] = run()
     training_programs.cache_clear()
     assert same(found["kept"], found["traced"]) and same(found["found"], found["traced"])
+
+
+def test_nothing_in_the_package_unpickles():
+    package = Path(programs.__file__).parents[1]
+    assert not [file for file in package.rglob("*.py") if "import pickle" in file.read_text()]
+
+
+def test_keys_go_in_and_come_out_as_keys(folder):
+    key = jax.random.key(3)
+    for _ in range(2):  # compiled, then found
+        found = Program(lambda key: {"next": jax.random.fold_in(key, 1)}, "keys")(key)
+        assert found["next"].dtype == key.dtype
+        assert np.array_equal(jax.random.key_data(found["next"]), jax.random.key_data(jax.random.fold_in(key, 1)))
+    assert len(kept(folder)) == 1
