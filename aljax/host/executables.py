@@ -170,9 +170,6 @@ def _spelled(tree: Any) -> Any:
         names = getattr(tree, "_fields", None) or [field.name for field in dataclasses.fields(kind)]
         spelled = {name: _spelled(getattr(tree, name)) for name in names}
         return {"class": [tree.__module__, type(tree).__qualname__], "of": spelled}
-            "class": [tree.__module__, type(tree).__qualname__],
-            "of": {n: _spelled(getattr(tree, n)) for n in names},
-        }
     raise TypeError(f"cannot be kept: {type(tree)}")
 
 
