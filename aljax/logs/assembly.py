@@ -5,6 +5,7 @@ Steps stand by start, then end. Traces of one session are one episode; what lies
 """
 
 import dataclasses
+import heapq
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -207,21 +208,27 @@ def _together(calls: Sequence[Span], spans: Sequence[Span]) -> list[int]:
     """Which calls were under way at once, neither within the other: the number of their group, from 1; 0: none."""
     by_id = {span.id: span for span in spans}
     groups, number = [0] * len(calls), 0
-    running: list[tuple[int, int, frozenset[str]]] = []
+    running: list[tuple[int, int]] = []  # a heap of ends, with the calls' numbers
     for n, span in enumerate(calls):
-        if span.start is None:
+        if span.start is None or span.end is None:
             continue
-        start, around = span.start, frozenset(outer.id for outer in _ancestors(span, by_id))
-        running = [other for other in running if other[0] > start]
-        for _, m, above in running:
-            if calls[m].id not in around and span.id not in above:
-                if not groups[m]:
+        while running and running[0][0] <= span.start:
+            heapq.heappop(running)
+        if running:
+            around = {outer.id for outer in _ancestors(span, by_id)}
+            beside = (m for _, m in running if calls[m].id not in around and not _lies_in(calls[m], span, by_id))
+            other = next(beside, None)
+            if other is not None:
+                if not groups[other]:
                     number += 1
-                    groups[m] = number
-                groups[n] = groups[m]
-                break
-        running.append((span.end or 0, n, around))
+                    groups[other] = number
+                groups[n] = groups[other]
+        heapq.heappush(running, (span.end, n))
     return groups
+
+
+def _lies_in(span: Span, outer: Span, spans: Mapping[str, Span]) -> bool:
+    return any(found.id == outer.id for found in _ancestors(span, spans))
 
 
 def _task(traces: Sequence[Trace]) -> dict[str, str]:

@@ -45,7 +45,7 @@ def import_traces(
       form: the files' format, one of `NAMES`; none: each file shows its own.
       kinds: of tools by name: ``clarify``, ``escalate``, ``reason`` (a turn of the model's) or ``ignore``.
       success: the name of the score that says whether an episode succeeded; none: any of `assembly.SUCCESS`.
-      logger: what whoever acted is called in the log; none: as the traces say, such as by the agent's or service's name.
+      logger: what whoever acted is called in the log; none: as the traces say, such as by the agent's name.
       on_progress: called now and then with what is being done, and how many spans or episodes of it.
 
     Returns:
@@ -97,7 +97,7 @@ def _why(summary: Summary) -> str:
 
 def _read(path: str | Path, form: str | None, intake: Intake, on_progress: Callable[[str, int], None]) -> str | None:
     """Takes the spans of a file; gives the name of its format, none where it is an agent log."""
-    where, source, unknown = plain_path(path), None, []
+    where, source, unknown, due = plain_path(path), None, [], 0
     if form == "aljax":
         return None
     for document in documents_of(path):
@@ -111,7 +111,9 @@ def _read(path: str | Path, form: str | None, intake: Intake, on_progress: Calla
                     continue
                 break
         source.read(document.value, intake)
-        on_progress("reading", intake.spans)
+        if intake.spans >= due:
+            on_progress("reading", intake.spans)
+            due = intake.spans + 5_000
     if source is None:
         raise UserError(f"{where}: {'begins with ' + unknown[0] if unknown else 'empty'}, expected {wanted(form)}")
     if unknown:
@@ -134,4 +136,5 @@ def _write(
     for rows in episodes:
         summary.add(rows)
         stream.writelines(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
-        on_progress("writing", summary.episodes)
+        if summary.episodes % 500 == 0:
+            on_progress("writing", summary.episodes)

@@ -56,6 +56,7 @@ class DiskStore:
         self._base.executescript(_SCHEMA + "BEGIN;")
         self._spans: list[Span] = []
         self._places = f"INSERT INTO spans VALUES ({', '.join('?' * len(Span._fields))})"
+        self._scored = False
         self.repeated = 0
         """Spans that were told again."""
 
@@ -77,6 +78,7 @@ class DiskStore:
 
     def add_score(self, trace: str, name: str, value: float) -> None:
         """See `aljax.logs.spans.Store.add_score`."""
+        self._scored = True
         self._execute("INSERT INTO scores VALUES (?, ?, ?)", (trace, name, value))
 
     def episodes(self) -> Iterator[tuple[str, list[Trace]]]:
@@ -119,9 +121,10 @@ class DiskStore:
         return dict(self._base.execute(query, (trace,)))
 
     def _scores(self, trace: str) -> list[tuple[str, float]]:
-        return list(
-            self._base.execute("SELECT DISTINCT name, value FROM scores WHERE trace = ? ORDER BY 1, 2", (trace,))
-        )
+        if not self._scored:
+            return []
+        query = "SELECT DISTINCT name, value FROM scores WHERE trace = ? ORDER BY 1, 2"
+        return list(self._base.execute(query, (trace,)))
 
     def _flush(self) -> None:
         try:

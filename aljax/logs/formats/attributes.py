@@ -68,7 +68,7 @@ def kind_of(attributes: Mapping[str, Any], name: Any) -> str | None:
     Returns:
       ``tool``, ``llm``, ``escalate``, ``agent``; none: something else.
     """
-    if any(key in attributes for key in TRANSFER):
+    if TRANSFER[0] in attributes or TRANSFER[1] in attributes:
         return "escalate"
     operation = attributes.get("gen_ai.operation.name")
     if operation is not None:
@@ -121,7 +121,7 @@ def spent(attributes: Mapping[str, Any]) -> dict[str, Any]:
       Fields of a span.
     """
     dollars = amount(first(attributes, DOLLARS))
-    if dollars is None and any(key in attributes for key in PARTS):
+    if dollars is None and PARTS[0] in attributes:
         parts = [amount(attributes.get(key)) for key in PARTS]
         dollars = None if None in parts else sum(part for part in parts if part is not None)
     return {

@@ -159,9 +159,11 @@ def failure_of(attributes: Mapping[str, Any], status: Mapping[str, Any], events:
     Returns:
       The class; none: it did not fail.
     """
-    raised = next((about for event, about in events if event == "exception"), None)
+    raised = next((about for event, about in events if event == "exception"), None) if events else None
     named = attributes.get("error.type")
     if raised is None and named is None:
+        if not status:
+            return None
         code = status.get("code", status.get("status_code"))
         if isinstance(code, dict | list) or code not in ERRORS:
             return None
