@@ -13,12 +13,14 @@ from aljax.logs.readers import read_episodes
 from traces import imported, model, otlp, sample, tool, written
 
 ODD = (
-    None, True, 0, -1, 1e308, 10**18, 2**64 - 1, 10**30, "", "x", "=", "\0", "nan", "1e999", "9999-12-31T23:59:59Z", [], {},
+    None, True, 0, -1, 1e308, 10**18, 2**64 - 1, 10**30, "", "x", "=", "\0", "nan", "1e999", "9999-12-31T23:59:59Z",
+    [], {},
     [1], {"a": 1}, "a" * 3_000, "ERROR", '{"a":', "٣",
 )  # fmt: skip
 SOURCES = (
     "otlp_genai/made_pydantic_ai_otlp.jsonl", "openinference/made_langchain_openinference.jsonl",
-    "langsmith/made_langchain_runs.jsonl", "openai_agents/made_openai_agents_sdk.jsonl", "mlflow/made_mlflow_traces.jsonl",
+    "langsmith/made_langchain_runs.jsonl", "openai_agents/made_openai_agents_sdk.jsonl",
+    "mlflow/made_mlflow_traces.jsonl",
     "inspect/made_mockllm.json", "any_agent_genai/AGNO_trace.json", "otlp_jaeger_kagent/helm.json",
     "langfuse/pydantic-ai-tools-2025-12-04.trace.json", "langfuse/beeai-2025-08-01.trace.json",
 )  # fmt: skip
