@@ -11,7 +11,7 @@ from aljax.logs.values import amount, rows, text
 _NEEDED = {"suite_name", "pipeline_name", "user_task_id", "messages"}
 
 
-def recognises(document: Any) -> bool:
+def _recognises(document: Any) -> bool:
     """Whether a document is a run, or a list of them."""
     return any(row.keys() >= _NEEDED for row in _runs(document)[:5])
 
@@ -20,7 +20,7 @@ def _runs(document: Any) -> list[dict[str, Any]]:
     return [document] if isinstance(document, dict) else rows(document)
 
 
-def read(document: Any, intake: Intake) -> None:
+def _read(document: Any, intake: Intake) -> None:
     """Takes the runs of a document."""
     intake.each(_runs(document), functools.partial(_take, intake), "runs")
 
@@ -39,5 +39,5 @@ def _take(intake: Intake, row: dict[str, Any]) -> None:
     take_messages(intake, trace, row["messages"])
 
 
-SOURCE = Source("agentdojo", recognises, read, "AgentDojo's runs with suite_name and pipeline_name")
+SOURCE = Source("agentdojo", _recognises, _read, "AgentDojo's runs with suite_name and pipeline_name")
 """AgentDojo."""

@@ -50,7 +50,15 @@ WANTED = frozenset(
 
 
 def first(attributes: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
-    """The first of some attributes that is there and not null."""
+    """The first of some attributes that is there and not null.
+
+    Args:
+      attributes: by key.
+      keys: in the order in which they are asked for.
+
+    Returns:
+      Its value; none: there is none.
+    """
     for key in keys:
         found = attributes.get(key)
         if found is not None:

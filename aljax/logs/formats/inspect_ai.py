@@ -10,14 +10,14 @@ from aljax.logs.spans import Intake, Span
 from aljax.logs.values import amount, error_class, moment, table, text
 
 
-def recognises(document: Any) -> bool:
+def _recognises(document: Any) -> bool:
     """Whether a document is a log of Inspect's."""
     return isinstance(document, dict) and isinstance(document.get("eval"), dict) and (
         "samples" in document or "version" in document
     )  # fmt: skip
 
 
-def read(document: Any, intake: Intake) -> None:
+def _read(document: Any, intake: Intake) -> None:
     """Takes the samples of a document."""
     intake.each(
         document.get("samples"), functools.partial(_take_sample, intake, table(document.get("eval"))), "samples"
@@ -83,5 +83,5 @@ def _take_event(intake: Intake, trace: str, parent: str | None, event: dict[str,
     intake.span(span)
 
 
-SOURCE = Source("inspect", recognises, read, "Inspect's logs with eval and samples")
+SOURCE = Source("inspect", _recognises, _read, "Inspect's logs with eval and samples")
 """Inspect."""

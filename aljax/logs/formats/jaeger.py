@@ -10,7 +10,7 @@ from aljax.logs.spans import Intake
 from aljax.logs.values import amount, hexadecimal, rows, text
 
 
-def recognises(document: Any) -> bool:
+def _recognises(document: Any) -> bool:
     """Whether a document is of Jaeger's."""
     return any("traceID" in trace and isinstance(trace.get("spans"), list) for trace in _traces(document)[:5])
 
@@ -21,7 +21,7 @@ def _traces(document: Any) -> list[dict[str, Any]]:
     return rows(document.get("data")) if isinstance(document.get("data"), list) else [document]
 
 
-def read(document: Any, intake: Intake) -> None:
+def _read(document: Any, intake: Intake) -> None:
     """Takes the spans of a document."""
     for trace in _traces(document):
         processes = trace.get("processes")
@@ -59,5 +59,5 @@ def _tags(pairs: Any) -> dict[str, Any]:
     return {pair["key"]: pair.get("value") for pair in rows(pairs) if isinstance(pair.get("key"), str)}
 
 
-SOURCE = Source("otlp", recognises, read, "Jaeger JSON with traceID and spans")
+SOURCE = Source("otlp", _recognises, _read, "Jaeger JSON with traceID and spans")
 """Jaeger's JSON."""

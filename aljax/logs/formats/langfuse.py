@@ -19,7 +19,7 @@ def _of(row: Mapping[str, Any], camel: str) -> Any:
     return row.get("".join(f"_{c.lower()}" if c.isupper() else c for c in camel)) if found is None else found
 
 
-def recognises(document: Any) -> bool:
+def _recognises(document: Any) -> bool:
     """Whether a document is an export, a page of the API, or a row of the blob storage."""
     return any(_sort(row) for row in _parts(document)[:5])
 
@@ -45,7 +45,7 @@ def _sort(row: Mapping[str, Any]) -> str | None:
     return "whole" if isinstance(row.get("trace"), dict) and "timestamp" in row["trace"] else None
 
 
-def read(document: Any, intake: Intake) -> None:
+def _read(document: Any, intake: Intake) -> None:
     """Takes the observations of a document."""
     intake.each(_parts(document), functools.partial(_take, intake), "rows")
 
@@ -150,5 +150,5 @@ def _take_score(intake: Intake, trace: str | None, row: dict[str, Any]) -> None:
     intake.score(text(_of(row, "traceId")) or trace or text(_of(row, "sessionId")), row.get("name"), value)
 
 
-SOURCE = Source("langfuse", recognises, read, "Langfuse's traces with observations, or rows of them")
+SOURCE = Source("langfuse", _recognises, _read, "Langfuse's traces with observations, or rows of them")
 """Langfuse."""

@@ -12,7 +12,7 @@ _KINDS = {"tool": "tool", "llm": "llm"}
 _LISTS = ("post", "patch", "runs", "data")
 
 
-def recognises(document: Any) -> bool:
+def _recognises(document: Any) -> bool:
     """Whether a document is a run, feedback on one, or a list of either."""
     return any(_is_run(row) or _is_feedback(row) for row in _runs(document)[:5])
 
@@ -32,7 +32,7 @@ def _is_feedback(row: Mapping[str, Any]) -> bool:
     return {"run_id", "key", "score"} <= row.keys()
 
 
-def read(document: Any, intake: Intake) -> None:
+def _read(document: Any, intake: Intake) -> None:
     """Takes the runs of a document."""
     intake.each(_runs(document), functools.partial(_take, intake), "runs")
 
@@ -126,5 +126,5 @@ def _generated(outputs: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [table(place.get("usage_metadata")) for place in (table(message.get("kwargs")), message)]
 
 
-SOURCE = Source("langsmith", recognises, read, "LangSmith's runs with run_type")
+SOURCE = Source("langsmith", _recognises, _read, "LangSmith's runs with run_type")
 """LangSmith."""

@@ -11,7 +11,7 @@ from aljax.logs.values import amount, hexadecimal, moment, rows, table, text, un
 _KINDS = {"TOOL": "tool", "LLM": "llm", "CHAT_MODEL": "llm", "AGENT": "agent"}
 
 
-def recognises(document: Any) -> bool:
+def _recognises(document: Any) -> bool:
     """Whether a document is a trace, or a list of them."""
     return any(isinstance(row.get("info"), dict) and isinstance(row.get("data"), dict) for row in _traces(document)[:5])
 
@@ -22,7 +22,7 @@ def _traces(document: Any) -> list[dict[str, Any]]:
     return rows(document)
 
 
-def read(document: Any, intake: Intake) -> None:
+def _read(document: Any, intake: Intake) -> None:
     """Takes the spans of a document."""
     intake.each(_traces(document), functools.partial(_take_trace, intake), "traces")
 
@@ -78,5 +78,5 @@ def _take(intake: Intake, trace: str, row: dict[str, Any]) -> None:
     intake.span(span)
 
 
-SOURCE = Source("mlflow", recognises, read, "MLflow's traces with info and data")
+SOURCE = Source("mlflow", _recognises, _read, "MLflow's traces with info and data")
 """MLflow."""

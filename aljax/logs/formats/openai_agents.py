@@ -10,7 +10,7 @@ from aljax.logs.values import amount, error_class, moment, rows, table, text
 _KINDS = {"function": "tool", "generation": "llm", "response": "llm", "handoff": "escalate"}
 
 
-def recognises(document: Any) -> bool:
+def _recognises(document: Any) -> bool:
     """Whether a document is a trace, a span, or a list of them."""
     return any(row.get("object") in ("trace", "trace.span") for row in _items(document)[:5])
 
@@ -21,7 +21,7 @@ def _items(document: Any) -> list[dict[str, Any]]:
     return rows(document)
 
 
-def read(document: Any, intake: Intake) -> None:
+def _read(document: Any, intake: Intake) -> None:
     """Takes the traces and spans of a document."""
     intake.each(_items(document), functools.partial(_take, intake))
 
@@ -58,5 +58,5 @@ def _take(intake: Intake, row: dict[str, Any]) -> None:
     intake.span(span)
 
 
-SOURCE = Source("openai_agents", recognises, read, "the Agents SDK's objects trace and trace.span")
+SOURCE = Source("openai_agents", _recognises, _read, "the Agents SDK's objects trace and trace.span")
 """The OpenAI Agents SDK."""

@@ -16,7 +16,7 @@ from aljax.logs.values import hexadecimal, moment, rows, table, text, unpacked
 _FRAME = "context.span_id"
 
 
-def recognises(document: Any) -> bool:
+def _recognises(document: Any) -> bool:
     """Whether a document is a span, a row of a data frame, or a list of either."""
     return any(_is_span(row) for row in _spans(document)[:5])
 
@@ -60,7 +60,7 @@ def _flatten(found: dict[str, Any], key: str, value: Any, depth: int) -> None:
         found[key] = value
 
 
-def read(document: Any, intake: Intake) -> None:
+def _read(document: Any, intake: Intake) -> None:
     """Takes the spans of a document."""
     intake.each(_spans(document), functools.partial(_take, intake))
 
@@ -100,7 +100,7 @@ def _take(intake: Intake, row: dict[str, Any]) -> None:
                 intake.score(trace_id, name, row[key])
 
 
-OTEL = Source("otlp", recognises, read, "spans of OpenTelemetry with a context")
+OTEL = Source("otlp", _recognises, _read, "spans of OpenTelemetry with a context")
 """Spans as objects, with ``gen_ai``'s attributes."""
-OPENINFERENCE = Source("openinference", _recognises_openinference, read, "spans with openinference.span.kind")
+OPENINFERENCE = Source("openinference", _recognises_openinference, _read, "spans with openinference.span.kind")
 """Spans as objects, with OpenInference's attributes."""

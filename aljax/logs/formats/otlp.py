@@ -15,7 +15,7 @@ ERRORS = frozenset({2, "2", "STATUS_CODE_ERROR", "ERROR", "Error", "error"})
 """How a failed status is written."""
 
 
-def recognises(document: Any) -> bool:
+def _recognises(document: Any) -> bool:
     """Whether a document is OTLP."""
     return isinstance(document, dict) and any(isinstance(_inner(document).get(key), list) for key in _GROUPS)
 
@@ -25,7 +25,7 @@ def _inner(document: Mapping[str, Any]) -> Mapping[str, Any]:
     return inner if isinstance(inner, dict) else document
 
 
-def read(document: Any, intake: Intake) -> None:
+def _read(document: Any, intake: Intake) -> None:
     """Takes the spans of a document."""
     for key in _GROUPS:
         for group in rows(_inner(document).get(key)):
@@ -56,7 +56,14 @@ def _take(intake: Intake, service: str | None, row: dict[str, Any]) -> None:
 
 
 def nanoseconds(value: Any) -> int | None:
-    """A moment as OTLP has it: nanoseconds, as a number or text; 0 is none."""
+    """A moment as OTLP has it: nanoseconds, as a number or text; 0 is none.
+
+    Args:
+      value: any.
+
+    Returns:
+      Nanoseconds; none: it is no moment.
+    """
     try:
         found = int(value) if type(value) is int or len(value) < 30 else 0
     except (TypeError, ValueError):
@@ -65,13 +72,27 @@ def nanoseconds(value: Any) -> int | None:
 
 
 def service_of(resource: Mapping[str, Any]) -> str | None:
-    """The name of what ran, unless nobody gave it one."""
+    """The name of what ran, unless nobody gave it one.
+
+    Args:
+      resource: attributes of what made the spans.
+
+    Returns:
+      The service's name.
+    """
     found = text(resource.get("service.name"))
     return None if found is None or found.startswith("unknown_service") else found
 
 
 def flat(attributes: Any) -> dict[str, Any]:
-    """Attributes by key: those of a table, or those `WANTED` of a list of keys and typed values."""
+    """Attributes by key: those of a table, or those `WANTED` of a list of keys and typed values.
+
+    Args:
+      attributes: of a span, an event or a resource.
+
+    Returns:
+      Values; what is of a wrong type is left out.
+    """
     if not isinstance(attributes, list):
         return attributes if isinstance(attributes, dict) else {}
     found = {}
@@ -172,5 +193,5 @@ def failure_of(attributes: Mapping[str, Any], status: Mapping[str, Any], events:
     return (found or "").rpartition(".")[2] or "error"
 
 
-SOURCE = Source("otlp", recognises, read, "OTLP/JSON with resourceSpans or batches")
+SOURCE = Source("otlp", _recognises, _read, "OTLP/JSON with resourceSpans or batches")
 """OTLP/JSON."""

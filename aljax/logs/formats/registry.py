@@ -54,7 +54,14 @@ def wanted(name: str | None) -> str:
 
 
 def looks(document: Any) -> str:
-    """What a document looks like, in a few words."""
+    """What a document looks like.
+
+    Args:
+      document: any.
+
+    Returns:
+      A few words.
+    """
     if isinstance(document, dict):
         return f"an object with {listed(list(document)[:8], 200)}" if document else "an empty object"
     if isinstance(document, list):

@@ -13,7 +13,7 @@ _WHOLE = 1 - 1e-6
 """A reward so near to 1 is all of it; the benchmark counts nothing else as a success."""
 
 
-def recognises(document: Any) -> bool:
+def _recognises(document: Any) -> bool:
     """Whether a document is a file of results, or a simulation."""
     return any({"task_id", "messages"} <= row.keys() for row in _simulations(document)[:5])
 
@@ -24,7 +24,7 @@ def _simulations(document: Any) -> list[dict[str, Any]]:
     return rows(document["simulations"]) if "simulations" in document else [document]
 
 
-def read(document: Any, intake: Intake) -> None:
+def _read(document: Any, intake: Intake) -> None:
     """Takes the simulations of a document."""
     info = table(document.get("info")) if isinstance(document, dict) else {}
     if isinstance(document, dict) and "simulations" not in document and "messages" not in document:
@@ -47,5 +47,5 @@ def _take(intake: Intake, info: Mapping[str, Any], row: dict[str, Any]) -> None:
     take_messages(intake, trace, row.get("messages"), turns=True)
 
 
-SOURCE = Source("tau2", recognises, read, "τ²-bench's simulations with task_id and messages")
+SOURCE = Source("tau2", _recognises, _read, "τ²-bench's simulations with task_id and messages")
 """τ²-bench."""
