@@ -16,6 +16,7 @@ from aljax.fields import fields_of
 
 import expectimax
 from expectimax import Params
+from strategies import env_params, simple_environment
 
 A, D, H, MEMBERS = 4, 2, 4, 8
 
@@ -49,27 +50,6 @@ def single(values: Any) -> np.ndarray:
     return np.asarray(np.asarray(values, np.float32), np.float64)
 
 
-def tame(rows: int = 3, d: int = 2, **changes: Any) -> Params:
-    """An environment to change one thing in: rows that never fail and do nothing, no end but H = 5.
-
-    `changes` replace fields, the table's or the environment's, or add optional ones, and broadcast to their shapes.
-    """
-    sizes = {"A": rows, "d": d, "k": 5, "N": 1}
-    plain: Params = {"actions": {}}
-    usual = {"latency": 1.0, "money": 1.0, "start_low": 2.0, "start_high": 3.0, "tolerance": 1.0, "horizon": 5}
-    usual |= {"weights": 1.0, "z_scale": 1.0, "latency_scale": 1.0, "money_scale": 1.0}
-    for kind, part in ((ActionTable, plain["actions"]), (EnvParams, plain)):
-        for name, field in fields_of(kind).items():
-            if field.optional and name not in changes:
-                continue
-            value = np.asarray(changes.pop(name, usual.get(name, field.neutral)))
-            shape = value.shape if "N" in field.axes else tuple(sizes[axis] for axis in field.axes)
-            part[name] = np.broadcast_to(value, shape).astype(bool if field.check == "flag" else np.float64).copy()
-    if changes:
-        raise KeyError(*changes)
-    return plain
-
-
 def with_fields(plain: Params, **changes: Any) -> Params:
     """The same with other fields, as they are given."""
     table = {name: np.asarray(x) for name, x in changes.items() if name in fields_of(ActionTable)}
@@ -77,18 +57,8 @@ def with_fields(plain: Params, **changes: Any) -> Params:
     return plain | rest | {"actions": plain["actions"] | table}
 
 
-def params_of(plain: Params) -> EnvParams:
-    """The library's value of a plain dict."""
-
-    def leaves(kind: Any, given: Any) -> dict[str, jax.Array]:
-        fields = fields_of(kind).items()
-        return {name: jnp.asarray(given[name], field.dtype) for name, field in fields if name in given}
-
-    return EnvParams(actions=ActionTable(**leaves(ActionTable, plain["actions"])), **leaves(EnvParams, plain))
-
-
 def stacked(plains: list[Params]) -> EnvParams:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(params_of, plains))
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(env_params, plains))
 
 
 def random_columns(rng: np.random.Generator, names: tuple[str, ...]) -> dict[str, Any]:
@@ -148,7 +118,7 @@ def family(name: str) -> list[Params]:
             changes["money"] = np.full(A, 0.5)
             changes["latency"] = np.array([1.0, 2.0, 1.0, 0.75])
             changes["shift"][2] = changes["shift"][0]
-        found.append(tame(A, D, **changes))
+        found.append(simple_environment(A, D, **changes))
     return found
 
 

@@ -22,7 +22,8 @@ from aljax.rollout import outcome, rollout
 from aljax.train import policy_architecture, train
 
 import expectimax
-from enumeration import A, D, best, family, params_of, single, starts, tame, with_fields
+from enumeration import A, D, best, family, single, starts, with_fields
+from strategies import env_params, simple_environment
 
 KEY = jax.random.key(0)
 
@@ -37,7 +38,7 @@ def play(key, policy, params, episodes, steps):
 
 
 def relaxed(plain):
-    params = params_of(plain)
+    params = env_params(plain)
     return params, make_plan(params, relaxed=True)
 
 
@@ -61,7 +62,7 @@ def test_budgets_are_bounded_from_below():
 
 def multiplying(drift):
     """Four rows of which two multiply, one with a negative gain; sticky failures; a way out."""
-    return tame(
+    return simple_environment(
         4,
         2,
         gain=[[0.5, 1.0], [1.0, -0.5], [1.0, 1.0], [1.0, 1.0]],
@@ -99,14 +100,14 @@ def test_where_only_gains_act_their_order_does_not_matter():
 
 def test_with_one_row_to_play_it_is_that_rows_expected_cost():
     """Nothing to choose, so foreknowledge of the noise gains nothing: the mean is the policy's own cost."""
-    plain = tame(
+    plain = simple_environment(
         1, 2, gain=[[0.5, -1.0]], shift=[[-0.5, 0.5]], noise=0.75, failure=0.25, after_failed=0.5, horizon=3,
         drift=[0.25, 0.0], misread=1.0, tolerance=0.0, weights=[0.5, 0.5, 2.0, 1.0, 1.0],
     )  # fmt: skip
     params, plan = relaxed(plain)
     episodes = 8000
     z = np.repeat(np.array([[2.0], [1.0]]), episodes, axis=1)
-    fixed = params_of(with_fields(plain, start_low=z[:, 0], start_high=z[:, 0]))
+    fixed = env_params(with_fields(plain, start_low=z[:, 0], start_high=z[:, 0]))
     cost = np.asarray(play(KEY, Random(), fixed, episodes, 3), np.float64)
     below = lower_bounds(KEY, params, z, plan)
     error = math.hypot(cost.std(), below.std()) / math.sqrt(episodes)
@@ -126,7 +127,7 @@ def test_no_policy_costs_less_in_random_environments_with_everything(seed):
     """Noise, misreading, gains of either sign, bounds, statuses, outages, buckets: heuristics and a trained policy."""
     rng = np.random.default_rng(seed)
     ends, low = rng.random(A) < 0.15, rng.uniform(-4, 4, D)
-    plain = tame(
+    plain = simple_environment(
         A, D, horizon=4, latency=rng.uniform(0, 3, A), money=rng.uniform(0, 2, A), failure=rng.uniform(0, 0.6, A),
         after_failed=rng.uniform(0, 1, A), gain=rng.uniform(-1.2, 1.2, (A, D)), shift=rng.normal(0, 2, (A, D)),
         noise=rng.uniform(0, 1, A) * (rng.random(A) < 0.5), ends=ends, resolves=ends & (rng.random(A) < 0.3),
@@ -161,7 +162,7 @@ def test_no_policy_costs_less_in_random_environments_with_everything(seed):
 
 def hidden(**changes):
     """Two rows that do the same, one cheap and sometimes down for long, one dear and more often down; a way out."""
-    return tame(
+    return simple_environment(
         3, 1, latency=[0.5, 1.0, 0.25], failure_latency=[2.0, 1.0, 0.25], money=[0.25, 1.0, 3.0],
         failure=[0.125, 0.25, 0.0], after_failed=[0.25, 0.25, 0.0], shift=[[-1.0], [-1.0], [0.0]],
         ends=[False, False, True], resolves=[False, False, True], drift=0.125, tolerance=0.5, horizon=4,
@@ -234,7 +235,7 @@ def test_what_does_not_follow_from_counts_is_bounded_from_below(changes):
 
 
 def test_expected_divergence_is_the_mean_length_of_drifted_noise():
-    plain = tame(4, 3, noise=[0.0, 0.125, 1.0, 0.001], drift=[0.5, -0.25, 0.0])
+    plain = simple_environment(4, 3, noise=[0.0, 0.125, 1.0, 0.001], drift=[0.5, -0.25, 0.0])
     params, plan = relaxed(plain)
     draws = np.random.default_rng(0).normal(size=(3, 400_000))
     for found, noise in zip(bounds._expected_divergence(params, plan), plain["actions"]["noise"], strict=True):
@@ -277,13 +278,13 @@ def test_memory_is_predicted_and_too_much_is_refused():
     with pytest.raises(UserError, match=r"^service_desk: the bound would need \S+ states .* the limit is 1 GiB$"):
         make_plan(large.params, scenario=large, relaxed=True)
     with pytest.raises(ValueError, match="relaxed=True"):
-        exact = params_of(tame(4, 2))
+        exact = env_params(simple_environment(4, 2))
         lower_bounds(KEY, exact, starts(1, 2), make_plan(exact))
 
 
 def test_a_negative_gain_turns_the_box_around():
     """z → −z/2 from 3 and −3: both ends come back."""
-    plain = tame(1, D, gain=-0.5, horizon=2, tolerance=0.25)
+    plain = simple_environment(1, D, gain=-0.5, horizon=2, tolerance=0.25)
     params, plan = relaxed(plain)
     z = np.array([[3.0, -3.0, 2.0], [0.0, 1.0, -4.0]])
     exact = [best(z[:, b], plain)[0] for b in range(3)]

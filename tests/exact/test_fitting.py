@@ -16,7 +16,8 @@ from aljax.exact.fitting import fits, plan_key
 from aljax.exact.recursion import solve
 from aljax.exact.structure import make_plan
 
-from enumeration import MEMBERS, D, family, params_of, stacked, starts, tame, with_fields
+from enumeration import MEMBERS, D, family, stacked, starts, with_fields
+from strategies import env_params, simple_environment
 
 CHANGES = {
     "failure": ([0.0, 0.25, 0.5], [0.5, 0.25, 0.5], 0.0),
@@ -61,7 +62,7 @@ SOME = sorted(set(CHANGES) - {"gain", "noise", "misread", "mean_uptime", "rate_l
 def environments(changing):
     """Environments of a few values a field, so that equal keys are met often."""
     one = st.sampled_from([(name, value) for name in changing for value in CHANGES[name]])
-    return st.lists(one, max_size=4).map(lambda found: tame(3, 2, **USUAL | dict(found)))
+    return st.lists(one, max_size=4).map(lambda found: simple_environment(3, 2, **USUAL | dict(found)))
 
 
 def plan_or_reason(params):
@@ -80,7 +81,7 @@ def test_environments_of_one_key_have_one_plan_or_one_reason_against_it(data):
     kept = [picked] if picked else sorted(VALUES_ONLY & set(CHANGES))
     everything = first | first["actions"]
     second = with_fields(other, **{name: x for name, x in everything.items() if name not in (*kept, "actions")})
-    one, two = (jax.tree.map(np.asarray, params_of(plain)) for plain in (first, second))
+    one, two = (jax.tree.map(np.asarray, env_params(plain)) for plain in (first, second))
     if plan_key(one) == plan_key(two):
         assert plan_or_reason(one) == plan_or_reason(two)
 
@@ -89,7 +90,7 @@ def test_environments_of_one_key_have_one_plan_or_one_reason_against_it(data):
 @given(environments(SOME), environments(SOME))
 def test_a_plan_fits_where_it_would_be_made_and_where_it_fits_it_can_be_made(first, second):
     """Of two environments: the plan of both fits each; where one's fits the other, the other has a plan as well."""
-    one, two = params_of(first), params_of(second)
+    one, two = env_params(first), env_params(second)
     for params in (one, two):
         plan = plan_or_reason(params)
         if isinstance(plan, str):
@@ -104,10 +105,10 @@ def test_a_plan_fits_where_it_would_be_made_and_where_it_fits_it_can_be_made(fir
 
 
 def test_a_key_ignores_what_no_plan_depends_on_and_nothing_else():
-    plain = tame(3, 2, failure=0.25, after_failed=0.5, start_high=3.0, latency_growth=0.0)
+    plain = simple_environment(3, 2, failure=0.25, after_failed=0.5, start_high=3.0, latency_growth=0.0)
 
     def key(**changes):
-        return plan_key(jax.tree.map(np.asarray, params_of(with_fields(plain, **changes))))
+        return plan_key(jax.tree.map(np.asarray, env_params(with_fields(plain, **changes))))
 
     usual = key()
     assert key(weights=np.full(5, 9.0), drift=np.full(2, 7.0), tolerance=np.full(2, 3.0), auto_end=False) == usual
@@ -131,8 +132,8 @@ OPTIONAL = {
 @functools.cache
 def checked():
     """An environment with optional fields at their defaults, and a program that tells whether its plan fits."""
-    plain = tame(4, 2, **FREE, **OPTIONAL, latency=2.0)
-    return plain, jax.jit(functools.partial(fits, plan=make_plan(params_of(plain))))
+    plain = simple_environment(4, 2, **FREE, **OPTIONAL, latency=2.0)
+    return plain, jax.jit(functools.partial(fits, plan=make_plan(env_params(plain))))
 
 
 @pytest.mark.parametrize(
@@ -150,8 +151,8 @@ def checked():
 )  # fmt: skip
 def test_what_a_plan_has_not_foreseen_is_noticed(changes):
     plain, check = checked()
-    assert check(params_of(plain))
-    assert not check(params_of(with_fields(plain, **changes)))
+    assert check(env_params(plain))
+    assert not check(env_params(with_fields(plain, **changes)))
 
 
 def test_what_no_plan_depends_on_is_not_minded():
@@ -162,21 +163,21 @@ def test_what_no_plan_depends_on_is_not_minded():
         auto_end=False, failure_latency=np.full(4, 1.0), latency_growth=np.full(4, 0.5), latency_spread=np.ones(4),
         money_budget=5.0, max_calls=np.full(4, 5.0), latency=np.array([2.0, 1.0, 0.5, 3.0]), horizon=4.0,
     )  # fmt: skip
-    assert check(params_of(harmless))
+    assert check(env_params(harmless))
 
 
 def test_a_class_holds_only_events_that_do_the_same():
     alike = family("pooled")[0]
-    plan = make_plan(params_of(alike))
-    assert fits(params_of(alike), plan)
-    assert not fits(params_of(with_fields(alike, shift=alike["actions"]["shift"] + np.eye(4, D))), plan)
+    plan = make_plan(env_params(alike))
+    assert fits(env_params(alike), plan)
+    assert not fits(env_params(with_fields(alike, shift=alike["actions"]["shift"] + np.eye(4, D))), plan)
 
 
 def test_a_plan_of_several_fits_each_and_elsewhere_there_is_no_value():
     """NaN, also under vmap, where nothing can be raised."""
     plains, z = family("free"), jnp.asarray(starts(7, 3), jnp.float32)
     plan = make_plan(stacked(plains))
-    assert all(fits(params_of(plain), plan) for plain in plains)
+    assert all(fits(env_params(plain), plan) for plain in plains)
     wrong = [with_fields(plain, misread=np.full(D, float(n == 1))) for n, plain in enumerate(plains)]
     value = jax.jit(jax.vmap(functools.partial(solve, plan=plan), (0, None)))(stacked(wrong), z).value
     np.testing.assert_array_equal(np.isnan(value).all(1), np.arange(MEMBERS) == 1)
@@ -184,8 +185,8 @@ def test_a_plan_of_several_fits_each_and_elsewhere_there_is_no_value():
 
 @pytest.mark.parametrize(("name", "value"), [("drift", 0.25), ("noise", 0.5)])
 def test_a_field_that_the_solver_does_not_know_does_not_fit_unless_at_its_default(name, value, monkeypatch):
-    plain = tame(3, 2, ends=[False, True, True])
-    plan = make_plan(params_of(plain))
+    plain = simple_environment(3, 2, ends=[False, True, True])
+    plan = make_plan(env_params(plain))
     monkeypatch.setattr(facts, "KNOWN", KNOWN - {name})
-    assert fits(params_of(plain), plan)
-    assert not fits(params_of(with_fields(plain, **{name: np.full_like(plain.get(name, np.ones(3)), value)})), plan)
+    assert fits(env_params(plain), plan)
+    assert not fits(env_params(with_fields(plain, **{name: np.full_like(plain.get(name, np.ones(3)), value)})), plan)

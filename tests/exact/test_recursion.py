@@ -29,7 +29,8 @@ from aljax.rollout import outcome, rollout
 from aljax.train import train
 
 import expectimax
-from enumeration import FAMILIES, MEMBERS, A, D, H, best, family, members, params_of, stacked, starts, tame, with_fields
+from enumeration import FAMILIES, MEMBERS, A, D, H, best, family, members, stacked, starts, with_fields
+from strategies import env_params, simple_environment
 
 
 def play_out(params: expectimax.Params, z: np.ndarray, choose: Callable[[tuple], int]) -> np.ndarray:
@@ -96,7 +97,7 @@ def test_value_equals_enumeration_where_bounds_are_exactly_met(name, data):
     plain = data.draw(members(name))
     z = np.array(data.draw(st.lists(st.integers(-32, 32).map(lambda k: k / 8), min_size=D, max_size=D)))
     plan, program = alone(name)
-    params = params_of(plain)
+    params = env_params(plain)
     try:
         make_plan(params)
     except UserError as refused:
@@ -110,7 +111,7 @@ def test_value_equals_enumeration_where_bounds_are_exactly_met(name, data):
 
 def blind_points(**changes: Any) -> expectimax.Params:
     """Three of four points look alike: what is blind are the second coordinate and, in its middle, nothing else."""
-    return tame(
+    return simple_environment(
         A, D,
         latency=[0.5, 1.0, 0.25, 0.25], money=[0.25, 0.125, 0.5, 3.0], failure=[0.25, 0.5, 0.125, 0.25],
         after_failed=[0.5, 0.5, 0.75, 0.25], max_calls=[2.0, np.inf, np.inf, np.inf],
@@ -137,7 +138,7 @@ def belief_of(plain: expectimax.Params, z: np.ndarray) -> expectimax.Belief:
 def test_where_the_start_is_not_seen_costs_are_averaged_over_the_points_that_look_alike():
     """Against expectimax over beliefs; from what is seen of a start as from the start itself."""
     plain = blind_points()
-    params = params_of(plain)
+    params = env_params(plain)
     plan = make_plan(params)
     points = plain["start_low"] + plain["start_points"]
     solution = jax.jit(functools.partial(solve, plan=plan))(params, jnp.asarray(points.T, jnp.float32))
@@ -164,7 +165,7 @@ def test_values_are_the_best_of_all_policies_listed_one_by_one():
         played = play_out(plain, z, lambda history, rule=rule: rule[tuple(failed for _, failed in history)])
         least = min(least, float(plain["weights"] @ played[:5]))
     assert least == pytest.approx(best(z, plain)[0], rel=1e-12)
-    value = alone("statuses")[1](params_of(plain), jnp.asarray(z[:, None], jnp.float32)).value
+    value = alone("statuses")[1](env_params(plain), jnp.asarray(z[:, None], jnp.float32)).value
     np.testing.assert_allclose(value[0], least, rtol=1e-5)
 
 
@@ -187,12 +188,12 @@ def test_no_policy_played_out_exactly_does_better():
 
 def test_where_a_failed_call_takes_thirty_seconds_the_optimum_falls_back():
     """Two rows do the same, one in a second and unreliably: it is tried once, and after a failure never again."""
-    plain = tame(
+    plain = simple_environment(
         2, 1, latency=[1.0, 4.0], failure_latency=[30.0, 4.0], money=[0.1, 0.3], failure=[0.125, 0.0],
         after_failed=[0.5, 0.0], shift=-1.0, start_low=2.0, start_high=2.0, tolerance=0.5, horizon=6,
         weights=[0.02, 1.0, 5.0, 0.0, 0.0],
     )  # fmt: skip
-    params = params_of(plain)
+    params = env_params(plain)
     plan = make_plan(params)
     policy = Optimal(plan)
     state = env.reset(jax.random.key(0), params)[1]
@@ -206,10 +207,10 @@ def test_where_a_failed_call_takes_thirty_seconds_the_optimum_falls_back():
     np.testing.assert_allclose(solve(params, jnp.array([[2.0]]), plan).value[0], value, rtol=1e-5)
     # Were a failed call as short as a good one, it would be retried: that is what the price of falling back hides.
     quick = with_fields(plain, failure_latency=[1.0, 4.0])
-    assert make_plan(params_of(quick)) == plan
-    memory = policy.begin(params_of(quick), seen)
-    memory = policy.remember(params_of(quick), memory, jnp.int32(0), jnp.bool_(True), seen)
-    assert int(jnp.argmax(policy.logits(params_of(quick), seen, env.legal(state, params), memory))) == 0
+    assert make_plan(env_params(quick)) == plan
+    memory = policy.begin(env_params(quick), seen)
+    memory = policy.remember(env_params(quick), memory, jnp.int32(0), jnp.bool_(True), seen)
+    assert int(jnp.argmax(policy.logits(env_params(quick), seen, env.legal(state, params), memory))) == 0
     assert parts[0] > 2
 
 
@@ -222,7 +223,7 @@ def test_vmapped_over_environments_equals_alone():
     start = jnp.asarray(z, jnp.float32)
     sizes = set()
     for member in (1, 3):
-        params = params_of(plains[member])
+        params = env_params(plains[member])
         plan = make_plan(params)
         sizes.add(plan.states)
         alone = solve(params, start, plan)
@@ -315,7 +316,7 @@ def test_no_policy_beats_it_on_random_small_scenarios():
     episodes, tools = 2048, jnp.ones(A, bool)
     config = TrainConfig(episodes=6000, batch=60, hidden=(16,))
     network = MLP(A, (16,))
-    untrained = network.init(jax.random.key(2), env.observation_size(params_of(plains[0])))
+    untrained = network.init(jax.random.key(2), env.observation_size(env_params(plains[0])))
     learn = functools.partial(train, config=config, steps=H)
     trained, _ = jax.jit(jax.vmap(learn, (None, None, 0)))(jax.random.key(3), Hyperparameters(), params)
 
@@ -350,7 +351,7 @@ def test_no_policy_beats_it_on_random_small_scenarios():
 def test_played_in_the_simulator_the_optimum_costs_what_the_solution_says(name):
     """Growth and limits; calls that run out and requirements: mean cost and success within 4.5 standard errors."""
     plain = with_fields(family(name)[3], allowed=np.ones(A, bool), auto_end=False)
-    params, episodes = params_of(plain), 4096
+    params, episodes = env_params(plain), 4096
     plan = make_plan(params)
     total, costs, success, start = totals(jax.random.key(6), Optimal(plan), params, episodes, H)
     found = jax.jit(functools.partial(solve, plan=plan))(params, start)
@@ -363,7 +364,7 @@ def test_played_in_the_simulator_the_optimum_costs_what_the_solution_says(name):
 
 def test_played_blind_the_optimum_costs_what_the_solution_says():
     """Points of which three look alike; statuses, and a row that may be called twice."""
-    params, episodes = params_of(blind_points()), 4096
+    params, episodes = env_params(blind_points()), 4096
     plan = make_plan(params)
     total, costs, success, start = totals(jax.random.key(6), Optimal(plan), params, episodes, 4)
     found = jax.jit(functools.partial(solve, plan=plan))(params, start)
@@ -376,9 +377,9 @@ def test_played_blind_the_optimum_costs_what_the_solution_says():
 def test_path_lists_the_optimal_actions():
     """What `best` would do as long as all goes well, step by step."""
     plain = family("statuses")[3]
-    plan: Plan = make_plan(params_of(plain))
+    plan: Plan = make_plan(env_params(plain))
     z = starts(11, 1)[:, 0]
-    path = optimal_path(params_of(plain), z, plan)
+    path = optimal_path(env_params(plain), z, plan)
     belief, expected, done = expectimax.begin(plain, z), [], False
     while not done:
         options = {

@@ -14,7 +14,8 @@ from aljax.exact.recursion import choices
 from aljax.exact.structure import make_plan
 from aljax.fields import fields_of
 
-from enumeration import params_of, stacked, tame, with_fields
+from enumeration import stacked, with_fields
+from strategies import env_params, simple_environment
 
 NEUTRAL = {
     "after_ok": 0.0, "after_failed": 0.0, "failure_latency": 1.0, "failure_money": 1.0, "latency_growth": 0.0,
@@ -25,24 +26,24 @@ NEUTRAL = {
 
 
 def plan_of(**changes):
-    return make_plan(params_of(tame(3, 2, **changes)))
+    return make_plan(env_params(simple_environment(3, 2, **changes)))
 
 
 def test_structure_is_as_small_as_it_can_be():
-    six = make_plan(params_of(tame(6, 4, shift=np.eye(6, 4) + 1, failure=0.1, horizon=10)))
+    six = make_plan(env_params(simple_environment(6, 4, shift=np.eye(6, 4) + 1, failure=0.1, horizon=10)))
     assert (six.counts, six.past.size, six.states) == (5, 1, math.comb(15, 5))  # the last two are twins
     assert not (six.latency or six.money or six.past.levels)
     # A row without effect, one not allowed and a twin add no count; one that never fails adds no failure.
-    tools = tame(
+    tools = simple_environment(
         5, 1, shift=[[-1.0], [0.0], [-3.0], [-1.0], [-2.0]], failure=[0.5, 0.5, 0.5, 0.5, 0.0],
         allowed=[True, True, False, True, True],
     )  # fmt: skip
-    plan = make_plan(params_of(tools))
+    plan = make_plan(env_params(tools))
     assert (plan.rows, plan.counts, plan.failure[-1]) == ((0, 1, 3, 4), 2, None)
     assert plan.success[0] == plan.success[2] != plan.success[1] == plan.failure[0]
     # A budget that cannot be exceeded is none; one that can tells failures apart by their price only.
-    assert not make_plan(params_of(with_fields(tools, money_budget=6.0))).money
-    priced = make_plan(params_of(with_fields(tools, money=[1.0, 1.0, 1.0, 2.0, 1.0], money_budget=4.0)))
+    assert not make_plan(env_params(with_fields(tools, money_budget=6.0))).money
+    priced = make_plan(env_params(with_fields(tools, money=[1.0, 1.0, 1.0, 2.0, 1.0], money_budget=4.0)))
     assert priced.money and len(priced.classes) == 5  # −1 at 1, −1 at 2, −2 at 1, nothing at 1, nothing at 2
 
 
@@ -71,7 +72,7 @@ def test_a_count_of_its_own_successes_tells_whether_a_row_that_did_not_fail_was_
 
 
 def test_environments_together_share_levels_where_they_all_do():
-    plains = [tame(2, 1, failure=[0.25, 0.5], after_failed=[0.25, 0.5 + more]) for more in (0.0, 0.25)]
+    plains = [simple_environment(2, 1, failure=[0.25, 0.5], after_failed=[0.25, 0.5 + more]) for more in (0.0, 0.25)]
     assert make_plan(stacked(plains)).past.levels == ((1, (0, 0, 1)),)
 
 
@@ -107,10 +108,10 @@ def test_optional_fields_at_their_defaults_change_no_plan(relaxed):
     """The whole table of them, one at a time and together."""
     optional = {n for kind in (ActionTable, EnvParams) for n, field in fields_of(kind).items() if field.optional}
     assert set(NEUTRAL) == optional & KNOWN
-    bare = make_plan(params_of(tame(3, 2)), relaxed=relaxed)
+    bare = make_plan(env_params(simple_environment(3, 2)), relaxed=relaxed)
     groups = [{name: value} for name, value in NEUTRAL.items() if name not in ("start_points", "start_weights")]
     for changes in [*groups, NEUTRAL]:
-        assert make_plan(params_of(tame(3, 2, **changes)), relaxed=relaxed) == bare, changes
+        assert make_plan(env_params(simple_environment(3, 2, **changes)), relaxed=relaxed) == bare, changes
 
 
 def test_the_solver_knows_fields_that_there_are():
@@ -207,9 +208,9 @@ def test_refusals_name_scenario_row_and_size():
     with pytest.raises(UserError, match="asked for horizon 3, but an episode lasts up to 10 steps"):
         make_plan(scenario.params, horizon=3)
     with pytest.raises(UserError, match="agree on which rows have ends; on 0 they differ"):
-        make_plan(stacked([tame(2, 1), tame(2, 1, ends=True)]))
+        make_plan(stacked([simple_environment(2, 1), simple_environment(2, 1, ends=True)]))
     with pytest.raises(UserError, match="agree on which coordinates are blind; on 0 they differ"):
-        make_plan(stacked([tame(2, 1, blind=False), tame(2, 1, blind=True)]))
+        make_plan(stacked([simple_environment(2, 1, blind=False), simple_environment(2, 1, blind=True)]))
     plan = make_plan(scenario.params, memory_limit=2**24)
     with pytest.raises(UserError, match=r"tables for 1,000,000 starts need \d+ GiB; the limit is 0.016 GiB$"):
         choices(scenario.params, jnp.zeros((len(scenario.coordinate_names), 1_000_000)), plan)
