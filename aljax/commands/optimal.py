@@ -18,6 +18,7 @@ from aljax.commands.options.shared import TRAINING, refuse
 from aljax.commands.start import start_jax
 from aljax.comparison import compare
 from aljax.drawing import check_figure, draw_all
+from aljax.env import expected_start
 from aljax.errors import UserError, plain
 from aljax.evaluate import summarise
 from aljax.exact import plots
@@ -73,8 +74,7 @@ def _start(options: Optimum, scenario: Scenario) -> list[float]:
     """The task vector to start from."""
     names = scenario.coordinate_names
     if options.start is None:
-        low, high = scenario.params.start_low, scenario.params.start_high
-        return [float(x) for x in (low + high) / 2]
+        return [float(x) for x in expected_start(scenario.params)]
     try:
         values = [float(x) for x in options.start.split(",")]
     except ValueError:

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax.calls import mean_seconds
-from aljax.constraint import exceeds, over, reaches
+from aljax.constraint import beyond, out_of_tolerance, over, reaches
 from aljax.env import EnvParams
 from aljax.exact import lattice
-from aljax.exact.layer import row_of
+from aljax.exact.layer import coordinate, row_of
 from aljax.exact.plan import Plan, Segment
 
 
@@ -164,14 +164,11 @@ def least_violation(params: EnvParams, box: Box) -> jax.Array:
     Returns:
       In the units of `aljax.env.violation`. ``[N, 1, W]``
     """
-    above, below = jnp.maximum(0.0, box.low), jnp.maximum(0.0, -box.high)
-    low = params.tolerance if params.tolerance_low is None else params.tolerance_low
-    beyond = [
-        jnp.maximum(over(above[:, i], params.tolerance[i]), over(below[:, i], low[i])) for i in range(above.shape[1])
-    ]
+    nearest = jnp.clip(0.0, box.low, box.high)
+    out = [beyond(nearest[:, k][None], coordinate(params, k))[0] for k in range(nearest.shape[1])]
     over_latency = over(box.latency, params.latency_budget) / params.latency_budget
     over_money = over(box.money, params.money_budget) / params.money_budget
-    return (sum(beyond) + over_latency + over_money)[:, None]
+    return (sum(out[1:], out[0]) + over_latency + over_money)[:, None]
 
 
 def unmet(params: EnvParams, row: int, box: Box) -> tuple[jax.Array, jax.Array]:
@@ -186,12 +183,11 @@ def unmet(params: EnvParams, row: int, box: Box) -> tuple[jax.Array, jax.Array]:
       Whether it surely is, and whether it may be. Boolean ``[N, 1, W]`` each
     """
     assert params.actions.requires is not None
-    low = params.tolerance if params.tolerance_low is None else params.tolerance_low
-    high, low = params.tolerance[:, None], low[:, None]
-    needed = params.actions.requires[row][:, None]
-    surely = exceeds(box.low, high) | exceeds(-box.high, low)
-    maybe = exceeds(box.high, high) | exceeds(-box.low, low)
-    return jnp.any(needed & surely, 1)[:, None], jnp.any(needed & maybe, 1)[:, None]
+    low, high = (jnp.moveaxis(x, 1, 0) for x in (box.low, box.high))
+    needed = params.actions.requires[row][:, None, None]
+    surely = out_of_tolerance(jnp.clip(0.0, low, high), params)
+    maybe = out_of_tolerance(low, params) | out_of_tolerance(high, params)
+    return jnp.any(needed & surely, 0)[:, None], jnp.any(needed & maybe, 0)[:, None]
 
 
 def stopped(params: EnvParams, box: Box) -> tuple[jax.Array, jax.Array]:

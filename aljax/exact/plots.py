@@ -30,6 +30,8 @@ def optimum(path: Path, scenario: Scenario, plan: Plan, start: Sequence[float]) 
     plt = pyplot()
     params, names = scenario.params, scenario.coordinate_names
     low, high = np.asarray(params.start_low), np.asarray(params.start_high)
+    if params.start_points is not None:
+        low, high = low + np.min(params.start_points, axis=0), high + np.max(params.start_points, axis=0)
     across, up = np.sort(np.argsort(low - high, kind="stable")[:2])
     sides = [np.linspace(low[i], high[i], GRID) for i in (across, up)]
     z = np.repeat(np.array(start, np.float32)[:, None], GRID * GRID, axis=1)
