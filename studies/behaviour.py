@@ -19,7 +19,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # receipts, rivals
 
-from aljax.env import over
+from aljax.env import COMPONENTS, over
 from aljax.host import terminal
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import heuristics
@@ -30,11 +30,15 @@ from aljax.training import train_seeds
 
 from receipts import status_of
 
+FAILURE = COMPONENTS.index("failure")
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenario", default="escalation")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    parser.add_argument("--policy", choices=["mlp", "gru"], default="mlp")
+    parser.add_argument("--inputs", choices=["observation", "belief"], default="observation")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--episodes", type=int, default=TrainConfig.episodes, help="of training")
     parser.add_argument("--evaluation-episodes", type=int, default=10_000)
@@ -46,7 +50,12 @@ def read(options: argparse.Namespace) -> None:
     """Trains, plays, prints."""
     scenario = load_scenario(options.scenario, options.overrides)
     protocol = Protocol(seeds=options.seeds)
-    trained = train_seeds(scenario, TrainConfig(episodes=options.episodes), Hyperparameters(), protocol)
+    trained = train_seeds(
+        scenario,
+        TrainConfig(episodes=options.episodes, policy=options.policy, inputs=options.inputs),
+        Hyperparameters(),
+        protocol,
+    )
     policies = dict(heuristics(scenario))
     for seed in range(options.seeds):
         policies[f"learned {seed}"] = jax.tree.map(lambda leaf, seed=seed: leaf[seed], trained.policy)
@@ -66,19 +75,26 @@ def read(options: argparse.Namespace) -> None:
         figures = (cost, float(result.success.mean()), float(result.steps.mean()), *calls)
         table.add_row(name, *(f"{figure:.3f}" for figure in figures))
         if name.startswith("learned") and cost < best[0]:
-            best = (cost, (name, action, alive, np.asarray(played.observation)))
+            best = (
+                cost,
+                (name, action, alive, np.asarray(played.costs)[:, FAILURE] > 0, np.asarray(played.observation)),
+            )
     console = terminal.console()
     title = f"{scenario.name} {' '.join(scenario.overrides)}: {size} episodes on fresh chance"
     table.title = title
-    name, action, alive, seen = best[1]
-    show(console, [table, *_choices(scenario, name, action, alive, seen)])
+    show(console, [table, *_choices(scenario, *best[1])])
 
 
-def _choices(scenario: Scenario, name: str, action: np.ndarray, alive: np.ndarray, seen: np.ndarray) -> list[Table]:
+def _choices(
+    scenario: Scenario, name: str, action: np.ndarray, alive: np.ndarray, failed: np.ndarray, seen: np.ndarray
+) -> list[Table]:
     """First choices, choices after each failure, and ends by how the start looked; shares of 1."""
     names, count = scenario.action_names, len(scenario.action_names)
     situations = [("at the first step", alive & (np.arange(len(alive)) == 0)[:, None])]
-    situations += [(f"right after {names[row]} failed", alive & (seen[:, -count + row] > 0.5)) for row in range(count)]
+    for row in range(count):
+        before = np.zeros_like(alive)
+        before[1:] = (failed & (action == row))[:-1]
+        situations.append((f"right after {names[row]} failed", alive & before))
     choice = Table(title=f"{name}: what it plays")
     for column in ("situation", "times", *names):
         choice.add_column(column, justify="left" if column == "situation" else "right")
