@@ -142,7 +142,7 @@ def _mended(data: bytes) -> Any:
     Raises:
       ValueError: it is none all the same.
     """
-    found = json.loads(data.decode(errors="replace"), parse_constant=lambda word: None)
+    found = json.loads(data.decode(errors="replace"), strict=False, parse_constant=lambda word: None)
     return orjson.loads(json.dumps(found, ensure_ascii=False).encode(errors="replace"))
 
 

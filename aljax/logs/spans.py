@@ -67,9 +67,8 @@ class Intake:
         self._store = store
         self.spans = 0
         self.skipped: Counter[str] = Counter()
-        self._told: set[tuple[str, str, Any]] = (
-            set()
-        )  # of late: spans say again and again what their trace's session is
+        # Of late: spans say again and again what their trace's session is.
+        self._told: set[tuple[str, str, Any]] = set()
 
     def span(self, span: Span) -> None:
         """Takes a span."""

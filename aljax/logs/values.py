@@ -79,6 +79,8 @@ def amount(value: Any) -> float | int | None:
     Returns:
       The number, not below 0; none: it is none.
     """
+    if value is None or (value.__class__ is int and 0 <= value <= DEAREST):
+        return value
     if isinstance(value, str):
         try:
             value = float(value) if len(value) < 40 else None

@@ -101,6 +101,7 @@ def test_what_is_large_and_no_json_is_refused_as_well(small, data, monkeypatch):
 
 def test_half_characters_and_numbers_that_are_none_do_not_cost_a_document():
     assert read(b'{"a": "\\ud83d!", "b": NaN, "c": 1}\n') == [(1, {"a": "?!", "b": None, "c": 1})]
+    assert read(b'{"a": "x\ny"}\n[1]\n') == [(1, {"a": "x\ny"}), (3, [1])]
     assert read(b'{"a": "\xc3", "b": 1}\n') == [(1, {"a": "�", "b": 1})]
 
 

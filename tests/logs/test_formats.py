@@ -105,6 +105,14 @@ LATER = FRAME | {
 }  # fmt: skip
 
 
+def test_a_page_of_phoenixs_api(tmp_path):
+    span = {"id": "x", "name": "look", "context": {"trace_id": "a" * 32, "span_id": "1" * 16}, "span_kind": "TOOL",
+            "parent_id": None, "start_time": iso(1), "end_time": iso(2), "status_code": "ERROR", "status_message": "E: x",
+            "attributes": {"session.id": "S"}, "events": []}  # fmt: skip
+    rows = one(written(tmp_path / "page.json", {"data": [span], "next_cursor": None}))
+    assert brief(rows) == [("tool", "look", False, 1.0)] and (rows[0]["error"], rows[0]["episode"]) == ("E", "S")
+
+
 def framed(rows):
     assert brief(rows) == [("llm", "reason", True, 2.0), ("tool", "look", False, 1.0)]
     assert (rows[0]["in_tokens"], rows[0]["cost_usd"], rows[0]["episode"], rows[1]["error"]) == (

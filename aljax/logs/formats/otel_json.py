@@ -75,9 +75,7 @@ def _take(intake: Intake, row: dict[str, Any]) -> None:
     above = table(row.get("parent") or row.get("parentSpanContext"))
     parent = row.get("parent_id", row.get("parentSpanId", row.get("parentId")))
     trace = row["context.trace_id"] if framed else context.get("trace_id", context.get("traceId"))
-    status = (
-        {"status_code": row.get("status_code"), "message": row.get("status_message")} if framed else row.get("status")
-    )
+    status = row.get("status", {"status_code": row.get("status_code"), "message": row.get("status_message")})
     resource = row.get("resource")
     trace_id = hexadecimal(trace)
     take_span(
