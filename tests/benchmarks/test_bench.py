@@ -1,5 +1,6 @@
 """The benchmark suite's own parts: rivals play as aljax does, statistics, the page, and what it says of bad options."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import bench
 
+import receipts
 from rivals import numpy_batched, same
 from strategies import env_params, simple_environment
 from suite import fractions, measure, page, rivals_here
@@ -26,9 +28,16 @@ from suite.tables import tables
 
 @pytest.mark.parametrize("name", ["paper", "escalation", "service_desk"])
 def test_the_numpy_environment_plays_as_aljax_does(name):
+    """With failures that are over at once: rivals know no statuses."""
     params = load_scenario(name).params
+    params = dataclasses.replace(params, actions=dataclasses.replace(params.actions, after_ok=None, after_failed=None))
     batched = numpy_batched.Environment(jax.tree.map(np.array, params))
     assert same.difference(params, batched.play_given, episodes=128) < 1e-4
+
+
+def test_rivals_refuse_what_they_do_not_play():
+    with pytest.raises(ValueError, match="without optional fields, got after_failed"):
+        numpy_batched.Environment(jax.tree.map(np.array, load_scenario("escalation").params))
 
 
 def exactly_met():
@@ -137,10 +146,10 @@ def test_a_broken_rival_does_not_stop_the_modules_that_time_it(tmp_path):
 
 def test_finished_parts_are_kept_only_for_the_same_options_and_code(tmp_path):
     file = tmp_path / "bench.json"
-    folder = bench.partial_folder(file, {"options": 1})
+    folder = receipts.partial_folder(file, {"options": 1})
     (folder / "stepping.json").write_text("{}")
-    assert (bench.partial_folder(file, {"options": 1}) / "stepping.json").is_file()
-    assert not (bench.partial_folder(file, {"options": 2}) / "stepping.json").exists()
+    assert (receipts.partial_folder(file, {"options": 1}) / "stepping.json").is_file()
+    assert not (receipts.partial_folder(file, {"options": 2}) / "stepping.json").exists()
     assert (folder / "stepping.json").is_file()
 
 
