@@ -3,6 +3,7 @@
 Every number is one that single precision holds.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from aljax.env import ActionTable, EnvParams
+from aljax.exact.recursion import solve
+from aljax.exact.structure import make_plan
 from aljax.fields import fields_of
 
 import expectimax
@@ -37,7 +40,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     "limited": {
         "ends": [0, 0, 0, 1], "resolves": [0, 0, 0, 1],
-        "columns": ("max_calls", "requires", "tolerance_low", "latency_limit", "auto_end", "after_failed"),
+        "columns": ("max_calls", "requires", "tolerance_low", "latency_limit", "auto_end", "after_failed", "timeout"),
     },
     "timed": {
         "ends": [0, 0, 0, 1], "resolves": [0, 0, 0, 0],
@@ -122,6 +125,20 @@ def family(name: str) -> list[Params]:
     return found
 
 
+def blind_points(**changes: Any) -> expectimax.Params:
+    """Three of four points look alike: what is blind are the second coordinate and, in its middle, nothing else."""
+    return simple_environment(
+        A, D,
+        latency=[0.5, 1.0, 0.25, 0.25], money=[0.25, 0.125, 0.5, 3.0], failure=[0.25, 0.5, 0.125, 0.25],
+        after_failed=[0.5, 0.5, 0.75, 0.25], max_calls=[2.0, np.inf, np.inf, np.inf],
+        shift=[[-1.0, 0.0], [0.0, -1.0], [0.0, -2.0], [0.0, 0.0]], ends=[False, False, False, True],
+        resolves=[False, False, False, True], drift=[0.125, 0.25], start_low=0.5, start_high=0.5,
+        start_points=[[1.0, 0.0], [1.0, 1.5], [1.0, 3.0], [2.0, 4.0]], start_weights=[1.0, 2.0, 1.0, 0.5],
+        blind=[False, True], auto_end=False, tolerance=0.75, tolerance_low=[np.inf, 0.5], latency_limit=3.5,
+        weights=[0.25, 0.5, 1.0, 0.5, 0.25], horizon=4, **changes,
+    )  # fmt: skip
+
+
 def starts(seed: int, count: int) -> np.ndarray:
     return single(np.random.default_rng(seed).uniform(-4, 4, (D, count)))
 
@@ -129,6 +146,16 @@ def starts(seed: int, count: int) -> np.ndarray:
 def best(z: np.ndarray, params: Params) -> tuple[float, np.ndarray]:
     """The least expected cost from a start over all policies, with components and success ``[6]``."""
     return expectimax.best(params, expectimax.begin(params, z))
+
+
+@functools.cache
+def solved(name: str):
+    """Family, its environments together, plan, starts, solution and program: each family is compiled once."""
+    plains, z = family(name), starts(7, 3)
+    params = stacked(plains)
+    plan = make_plan(params)
+    program = jax.jit(jax.vmap(functools.partial(solve, plan=plan), (0, None)))
+    return plains, params, plan, z, program(params, jnp.asarray(z, jnp.float32)), program
 
 
 # Hypothesis: numbers on a grid, so that what is exactly met is met often.
