@@ -43,41 +43,44 @@ from aljax.training import train_seeds
 from receipts import machine, status_of, versions
 
 SMALL = """
-title = "Two tools that go down, two pieces of work, six steps"
+title = "The two hosted tools of `outage`, with two pieces of work and six steps"
 coordinates = ["work"]
 horizon = 6
 start_low = 2.0
 start_high = 2.0
 tolerance = 0.5
+latency_budget = 20.0
+latency_scale = 20.0
+money_scale = 2.0
 
 [weights]
-latency = 0.1
+latency = 0.04
 money = 1.0
 violation = 2.0
-failure = 0.1
-divergence = 0.0
+failure = 0.3
+divergence = 0.1
 
 [actions.primary]
 latency = 1.0
-failure_latency = 2.0
-money = 0.1
-failure = 0.15
-mean_uptime = 15.0
-mean_downtime = 6.0
+failure_latency = 5.0
+money = 0.02
+failure = 0.05
+mean_uptime = 60.0
+mean_downtime = 45.0
 shift = { work = -1.0 }
 
 [actions.fallback]
 latency = 1.5
-failure_latency = 1.0
-money = 0.7
-failure = 0.1
-mean_uptime = 10.0
-mean_downtime = 3.0
+failure_latency = 2.0
+money = 0.35
+failure = 0.2
+mean_uptime = 30.0
+mean_downtime = 4.0
 shift = { work = -1.0 }
 
 [actions.wait]
 kind = "reason"
-latency = 2.0
+latency = 3.0
 money = 0.0
 """
 LEARNED: Mapping[str, tuple[PolicyName, InputsName]] = {
