@@ -40,6 +40,8 @@ class Assembly:
     """The name of the score that says whether an episode succeeded; none: any of `SUCCESS`."""
     logger: str | None = None
     """What whoever acted is called; none: as the traces say."""
+    met: set[str] = dataclasses.field(default_factory=set)
+    """Names of `kinds` that were called."""
 
     def rows(self, episode: str, traces: Sequence[Trace], skipped: Counter[str]) -> list[dict[str, Any]]:
         """An episode's rows, the end last.
@@ -87,7 +89,7 @@ class Assembly:
         """Spans that are steps, in order."""
         found, single = [], _single(trace.spans)
         for span in trace.spans:
-            if span.kind is None or self._kind(span) == "ignore":
+            if span.kind is None or self.kind(span.kind, span.name) == "ignore":
                 continue
             if "events" in trace.notes and span.id.startswith(MESSAGE):
                 continue
@@ -100,18 +102,27 @@ class Assembly:
         found.sort(key=lambda span: (_or_late(span.start, span.end), _or_late(span.end), span.id))
         return found
 
-    def _kind(self, span: Span) -> str | None:
-        name = span.name or ""
-        if span.kind == "tool" and name in self.kinds:
+    def kind(self, kind: str | None, name: str | None) -> str | None:
+        """What a call is in the log.
+
+        Args:
+          kind: of its span.
+          name: of the tool.
+
+        Returns:
+          Its kind; ``ignore``: it is none.
+        """
+        if kind == "tool" and name is not None and name in self.kinds:
+            self.met.add(name)
             return "llm" if self.kinds[name] == "reason" else self.kinds[name]
-        return "escalate" if span.kind == "tool" and name.startswith("transfer_to_") else span.kind
+        return "escalate" if kind == "tool" and name and name.startswith("transfer_to_") else kind
 
     def _step(self, span: Span, last: int | None, skipped: Counter[str]) -> dict[str, Any]:
         """A step's own fields."""
         name = "reason" if span.kind == "llm" else span.name or "unnamed"
         beginning = _BEGINNING.fullmatch(name)
         name = beginning[1] if beginning else name
-        step: dict[str, Any] = {"kind": self._kind(span), "name": name}
+        step: dict[str, Any] = {"kind": self.kind(span.kind, span.name), "name": name}
         if span.failed is not None:
             step["ok"] = not span.failed
         elif span.end is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from aljax.errors import UserError, plain, plain_path
+from aljax.errors import UserError, listed, plain, plain_path
 from aljax.logs import agent_log
 from aljax.logs.assembly import KINDS, Assembly
 from aljax.logs.containers import documents_of
@@ -73,7 +73,7 @@ def import_traces(
 
         def episodes() -> Iterator[list[dict[str, Any]]]:
             for path in logs:
-                yield from _logged(path)
+                yield from _logged(path, assembly)
             for name, traces in store.episodes():
                 rows = assembly.rows(name, traces, intake.skipped)
                 if rows:
@@ -84,6 +84,9 @@ def import_traces(
             summary.spans, summary.skipped = intake.spans, intake.skipped
             if store.repeated:
                 summary.skipped["spans that were told again"] += store.repeated
+            unheard = sorted(assembly.kinds.keys() - assembly.met)
+            if unheard:
+                summary.skipped[f"kinds of tools that nothing calls: {listed(unheard, 200)}"] += len(unheard)
             if not summary.episodes:
                 raise UserError(f"{', '.join(map(plain_path, paths))}: nothing to import: {_why(summary)}")
     return summary
@@ -103,6 +106,8 @@ def _read(path: str | Path, form: str | None, intake: Intake, on_progress: Calla
     for document in documents_of(path):
         if source is None:
             if form is None and isinstance(document.value, dict) and agent_log.recognises(document.value):
+                if not Path(path).is_file():
+                    raise UserError(f"{where}: an agent log, and no file: --format aljax takes it as it comes")
                 return None
             source = recognised(document.value, form)
             if source is None:
@@ -121,10 +126,16 @@ def _read(path: str | Path, form: str | None, intake: Intake, on_progress: Calla
     return source.name
 
 
-def _logged(path: str | Path) -> Iterator[list[dict[str, Any]]]:
+def _logged(path: str | Path, assembly: Assembly) -> Iterator[list[dict[str, Any]]]:
     """Episodes of an agent log as rows, unknown fields left out."""
     for episode in agent_log.read(Lines(path), lambda row: None):
-        yield [known(row) for row in (*episode.steps, episode.end)]
+        rows: list[dict[str, Any]] = []
+        for step in map(known, episode.steps):
+            kind = assembly.kind(step["kind"], step["name"])
+            if kind != "ignore":
+                rows.append(step | {"t": len(rows), "kind": kind})
+        about = {"logger": assembly.logger} if assembly.logger else {}
+        yield [row | about for row in (*rows, known(episode.end))]
 
 
 def _write(

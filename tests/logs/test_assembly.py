@@ -134,9 +134,10 @@ def test_traces_of_a_session_are_one_episode_with_the_users_turns_between(tmp_pa
 def test_kinds_of_tools_by_name_and_hand_overs_by_themselves(tmp_path):
     names = ("ask", "think", "noise", "boss", "transfer_to_human", "t")
     spans = [tool(n, name, start=float(n), end=n + 1.0) for n, name in enumerate(names, 1)]
-    spans.append(tool(9, "delegate", start=9.0, gen_ai__transfer__target__name="legal"))
+    spans.append(tool(9, "delegate", start=9.0, end=9.5, gen_ai__transfer__target__name="legal"))
     kinds = {"ask": "clarify", "think": "reason", "noise": "ignore", "boss": "escalate", "unheard": "ignore"}
-    found, _ = steps(tmp_path, *spans, kinds=kinds)
+    found, summary = steps(tmp_path, *spans, kinds=kinds)
+    assert summary.skipped == {"kinds of tools that nothing calls: unheard": 1}
     assert [(step["kind"], step["name"]) for step in found] == [
         ("clarify", "ask"), ("llm", "think"), ("escalate", "boss"), ("escalate", "transfer_to_human"), ("tool", "t"),
         ("escalate", "transfer_to_legal"),

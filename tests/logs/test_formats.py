@@ -37,11 +37,19 @@ def test_otlp_of_older_collectors_with_ids_in_base64_and_enums_as_words(tmp_path
 
 
 def test_logs_and_metrics_in_the_same_file_are_left_out(tmp_path):
-    path = written(
-        tmp_path / "all.jsonl", {"resourceMetrics": []}, {"resourceLogs": []}, otlp(tool(1, "t")), {"resourceLogs": []}
-    )
+    path = written(tmp_path / "all.jsonl", {"resourceMetrics": []}, otlp(tool(1, "t")), {"resourceMetrics": []})
     episodes, summary = imported(path)
-    assert len(episodes) == 1 and summary.skipped == {"documents that hold no traces": 2}
+    assert len(episodes) == 1 and summary.skipped == {"documents that hold no traces": 1}
+
+
+def test_evaluations_among_the_logs_of_a_collector_are_scores(tmp_path):
+    pairs = [{"key": f"gen_ai.evaluation.{key}", "value": {"stringValue": value}} for key, value in (
+        ("name", "correctness"), ("score.label", "pass"))]  # fmt: skip
+    record = {"eventName": "gen_ai.evaluation.result", "traceId": "a" * 32, "attributes": pairs}
+    logs = {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {}}, record, 3]}]}]}
+    files = written(tmp_path / "logs.json", logs), written(tmp_path / "spans.json", otlp(tool(1, "t")))
+    episodes, summary = imported(*files)
+    assert episodes["a" * 32][-1]["success"] is True and summary.skipped == {"records of a wrong type": 1}
 
 
 def test_older_attributes_of_traceloop_and_of_openai(tmp_path):
@@ -107,8 +115,8 @@ LATER = FRAME | {
 
 def test_a_page_of_phoenixs_api(tmp_path):
     span = {"id": "x", "name": "look", "context": {"trace_id": "a" * 32, "span_id": "1" * 16}, "span_kind": "TOOL",
-            "parent_id": None, "start_time": iso(1), "end_time": iso(2), "status_code": "ERROR", "status_message": "E: x",
-            "attributes": {"session.id": "S"}, "events": []}  # fmt: skip
+            "parent_id": None, "start_time": iso(1), "end_time": iso(2), "status_code": "ERROR",
+            "status_message": "E: x", "attributes": {"session.id": "S"}, "events": []}  # fmt: skip
     rows = one(written(tmp_path / "page.json", {"data": [span], "next_cursor": None}))
     assert brief(rows) == [("tool", "look", False, 1.0)] and (rows[0]["error"], rows[0]["episode"]) == ("E", "S")
 
@@ -427,6 +435,9 @@ def test_an_agent_log_goes_through_as_it_is_without_what_is_null(tmp_path):
     ]
     episodes, summary = imported(written(tmp_path / "log.jsonl.gz", rows[0] | {"cost_usd": None}, rows[1]))
     assert episodes == {"e": rows} and summary.formats == {str(tmp_path / "log.jsonl.gz"): "aljax"}
+    (kept, _), met = one(tmp_path / "log.jsonl.gz", kinds={"t": "clarify"}, logger="me"), tmp_path / "log.jsonl.gz"
+    assert (kept["kind"], kept["logger"], kept["t"]) == ("clarify", "me", 0)
+    assert len(one(met, kinds={"t": "ignore"})) == 1
     with pytest.raises(UserError, match=r"row 1: kind: expected text, but it is missing$"):
         imported(written(tmp_path / "not.jsonl", {"episode": "e", "logger": "x"}), form="aljax")
 

@@ -10,6 +10,7 @@ from aljax.logs.spans import ODD, Intake, Span
 from aljax.logs.values import error_class, hexadecimal, rows, text
 
 _GROUPS = ("resourceSpans", "resource_spans", "batches")
+_LOGS = "resourceLogs"
 _SCOPES = ("scopeSpans", "scope_spans", "instrumentationLibrarySpans")
 ERRORS = frozenset({2, "2", "STATUS_CODE_ERROR", "ERROR", "Error", "error"})
 """How a failed status is written."""
@@ -17,7 +18,7 @@ ERRORS = frozenset({2, "2", "STATUS_CODE_ERROR", "ERROR", "Error", "error"})
 
 def _recognises(document: Any) -> bool:
     """Whether a document is OTLP."""
-    return isinstance(document, dict) and any(isinstance(_inner(document).get(key), list) for key in _GROUPS)
+    return isinstance(document, dict) and any(isinstance(_inner(document).get(key), list) for key in (*_GROUPS, _LOGS))
 
 
 def _inner(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -35,6 +36,17 @@ def _read(document: Any, intake: Intake) -> None:
             for scopes in _SCOPES:
                 for scope in rows(group.get(scopes)):
                     intake.each(scope.get("spans"), functools.partial(_take, intake, service))
+    for group in rows(_inner(document).get(_LOGS)):
+        for scope in rows(group.get("scopeLogs")):
+            intake.each(scope.get("logRecords"), functools.partial(_take_record, intake), "records")
+
+
+def _take_record(intake: Intake, row: dict[str, Any]) -> None:
+    """Takes an evaluation that is an event of its own; other records of logs say nothing of calls."""
+    if row.get("eventName") == "gen_ai.evaluation.result":
+        trace = hexadecimal(row.get("traceId"))
+        if trace:
+            evaluated(intake, trace, flat(row.get("attributes")))
 
 
 def _take(intake: Intake, service: str | None, row: dict[str, Any]) -> None:
