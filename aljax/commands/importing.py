@@ -10,6 +10,9 @@ from aljax.host.terminal import bar, styled
 from aljax.logs.importing import import_traces
 from aljax.logs.summary import TOTALS, Called, Summary
 
+MOST = 40
+"""Rows of the table; all are in the file of ``--json``."""
+
 
 def run(options: Import, console: Console) -> None:
     """Reads, writes the log, prints what is in it."""
@@ -51,13 +54,16 @@ def _kind(text: str) -> tuple[str, str]:
 
 def _table(summary: Summary) -> Table:
     """A row a tool, and one for all."""
-    table = Table(title=f"{summary.episodes:,} episodes, {len(summary.tasks):,} tasks")
+    table = Table(title=f"{summary.episodes:,} episodes, {summary.tasks:,} tasks")
     for heading in ("kind", "name"):
         table.add_column(heading)
     for heading in ("calls", "failed", "unknown", *TOTALS.values()):
         table.add_column(heading, justify="right")
-    for (kind, name), called in sorted(summary.rows.items()):
+    most = sorted(summary.rows.items(), key=lambda row: -row[1].calls)[:MOST]
+    for (kind, name), called in sorted(most, key=lambda row: row[0]):
         table.add_row(kind, plain(name), *_cells(called))
+    if len(summary.rows) > MOST:
+        table.add_row("", f"and {len(summary.rows) - MOST:,} more")
     table.add_section()
     table.add_row("all", "", *_cells(summary.whole()))
     return table

@@ -53,7 +53,10 @@ class Summary:
     succeeded: int = 0
     judged: int = 0
     """Episodes of which it is known whether they succeeded."""
-    tasks: set[str] = dataclasses.field(default_factory=set)
+    named: set[str] = dataclasses.field(default_factory=set)
+    """Tasks that have a name."""
+    alone: int = 0
+    """Episodes whose task is their own."""
     seconds: float = 0.0
     """Of whole episodes, where known."""
     rows: dict[tuple[str, str], Called] = dataclasses.field(default_factory=dict)
@@ -72,7 +75,10 @@ class Summary:
         """
         end = rows[-1]
         self.episodes += 1
-        self.tasks.add(end.get("task") or f"\0{self.episodes}")
+        if end.get("task") is None:
+            self.alone += 1
+        else:
+            self.named.add(end["task"])
         self.judged += end.get("success") is not None
         self.succeeded += end.get("success") is True
         self.seconds += end.get("duration_s") or 0.0
@@ -81,6 +87,11 @@ class Summary:
             if key not in self.rows:
                 self.rows[key] = Called()
             self.rows[key].add(step)
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks there are."""
+        return len(self.named) + self.alone
 
     def whole(self) -> Called:
         """All calls together."""
@@ -97,7 +108,7 @@ class Summary:
     def to_json(self) -> dict[str, Any]:
         """For ``--json``: numbers, and what was left out."""
         return {
-            "files": self.formats, "spans": self.spans, "episodes": self.episodes, "tasks": len(self.tasks),
+            "files": self.formats, "spans": self.spans, "episodes": self.episodes, "tasks": self.tasks,
             "success": {"known": self.judged, "succeeded": self.succeeded}, "seconds": self.seconds,
             "all": self.whole().to_json(),
             "rows": [{"kind": key[0], "name": key[1]} | called.to_json() for key, called in sorted(self.rows.items())],

@@ -52,6 +52,15 @@ def test_the_log_is_written_and_told(spans, capsys):
     assert "Left out: 1 spans of a model around another one of the same call." in out
 
 
+def test_of_very_many_tools_the_most_called_are_shown(spans, capsys):
+    calls = [tool(n, f"tool_{n}", start=n / 1e3, end=n / 1e3) for n in range(1, 100)]
+    written(spans, otlp(*calls, tool(500, "tool_77", start=1.0)))
+    assert main(["import", "spans.json", "--out", "log", "--json", "told.json"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("tool_") == 40 and "tool_77" in out and "and 59 more" in out
+    assert len(json.loads((spans.parent / "told.json").read_text())["rows"]) == 99
+
+
 def test_a_log_that_is_there_is_replaced_only_where_that_is_said(spans, capsys):
     (spans.parent / "log").write_text("mine")
     assert refused(capsys, "spans.json", "--out", "log") == "log: already exists (--overwrite replaces it)"
