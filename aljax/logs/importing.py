@@ -13,8 +13,10 @@ from aljax.errors import UserError, listed, plain, plain_path
 from aljax.logs import agent_log
 from aljax.logs.assembly import KINDS, Assembly
 from aljax.logs.containers import documents_of
+from aljax.logs.documents import Document
 from aljax.logs.fields import known
 from aljax.logs.formats.registry import NAMES, looks, recognised, wanted
+from aljax.logs.formats.source import Source
 from aljax.logs.lines import Lines, created
 from aljax.logs.spans import Intake
 from aljax.logs.store import DiskStore
@@ -109,13 +111,13 @@ def _read(path: str | Path, form: str | None, intake: Intake, on_progress: Calla
                 if not Path(path).is_file():
                     raise UserError(f"{where}: an agent log, and no file: --format aljax takes it as it comes")
                 return None
-            source = recognised(document.value, form)
+            source = next(filter(None, (recognised(part, form) for part in (document.value, *_parts(document)))), None)
             if source is None:
                 unknown.append(looks(document.value))
                 if len(unknown) < PATIENCE:
                     continue
                 break
-        source.read(document.value, intake)
+        _take(source, document.value, intake)
         if intake.spans >= due:
             on_progress("reading", intake.spans)
             due = intake.spans + 5_000
@@ -124,6 +126,17 @@ def _read(path: str | Path, form: str | None, intake: Intake, on_progress: Calla
     if unknown:
         intake.skip("documents that hold no traces", len(unknown))
     return source.name
+
+
+def _take(source: Source, value: Any, intake: Intake) -> None:
+    """Takes a document, or the documents of a list."""
+    whole = not isinstance(value, list) or source.recognises(value)
+    intake.each([value] if whole else value, lambda part: source.read(part, intake), "documents")
+
+
+def _parts(document: Document) -> list[Any]:
+    """The first values of a list, which may be documents themselves."""
+    return document.value[:5] if isinstance(document.value, list) else []
 
 
 def _logged(path: str | Path, assembly: Assembly) -> Iterator[list[dict[str, Any]]]:

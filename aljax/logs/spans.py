@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
+from aljax.errors import UserError
+from aljax.logs.values import amount, moment
+
 ODD = (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError, RecursionError)
 """What reading something of another shape than its format has comes to."""
 NOTES = ("session", "task", "logger", "root", "reason", "seconds", "events")
@@ -92,12 +95,28 @@ class Intake:
         else:
             self._store.add_score(trace, name[:200], found)
 
+    def amount(self, value: Any) -> float | int | None:
+        """See `aljax.logs.values.amount`; what is there and no number is counted."""
+        found = amount(value)
+        if found is None and value is not None and value != "":
+            self.skip("numbers that are none, or below 0")
+        return found
+
+    def moment(self, value: Any) -> int | None:
+        """See `aljax.logs.values.moment`; what is there and no moment is counted."""
+        found = moment(value)
+        if found is None and value is not None and value != "":
+            self.skip("times that are none")
+        return found
+
     def skip(self, reason: str, number: int = 1) -> None:
         """Counts what is left out."""
         self.skipped[reason] += number
 
     def each(self, rows: Any, take: Callable[[Any], None], what: str = "spans") -> None:
         """Takes every row of a list; a row that is none is left out and counted.
+
+        What cannot be kept, as on a full disk, is no matter of the row: that is raised.
 
         Args:
           rows: of a document; no list counts as one odd row.
@@ -112,6 +131,8 @@ class Intake:
         for row in rows:
             try:
                 take(row)
+            except UserError:
+                raise
             except ODD:
                 self.skip(f"{what} of a wrong type")
 

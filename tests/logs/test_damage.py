@@ -9,6 +9,7 @@ import pytest
 from aljax import UserError
 from aljax.logs.importing import import_traces
 from aljax.logs.readers import read_episodes
+from aljax.logs.store import DiskStore
 
 from traces import imported, model, otlp, sample, tool, written
 
@@ -101,12 +102,32 @@ def test_odd_spans_are_left_out_and_counted_beside_whole_ones(tmp_path):
     assert imported(written(tmp_path / "odd.json", document))[1].skipped == {"spans of a wrong type": 2}
 
 
+@pytest.mark.parametrize("odd", [3, None, "x", [1], {"resourceSpans": 1}, {"data": 1}, [[]], {}])
+@pytest.mark.parametrize("name", SOURCES)
+def test_an_odd_document_among_whole_ones_costs_nothing_else(name, odd, tmp_path):
+    text = sample(name).read_text()
+    path = tmp_path / "odd.json"
+    path.write_text(f"{json.dumps(odd)}\n{text}\n{json.dumps(odd)}\n")
+    assert imported(path)[0] == imported(sample(name))[0]
+
+
+def test_what_cannot_be_kept_is_no_odd_span(tmp_path, monkeypatch):
+    def full(self, span):
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr(DiskStore, "add_span", full)
+    with pytest.raises(UserError, match=r"^the disk is full$"):
+        imported(written(tmp_path / "spans.json", otlp(tool(1, "t"))))
+
+
 def test_odd_values_of_whole_spans_are_as_if_they_were_not_there(tmp_path):
     made = tool(1, "t") | {"startTimeUnixNano": "soon", "endTimeUnixNano": [1], "events": "none", "status": "fine"}
     spent = model(
         2, tokens=None, gen_ai__usage__input_tokens=-5, gen_ai__usage__output_tokens="many", operation__cost=1e300
     )
-    ((*steps, _),) = imported(written(tmp_path / "spans.json", otlp(made, spent)))[0].values()
+    episodes, summary = imported(written(tmp_path / "spans.json", otlp(made, spent)))
+    ((*steps, _),) = episodes.values()
+    assert summary.skipped == {"times that are none": 2, "numbers that are none, or below 0": 3}
     assert [{**step, "episode": "", "logger": ""} for step in steps] == [
         {"episode": "", "logger": "", "t": 0, "kind": "llm", "name": "reason", "ok": True, "latency_s": 1.0},
         {"episode": "", "logger": "", "t": 1, "kind": "tool", "name": "t"},

@@ -42,6 +42,13 @@ def test_logs_and_metrics_in_the_same_file_are_left_out(tmp_path):
     assert len(episodes) == 1 and summary.skipped == {"documents that hold no traces": 1}
 
 
+def test_a_list_of_documents_is_as_good_as_one_a_line(tmp_path):
+    documents = [otlp(tool(1, "t")), otlp(tool(2, "u", start=2.0, end=3.0)), 3]
+    lines = imported(written(tmp_path / "lines.jsonl", *documents[:2]))[0]
+    episodes, summary = imported(written(tmp_path / "list.json", documents, lines=False))
+    assert episodes == lines and summary.skipped == {"documents of a wrong type": 1}
+
+
 def test_evaluations_among_the_logs_of_a_collector_are_scores(tmp_path):
     pairs = [{"key": f"gen_ai.evaluation.{key}", "value": {"stringValue": value}} for key, value in (
         ("name", "correctness"), ("score.label", "pass"))]  # fmt: skip

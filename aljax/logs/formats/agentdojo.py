@@ -6,7 +6,7 @@ from typing import Any
 from aljax.logs.formats.messages import take_messages
 from aljax.logs.formats.source import Source
 from aljax.logs.spans import Intake
-from aljax.logs.values import amount, rows, text
+from aljax.logs.values import rows, text
 
 _NEEDED = {"suite_name", "pipeline_name", "user_task_id", "messages"}
 
@@ -31,7 +31,7 @@ def _take(intake: Intake, row: dict[str, Any]) -> None:
     trace = "/".join((pipeline, suite, task, *(part for part in (attack, injection) if part and part != "none")))
     intake.note(trace, "task", f"{suite}/{task}")
     intake.note(trace, "logger", pipeline)
-    intake.note(trace, "seconds", amount(row.get("duration")))
+    intake.note(trace, "seconds", intake.amount(row.get("duration")))
     if row.get("utility") is not None:
         intake.score(trace, "utility", row["utility"])
     if row.get("error"):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aljax.logs.spans import Intake
-from aljax.logs.values import amount, text
+from aljax.logs.values import text
 
 OPERATIONS = {
     "execute_tool": "tool", "chat": "llm", "generate_content": "llm", "text_completion": "llm", "call_llm": "llm",
@@ -119,22 +119,23 @@ def name_of(kind: str | None, attributes: Mapping[str, Any], name: Any) -> str |
     return found.removeprefix("execute_tool ").removeprefix("running tool: ") if found else found
 
 
-def spent(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def spent(intake: Intake, attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Tokens and dollars of a model's call, and the model.
 
     Args:
+      intake: counts what is no number.
       attributes: the span's.
 
     Returns:
       Fields of a span.
     """
-    dollars = amount(first(attributes, DOLLARS))
+    dollars = intake.amount(first(attributes, DOLLARS))
     if dollars is None and PARTS[0] in attributes:
-        parts = [amount(attributes.get(key)) for key in PARTS]
+        parts = [intake.amount(attributes.get(key)) for key in PARTS]
         dollars = None if None in parts else sum(part for part in parts if part is not None)
     return {
-        "in_tokens": amount(first(attributes, IN)),
-        "out_tokens": amount(first(attributes, OUT)),
+        "in_tokens": intake.amount(first(attributes, IN)),
+        "out_tokens": intake.amount(first(attributes, OUT)),
         "dollars": dollars,
         "model": text(first(attributes, MODELS)),
     }

@@ -7,7 +7,7 @@ from typing import Any
 from aljax.logs.formats.messages import take_messages
 from aljax.logs.formats.source import Source
 from aljax.logs.spans import Intake, Span
-from aljax.logs.values import amount, error_class, moment, table, text
+from aljax.logs.values import error_class, table, text
 
 
 def _recognises(document: Any) -> bool:
@@ -39,7 +39,7 @@ def _take_sample(intake: Intake, about: Mapping[str, Any], sample: dict[str, Any
         intake.score(trace, name, value)
         if name != "success":
             intake.score(trace, "success", value)
-    intake.note(trace, "seconds", amount(sample.get("total_time")))
+    intake.note(trace, "seconds", intake.amount(sample.get("total_time")))
     intake.note(
         trace, "reason", text(table(sample.get("limit")).get("type")) or ("error" if sample.get("error") else None)
     )
@@ -57,9 +57,9 @@ def _take_event(intake: Intake, trace: str, parent: str | None, event: dict[str,
     if event.get("pending"):
         intake.skip("pending events")
         return
-    start, end = moment(event.get("timestamp")), moment(event.get("completed"))
+    start, end = intake.moment(event.get("timestamp")), intake.moment(event.get("completed"))
     output = table(event.get("output"))
-    took = amount(event.get("working_time", output.get("time")))
+    took = intake.amount(event.get("working_time", output.get("time")))
     if end is None and start is not None and took is not None:
         end = start + int(took * 1e9)
     error = event.get("error")
@@ -75,9 +75,9 @@ def _take_event(intake: Intake, trace: str, parent: str | None, event: dict[str,
         usage = table(output.get("usage"))
         span = span._replace(
             kind="llm",
-            in_tokens=amount(usage.get("input_tokens")),
-            out_tokens=amount(usage.get("output_tokens")),
-            dollars=amount(usage.get("total_cost")),
+            in_tokens=intake.amount(usage.get("input_tokens")),
+            out_tokens=intake.amount(usage.get("output_tokens")),
+            dollars=intake.amount(usage.get("total_cost")),
             model=text(event.get("model")),
         )
     intake.span(span)

@@ -7,7 +7,7 @@ from typing import Any
 from aljax.logs.formats.otlp import nanoseconds, take_span
 from aljax.logs.formats.source import Source
 from aljax.logs.spans import Intake
-from aljax.logs.values import amount, hexadecimal, rows, text
+from aljax.logs.values import hexadecimal, rows, text
 
 
 def _recognises(document: Any) -> bool:
@@ -31,7 +31,7 @@ def _read(document: Any, intake: Intake) -> None:
 
 def _take(intake: Intake, processes: Mapping[str, Any], trace: Any, row: dict[str, Any]) -> None:
     tags = _tags(row.get("tags"))
-    start, duration = nanoseconds(row.get("startTime")), amount(row.get("duration"))
+    start, duration = nanoseconds(row.get("startTime")), intake.amount(row.get("duration"))
     began = start * 1_000 if start is not None and start < 2**52 else None
     above = [link for link in rows(row.get("references")) if link.get("refType", "CHILD_OF") == "CHILD_OF"]
     failed = tags.get("otel.status_code") == "ERROR" or tags.get("error") in (True, "true")

@@ -7,7 +7,7 @@ from typing import Any
 from aljax.logs.formats.attributes import kind_of, name_of
 from aljax.logs.formats.source import Source
 from aljax.logs.spans import Intake, Span
-from aljax.logs.values import amount, error_class, moment, rows, table, text
+from aljax.logs.values import error_class, rows, table, text
 
 _KINDS = {"TOOL": "tool", "GENERATION": "llm", "AGENT": "agent"}
 _TYPES = frozenset({*_KINDS, "SPAN", "EVENT", "CHAIN", "RETRIEVER", "EVALUATOR", "EMBEDDING", "GUARDRAIL"})
@@ -89,7 +89,7 @@ def _take_observation(intake: Intake, trace: str | None, row: dict[str, Any]) ->
     kind = _kind(row, metadata, attributes)
     intake.note(trace, "session", text(_of(row, "sessionId")))
     intake.note(trace, "root", text(_of(row, "traceName")))
-    start, end = moment(_of(row, "startTime")), moment(_of(row, "endTime"))
+    start, end = intake.moment(_of(row, "startTime")), intake.moment(_of(row, "endTime"))
     failed = True if row.get("level") == "ERROR" else False if end is not None else None
     span = Span(trace, name, text(_of(row, "parentObservationId")), start, end)
     if kind == "agent":
@@ -102,7 +102,7 @@ def _take_observation(intake: Intake, trace: str | None, row: dict[str, Any]) ->
             error=error_class(_of(row, "statusMessage")) if failed else None,
         )
         if kind == "llm":
-            span = span._replace(**_spent(row))
+            span = span._replace(**_spent(intake, row))
     intake.span(span)
 
 
@@ -121,16 +121,16 @@ def _kind(row: Mapping[str, Any], metadata: Mapping[str, Any], attributes: Mappi
     return None if found == "llm" else found
 
 
-def _spent(row: Mapping[str, Any]) -> dict[str, Any]:
+def _spent(intake: Intake, row: Mapping[str, Any]) -> dict[str, Any]:
     """Tokens and dollars: in newer exports by what they were spent on, in older ones in fields of their own."""
     usage, older, cost = (table(_of(row, key)) for key in ("usageDetails", "usage", "costDetails"))
-    dollars = amount(cost.get("total"))
+    dollars = intake.amount(cost.get("total"))
     if dollars is None and {"input", "output"} <= cost.keys():
-        parts = [amount(cost[key]) for key in ("input", "output")]
+        parts = [intake.amount(cost[key]) for key in ("input", "output")]
         dollars = None if None in parts else sum(part for part in parts if part is not None)
-    whole = amount(_of(row, "totalCost")) or amount(row.get("calculatedTotalCost"))
+    whole = intake.amount(_of(row, "totalCost")) or intake.amount(row.get("calculatedTotalCost"))
     tokens = {
-        field: next((found for found in map(amount, places) if found is not None), None)
+        field: next((found for found in map(intake.amount, places) if found is not None), None)
         for field, places in (
             ("in_tokens", (usage.get("input"), older.get("input"), older.get("promptTokens"), row.get("promptTokens"))),
             ("out_tokens", (usage.get("output"), older.get("output"), older.get("completionTokens"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from aljax.logs.formats.source import Source
 from aljax.logs.spans import Intake, Span
-from aljax.logs.values import amount, error_class, moment, rows, table, text
+from aljax.logs.values import error_class, rows, table, text
 
 _KINDS = {"tool": "tool", "llm": "llm"}
 _LISTS = ("post", "patch", "runs", "data")
@@ -68,12 +68,14 @@ def _take_run(intake: Intake, run: Mapping[str, Any], above: str | None, trace: 
         for key, found in table(run.get("feedback_stats")).items():
             if isinstance(found, dict) and found.get("avg") is not None:
                 intake.score(trace, key, found["avg"])
-    intake.span(_span(run, trace, name, parent, metadata))
+    intake.span(_span(intake, run, trace, name, parent, metadata))
     return trace
 
 
-def _span(run: Mapping[str, Any], trace: str, name: str, parent: str | None, metadata: Mapping[str, Any]) -> Span:
-    start, end, error = moment(run.get("start_time")), moment(run.get("end_time")), run.get("error")
+def _span(
+    intake: Intake, run: Mapping[str, Any], trace: str, name: str, parent: str | None, metadata: Mapping[str, Any]
+) -> Span:
+    start, end, error = intake.moment(run.get("start_time")), intake.moment(run.get("end_time")), run.get("error")
     span = Span(trace, name, parent, start, end)
     kind = _KINDS.get(run["run_type"]) if isinstance(run.get("run_type"), str) else None
     outputs = table(run.get("outputs"))
@@ -89,7 +91,7 @@ def _span(run: Mapping[str, Any], trace: str, name: str, parent: str | None, met
     span = span._replace(failed=failed, error=error_class(error) if failed else None)
     if kind is not None:
         span = span._replace(kind="clarify" if asks and kind == "tool" else kind, name=text(run.get("name")))
-    return span._replace(**_spent(run, outputs, metadata)) if kind != "tool" else span
+    return span._replace(**_spent(intake, run, outputs, metadata)) if kind != "tool" else span
 
 
 def _refused(outputs: Mapping[str, Any]) -> bool:
@@ -99,13 +101,15 @@ def _refused(outputs: Mapping[str, Any]) -> bool:
     return message.get("status") == "error" or table(message.get("kwargs")).get("status") == "error"
 
 
-def _spent(run: Mapping[str, Any], outputs: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _spent(
+    intake: Intake, run: Mapping[str, Any], outputs: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> dict[str, Any]:
     """Tokens, dollars and the model, from whichever place has them."""
     usages = [run, table(outputs.get("usage_metadata")), table(metadata.get("usage_metadata")), *_generated(outputs)]
     usages += [table(table(outputs.get("llm_output")).get("token_usage")), table(outputs.get("usage"))]
 
     def told(*keys: str) -> Any:
-        values = (amount(usage.get(key)) for usage in usages for key in keys)
+        values = (intake.amount(usage.get(key)) for usage in usages for key in keys)
         return next((value for value in values if value is not None), None)
 
     models = (metadata.get("ls_model_name"), outputs.get("model"))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aljax.logs.spans import MESSAGE, ODD, Intake, Span
-from aljax.logs.values import amount, error_class, moment, rows, table, text
+from aljax.logs.values import error_class, rows, table, text
 
 
 def take_messages(intake: Intake, trace: str, messages: Any, *, turns: bool = False) -> None:
@@ -24,11 +24,11 @@ def take_messages(intake: Intake, trace: str, messages: Any, *, turns: bool = Fa
                 name, number = _called(call), text(call.get("id"))
                 if name and number:
                     names[number] = name
-            span = _span(message, names, turns)
+            span = _span(intake, message, names, turns)
         except ODD:
             intake.skip("messages of a wrong type")
             continue
-        now = moment(message.get("timestamp"))
+        now = intake.moment(message.get("timestamp"))
         if span is not None:
             intake.span(
                 span._replace(trace=trace, id=f"{MESSAGE}{n:08}", start=before if now is not None else None, end=now)
@@ -51,7 +51,7 @@ def _called(call: Mapping[str, Any]) -> str | None:
     return text(function.get("name")) if isinstance(function, dict) else text(function) or text(call.get("name"))
 
 
-def _span(message: Mapping[str, Any], names: Mapping[str, str], turns: bool) -> Span | None:
+def _span(intake: Intake, message: Mapping[str, Any], names: Mapping[str, str], turns: bool) -> Span | None:
     """A message as a step; none: it is none."""
     role = message.get("role")
     if role == "assistant":
@@ -61,13 +61,13 @@ def _span(message: Mapping[str, Any], names: Mapping[str, str], turns: bool) -> 
             "",
             kind="llm",
             failed=False,
-            dollars=amount(message.get("cost")),
-            in_tokens=amount(usage.get("prompt_tokens", usage.get("input_tokens"))),
-            out_tokens=amount(usage.get("completion_tokens", usage.get("output_tokens"))),
+            dollars=intake.amount(message.get("cost")),
+            in_tokens=intake.amount(usage.get("prompt_tokens", usage.get("input_tokens"))),
+            out_tokens=intake.amount(usage.get("completion_tokens", usage.get("output_tokens"))),
             model=text(message.get("model")),
         )
     if role == "user" and turns and message.get("content"):
-        return Span("", "", kind="clarify", name="user_turn", failed=False, dollars=amount(message.get("cost")))
+        return Span("", "", kind="clarify", name="user_turn", failed=False, dollars=intake.amount(message.get("cost")))
     if role != "tool":
         return None
     number = text(message.get("tool_call_id")) or text(message.get("id"))

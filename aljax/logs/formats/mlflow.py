@@ -6,7 +6,7 @@ from typing import Any
 from aljax.logs.formats.otlp import ERRORS, failure_of
 from aljax.logs.formats.source import Source
 from aljax.logs.spans import Intake, Span
-from aljax.logs.values import amount, hexadecimal, moment, rows, table, text, unpacked
+from aljax.logs.values import hexadecimal, rows, table, text, unpacked
 
 _KINDS = {"TOOL": "tool", "LLM": "llm", "CHAT_MODEL": "llm", "AGENT": "agent"}
 
@@ -55,8 +55,8 @@ def _take(intake: Intake, trace: str, row: dict[str, Any]) -> None:
         trace,
         name,
         hexadecimal(row.get("parent_span_id", row.get("parent_id"))),
-        moment(row.get("start_time_unix_nano", row.get("start_time"))),
-        moment(row.get("end_time_unix_nano", row.get("end_time"))),
+        intake.moment(row.get("start_time_unix_nano", row.get("start_time"))),
+        intake.moment(row.get("end_time_unix_nano", row.get("end_time"))),
     )
     if kind == "agent":
         span = span._replace(agent=text(row.get("name")))
@@ -70,9 +70,9 @@ def _take(intake: Intake, trace: str, row: dict[str, Any]) -> None:
         if kind == "llm":
             cost = unpacked(attributes.get("mlflow.llm.cost"))
             span = span._replace(
-                in_tokens=amount(usage.get("input_tokens")),
-                out_tokens=amount(usage.get("output_tokens")),
-                dollars=amount(cost.get("total_cost") if isinstance(cost, dict) else cost),
+                in_tokens=intake.amount(usage.get("input_tokens")),
+                out_tokens=intake.amount(usage.get("output_tokens")),
+                dollars=intake.amount(cost.get("total_cost") if isinstance(cost, dict) else cost),
                 model=text(unpacked(attributes.get("mlflow.llm.model"))),
             )
     intake.span(span)

@@ -5,7 +5,7 @@ from typing import Any
 
 from aljax.logs.formats.source import Source
 from aljax.logs.spans import Intake, Span
-from aljax.logs.values import amount, error_class, moment, rows, table, text
+from aljax.logs.values import error_class, rows, table, text
 
 _KINDS = {"function": "tool", "generation": "llm", "response": "llm", "handoff": "escalate"}
 
@@ -35,7 +35,13 @@ def _take(intake: Intake, row: dict[str, Any]) -> None:
     if row.get("object") != "trace.span" or not trace or not name:
         intake.skip("rows that are no spans")
         return
-    span = Span(trace, name, text(row.get("parent_id")), moment(row.get("started_at")), moment(row.get("ended_at")))
+    span = Span(
+        trace,
+        name,
+        text(row.get("parent_id")),
+        intake.moment(row.get("started_at")),
+        intake.moment(row.get("ended_at")),
+    )
     sort = data.get("type")
     kind = _KINDS.get(sort) if isinstance(sort, str) else None
     if sort == "agent":
@@ -51,8 +57,8 @@ def _take(intake: Intake, row: dict[str, Any]) -> None:
     if kind == "llm":
         usage = table(data.get("usage"))
         span = span._replace(
-            in_tokens=amount(usage.get("input_tokens", usage.get("prompt_tokens"))),
-            out_tokens=amount(usage.get("output_tokens", usage.get("completion_tokens"))),
+            in_tokens=intake.amount(usage.get("input_tokens", usage.get("prompt_tokens"))),
+            out_tokens=intake.amount(usage.get("output_tokens", usage.get("completion_tokens"))),
             model=text(data.get("model")),
         )
     intake.span(span)

@@ -11,7 +11,7 @@ from typing import Any
 from aljax.logs.formats.otlp import flat, service_of, take_span
 from aljax.logs.formats.source import Source
 from aljax.logs.spans import Intake
-from aljax.logs.values import hexadecimal, moment, rows, table, text, unpacked
+from aljax.logs.values import hexadecimal, rows, table, text, unpacked
 
 _FRAME = "context.span_id"
 
@@ -84,8 +84,8 @@ def _take(intake: Intake, row: dict[str, Any]) -> None:
         span=hexadecimal(row[_FRAME] if framed else context.get("span_id", context.get("spanId"))),
         parent=hexadecimal(parent if parent is not None else above.get("span_id", above.get("spanId"))),
         name=row.get("name"),
-        start=moment(row.get("start_time", row.get("startTime"))),
-        end=moment(row.get("end_time", row.get("endTime"))),
+        start=intake.moment(row.get("start_time", row.get("startTime"))),
+        end=intake.moment(row.get("end_time", row.get("endTime"))),
         attributes=attributes | ({"openinference.span.kind": row["span_kind"]} if row.get("span_kind") else {}),
         status=status if isinstance(status, dict) else {"status_code": status},
         events=[(event.get("name"), table(event.get("attributes"))) for event in rows(unpacked(row.get("events")))],

@@ -58,13 +58,20 @@ def _take(intake: Intake, service: str | None, row: dict[str, Any]) -> None:
         span=hexadecimal(row.get("spanId") or row.get("span_id")),
         parent=hexadecimal(row.get("parentSpanId") or row.get("parent_span_id")),
         name=row.get("name"),
-        start=nanoseconds(row.get("startTimeUnixNano") or row.get("start_time_unix_nano")),
-        end=nanoseconds(row.get("endTimeUnixNano") or row.get("end_time_unix_nano")),
+        start=_time(intake, row.get("startTimeUnixNano") or row.get("start_time_unix_nano")),
+        end=_time(intake, row.get("endTimeUnixNano") or row.get("end_time_unix_nano")),
         attributes=flat(row.get("attributes")),
         status=status if isinstance(status, dict) else {},
         events=[(event.get("name"), flat(event.get("attributes"))) for event in rows(events)] if events else (),
         service=service,
     )
+
+
+def _time(intake: Intake, value: Any) -> int | None:
+    found = nanoseconds(value)
+    if found is None and value not in (None, "", "0"):
+        intake.skip("times that are none")
+    return found
 
 
 def nanoseconds(value: Any) -> int | None:
@@ -175,7 +182,7 @@ def take_span(
         )
     elif kind == "llm":
         failed = True if failure is not None else None
-        known = spent(attributes)
+        known = spent(intake, attributes)
         intake.span(Span(trace, span, parent, start, end, kind, text(name), failed, failure, **known))
     else:
         intake.span(Span(trace, span, parent, start, end, agent=agent))

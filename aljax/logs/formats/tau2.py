@@ -7,7 +7,7 @@ from typing import Any
 from aljax.logs.formats.messages import take_messages
 from aljax.logs.formats.source import Source
 from aljax.logs.spans import Intake
-from aljax.logs.values import amount, rows, table, text
+from aljax.logs.values import rows, table, text
 
 _WHOLE = 1 - 1e-6
 """A reward so near to 1 is all of it; the benchmark counts nothing else as a success."""
@@ -39,9 +39,9 @@ def _take(intake: Intake, info: Mapping[str, Any], row: dict[str, Any]) -> None:
     trace = text(row.get("id")) or "/".join(filter(None, (logger, task, text(row.get("trial")) or "0")))
     intake.note(trace, "task", task)
     intake.note(trace, "logger", logger)
-    intake.note(trace, "seconds", amount(row.get("duration")))
+    intake.note(trace, "seconds", intake.amount(row.get("duration")))
     intake.note(trace, "reason", text(row.get("termination_reason")))
-    reward = amount(table(row.get("reward_info")).get("reward"))
+    reward = intake.amount(table(row.get("reward_info")).get("reward"))
     if reward is not None:
         intake.score(trace, "reward", reward >= _WHOLE)
     take_messages(intake, trace, row.get("messages"), turns=True)
