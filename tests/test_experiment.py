@@ -135,7 +135,7 @@ def test_a_taken_place_is_refused_before_the_work(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epochs": 3}, r"^unknown option epochs.*: expected one of episodes, batch, hidden"),
+        ({"epochs": 3}, r"^unknown option epochs.*: expected one of episodes, batch, policy, inputs, hidden"),
         ({"learning_rte": 0.1}, r"^unknown option learning_rte \(did you mean learning_rate\?\): "),
         ({"hidden": [8]}, r"^hidden: expected a tuple of units a layer, such as \(64,\), got \[8\]$"),
         ({"seeds": 0}, r"^seeds: expected a whole number of at least 1, got 0$"),
