@@ -92,6 +92,8 @@ LEARNED: Mapping[str, tuple[PolicyName, InputsName]] = {
 """What is trained: its network, and what that is shown."""
 BINS = 20
 """Of the reliability curve."""
+BATCH = 20_000
+"""Episodes that are played at once to hold the belief against."""
 SURE = 0.0025
 """A bin whose share of times is known that well counts for the largest error."""
 
@@ -117,7 +119,8 @@ def study(options: argparse.Namespace) -> None:
     if "small" in options.parts:
         results["small"] = small(options.episodes, options.long, Protocol(options.seeds, options.seed), console)
     if "calibration" in options.parts:
-        results["calibration"] = calibration(load_scenario("outage"), options.steps, options.seed, console)
+        working = {"actions.allowed.escalate": False, "actions.allowed.terminate": False}  # episodes that last
+        results["calibration"] = calibration(load_scenario("outage", working), options.steps, options.seed, console)
     if options.json is not None:
         chosen = {key: value for key, value in vars(options).items() if key != "json"}
         receipt = {"when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "options": chosen,
@@ -285,7 +288,7 @@ def calibration(scenario: Scenario, steps: int, seed: int, console: Console) -> 
 
     Args:
       scenario: where.
-      steps: how many are played, in whole episodes.
+      steps: how many are played at least, in batches of whole episodes.
       seed: of their chance.
       console: where the table goes.
 
@@ -293,21 +296,23 @@ def calibration(scenario: Scenario, steps: int, seed: int, console: Console) -> 
       The reliability curve, over all rows that ever go down.
     """
     params = scenario.params
-    episodes = -(-steps // scenario.horizon)
     rows = np.flatnonzero(np.isfinite(np.asarray(params.actions.mean_uptime)))
 
     @jax.jit
     def play(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        played = rollout(key, Watched(), params, episodes=episodes, steps=scenario.horizon)
+        played = rollout(key, Watched(), params, episodes=BATCH, steps=scenario.horizon)
         size = env.observation_size(params)
         observation, up = played.observation[:, :size], played.observation[:, size:]
         said = Inputs("belief").along(params, observation, played.action, played.costs[:, 3] > 0)[:, size:]
         return said, up, played.alive
 
-    said, up, alive = (np.asarray(each) for each in play(jax.random.key(seed)))
-    said, up = (np.moveaxis(each[:, rows], 1, 2)[alive] for each in (said, up))
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    while sum(len(said) for said, _ in parts) < steps:
+        said, up, alive = map(np.asarray, play(jax.random.fold_in(jax.random.key(seed), len(parts))))
+        parts.append((np.moveaxis(said[:, rows], 1, 2)[alive], np.moveaxis(up[:, rows], 1, 2)[alive]))
+    said, up = (np.concatenate(each) for each in zip(*parts, strict=True))
     bins = np.minimum((said * BINS).astype(int), BINS - 1)
-    table = Table(title=f"{scenario.name}: {alive.sum():,} steps, {len(rows)} rows that go down", box=box.SIMPLE)
+    table = Table(title=f"{scenario.name}: {len(said):,} steps, {len(rows)} rows that go down", box=box.SIMPLE)
     for column in ("the belief says", "times", "up", "error", "standard error"):
         table.add_column(column, justify="right")
     curve = []
@@ -323,7 +328,7 @@ def calibration(scenario: Scenario, steps: int, seed: int, console: Console) -> 
     sure = [point for point in curve if point["standard_error"] < SURE]
     worst = max((abs(point["up"] - point["said"]) for point in sure), default=0.0)
     console.print(f"Largest error where its standard error is below {100 * SURE} points: {100 * worst:.2f} points.")
-    return {"scenario": scenario.name, "steps": int(alive.sum()), "curve": curve, "largest_error": worst}
+    return {"scenario": scenario.name, "steps": len(said), "curve": curve, "largest_error": worst}
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def test_the_exact_cost_of_a_policy_is_what_it_costs_in_the_simulator():
 
 def test_beliefs_are_held_against_what_was_up():
     found = memory.calibration(memory.small_scenario(), 60_000, 1, terminal.console())
-    assert found["steps"] <= 60_000 + 6 and sum(point["times"] for point in found["curve"]) == 2 * found["steps"]
+    assert found["steps"] >= 60_000 and sum(point["times"] for point in found["curve"]) == 2 * found["steps"]
     assert 0 < found["largest_error"] < 0.02
     for point in found["curve"]:
         if point["times"] > 500:
