@@ -102,7 +102,7 @@ def test_odd_spans_are_left_out_and_counted_beside_whole_ones(tmp_path):
     assert imported(written(tmp_path / "odd.json", document))[1].skipped == {"spans of a wrong type": 2}
 
 
-@pytest.mark.parametrize("odd", [3, None, "x", [1], {"resourceSpans": 1}, {"data": 1}, [[]], {}])
+@pytest.mark.parametrize("odd", [3, None, "x", [1], {"resourceSpans": 1}, {"data": 1}, [[]], {}, {"type": []}])
 @pytest.mark.parametrize("name", SOURCES)
 def test_an_odd_document_among_whole_ones_costs_nothing_else(name, odd, tmp_path):
     text = sample(name).read_text()
