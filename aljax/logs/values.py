@@ -37,7 +37,10 @@ def moment(value: Any) -> int | None:
     if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 2**63:
         return None
     scale = next((scale for least, scale in _SCALES if value >= least), None)
-    return None if scale is None else _inside(int(value * scale))
+    if scale is None:
+        return None
+    # A float of seconds holds a moment to less than a microsecond.
+    return _inside(value * scale if isinstance(value, int) else round(value * scale / 1_000) * 1_000)
 
 
 def _from_text(text: str) -> int | None:
