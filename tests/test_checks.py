@@ -53,15 +53,15 @@ def test_options_out_of_range_are_refused_by_name(part, field, value):
 @pytest.mark.parametrize(
     ("options", "key", "factors"),
     [
-        ({"config": TrainConfig(episodes=10**8, batch=10**7)}, "batch", "10,000,000 episodes × 20 steps × 13 numbers"),
-        ({"config": TrainConfig(hidden=(10**6, 10**6))}, "hidden", "5 seeds × 1,000,017,000,000 weights"),
+        ({"config": TrainConfig(episodes=10**8, batch=10**7)}, "batch", "10,000,000 episodes × 30 steps × 9 numbers"),
+        ({"config": TrainConfig(hidden=(10**6, 10**6))}, "hidden", "5 seeds × 1,000,013,000,000 weights"),
         ({"protocol": Protocol(seeds=1_000, evaluation_episodes=10**6)}, "evaluation_episodes", "1,000 seeds × 1,000,"),
     ],
 )
 def test_what_no_memory_holds_is_refused_before_any_of_it_is_made(options, key, factors):
     given = {"config": TrainConfig(), "hyperparameters": Hyperparameters(), "protocol": Protocol()} | options
     with pytest.raises(UserError, match=f"^{key}: .* would have {factors}"):
-        check(**given, scenario=load_scenario("paper", ["horizon=20"]))
+        check(**given, scenario=load_scenario("paper", ["horizon=30"]))
     if key == "hidden":  # training asks, too
         with pytest.raises(UserError, match=f"^{key}: "):
             train_seeds(load_scenario("paper"), **given)
