@@ -5,6 +5,7 @@ larger than `PIECE` is handed out in pieces of its own shape: what holds a long 
 with the next part of the list beside what stood before it. So a reader sees ``{"resourceSpans": [...]}`` either way.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -18,9 +19,12 @@ PIECE = 4 * 2**20
 """Bytes of a document that are read at once, about; it takes some ten times as much memory as objects."""
 LONGEST = 64 * 2**20
 """Bytes of a single text or number at most."""
+SMALL = 2**16
+"""Bytes of a member of an object at most that stays beside what comes after a piece."""
 DEEPEST = 12
 """Levels at which a document that is too large may be taken apart."""
 _CHUNK = 2**18
+_TRIES = 4
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*("?)|[{}\[\]]', re.DOTALL)
 _BLANK = b" \t\r\n"
 _NOT_BLANK = re.compile(rb"[^ \t\r\n]")
@@ -92,24 +96,34 @@ def _list_pieces(source: "_Source", wrap: Callable[[Any], Any], depth: int) -> I
     if source.peek() == b"]":
         source.expect(b"]")
         return
+    batch: list[Any] = []
+    size, many = 0, True
     while True:
-        parts = source.take_many()
+        parts = source.take_many() if many else None
         if parts is not None:
             yield wrap(parts)
         else:
+            many = False  # values of another kind, or few are left: one by one, from here on
             part = source.take()
+            if part is not None:
+                batch.append(source.loads(part, source.row))
+                size += len(part)
+            if batch and (part is None or size > PIECE):
+                yield wrap(batch)
+                batch, size = [], 0
             if part is None:
                 yield from _pieces(source, lambda value: wrap([value]), depth + 1)
-            else:
-                yield wrap([source.loads(part, source.row)])
         if source.expect(b",]") == b"]":
-            return
+            break
+    if batch:
+        yield wrap(batch)
 
 
 def _object_pieces(source: "_Source", wrap: Callable[[Any], Any], depth: int) -> Iterator[Any]:
     source.expect(b"{")
     before: dict[str, Any] = {}
-    size = new = 0
+    small: dict[str, Any] = {}
+    size = kept = new = 0
     while source.peek() != b"}":
         key_bytes = source.take() if source.peek() == b'"' else None
         if key_bytes is None:
@@ -125,9 +139,12 @@ def _object_pieces(source: "_Source", wrap: Callable[[Any], Any], depth: int) ->
             before[key] = source.loads(part, source.row)
             size += len(part)
             new += 1
+            if len(part) <= SMALL and kept + len(part) <= PIECE // 4:
+                small[key] = before[key]
+                kept += len(part)
             if size > PIECE:
                 yield wrap(before)
-                before, size, new = {}, 0, 0
+                before, size, new = dict(small), kept, 0
         if source.expect(b",}") == b"}":
             break
     else:
@@ -281,13 +298,15 @@ class _Source:
         key = self.data.find(b":", self.at, self.at + 200)
         if key < 0 or self.data[self.at : self.at + 1] != b"{":
             return None
-        last = self.data.rfind(self.data[self.at : key + 1], self.at + 1)
-        end = len(self.data[:last].rstrip(_BLANK)) - 1 if last > self.at else -1
-        if end <= self.at or self.data[end : end + 1] != b",":
-            return None
-        try:
-            found = orjson.loads(b"[" + self.data[self.at : end] + b"]")
-        except orjson.JSONDecodeError:
-            return None
-        self.advance(end)
-        return found
+        sign, last = self.data[self.at : key + 1], len(self.data)
+        for _ in range(_TRIES):
+            last = self.data.rfind(sign, self.at + 1, last)
+            end = len(self.data[self.at : last].rstrip(_BLANK)) + self.at - 1 if last > self.at else -1
+            if end <= self.at:
+                return None
+            if self.data[end : end + 1] == b",":
+                with contextlib.suppress(orjson.JSONDecodeError):
+                    found = orjson.loads(b"[" + self.data[self.at : end] + b"]")
+                    self.advance(end)
+                    return found
+        return None

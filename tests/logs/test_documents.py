@@ -59,6 +59,24 @@ def test_a_large_document_comes_in_pieces_of_its_own_shape(small, indent):
     assert pieces[-1]["after"] == 1
 
 
+def test_values_that_hold_others_that_begin_alike_are_found_one_by_one(small):
+    values = [{"id": n, "calls": [{"id": n, "x": [{"id": 1}] * 9}]} for n in range(40)]
+    pieces = [value for _, value in read(json.dumps({"about": "x", "runs": values}, separators=(",", ":")).encode())]
+    assert [run for piece in pieces for run in piece["runs"]] == values and 4 < len(pieces) < 60
+    assert all(piece["about"] == "x" for piece in pieces)
+
+
+def test_what_is_small_stays_beside_what_comes_after_something_large(small, monkeypatch):
+    monkeypatch.setattr(module, "SMALL", 20)
+    document = {"about": "x", "large": ["y" * 30, "z" * 30, "w" * 30], "more": ["v" * 30] * 9, "end": 1}
+    pieces = [value for _, value in read(json.dumps(document).encode())]
+    assert all(piece["about"] == "x" for piece in pieces) and pieces[-1]["end"] == 1
+    assert [text for piece in pieces for text in piece.get("more", ())] == document["more"]
+    pieces = [value for _, value in read(json.dumps({f"key {n}": "x" * 9 for n in range(200)}).encode())]
+    assert {key for piece in pieces for key in piece} == {f"key {n}" for n in range(200)}
+    assert all(len(piece) < 20 for piece in pieces)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.fixed_dictionaries({"a": st.text(max_size=40), "b": TREES}), min_size=3, max_size=30))
 def test_a_long_list_is_whole_whatever_its_values_hold(values):

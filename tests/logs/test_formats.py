@@ -384,7 +384,7 @@ def test_tau2s_messages_are_steps_the_users_too(tmp_path):
         {"role": "user", "content": "help", "timestamp": "2026-01-01T00:00:02", "cost": 0.5},
         {"role": "assistant", "timestamp": "2026-01-01T00:00:03", "cost": 0.25, "tool_calls": [{"id": "c1",
          "name": "look"}],
-         "usage": {"prompt_tokens": 5, "completion_tokens": 2}},
+         "usage": {"prompt_tokens": 5, "completion_tokens": 2}, "raw_data": {"model": "m-2026"}},
         {"role": "tool", "id": "c1", "error": True, "timestamp": "2026-01-01T00:00:04", "requestor": "assistant"},
         {"role": "user", "tool_calls": [{"id": "c2", "name": "reset"}], "timestamp": "2026-01-01T00:00:05"},
         {"role": "tool", "id": "c2", "error": False, "timestamp": "2026-01-01T00:00:06", "requestor": "user"},
@@ -402,6 +402,7 @@ def test_tau2s_messages_are_steps_the_users_too(tmp_path):
         ("escalate", "transfer_to_human_agents", True, 0.0),
     ]  # fmt: skip
     assert rows[4]["by"] == "user" and rows[1]["cost_usd"] == 0.5 and rows[2]["in_tokens"] == 5
+    assert rows[2]["model"] == "m-2026"
     assert {
         "success": False,
         "reason": "user_stop",

@@ -64,7 +64,7 @@ def _span(intake: Intake, message: Mapping[str, Any], names: Mapping[str, str], 
             dollars=intake.amount(message.get("cost")),
             in_tokens=intake.amount(usage.get("prompt_tokens", usage.get("input_tokens"))),
             out_tokens=intake.amount(usage.get("completion_tokens", usage.get("output_tokens"))),
-            model=text(message.get("model")),
+            model=text(message.get("model")) or text(table(message.get("raw_data")).get("model")),
         )
     if role == "user" and turns and message.get("content"):
         return Span("", "", kind="clarify", name="user_turn", failed=False, dollars=intake.amount(message.get("cost")))
