@@ -46,6 +46,7 @@ from aljax.training import train_seeds
 
 from receipts import machine, partial_folder, status_of, versions
 
+PARTS = ("table", "choices", "map")
 LEARNED: Mapping[str, tuple[PolicyName, InputsName]] = {
     "mlp": ("mlp", "observation"),
     "belief": ("mlp", "belief"),
@@ -66,13 +67,20 @@ WORLDS: Mapping[str, Mapping[str, Any]] = {
     "several unreliable tools": {},
 }
 """What each half of the map changes in `outage`; with one unreliable tool `primary` alone fails, while it is down."""
-FAILURES, WAITS = (1, 2, 3), 9
-"""Of the picture of what policies do: failures of `primary` in a row, and then up to so many steps of `wait`."""
+HISTORIES: Mapping[str, Sequence[str]] = {
+    "primary failed": ("primary",),
+    "... then fallback": ("primary", "fallback"),
+    "... twice": ("primary", "fallback", "fallback"),
+    "... three times": ("primary", "fallback", "fallback", "fallback"),
+}
+"""Of the picture of what policies do: calls that failed, one after the other."""
+WAITS = 7
+"""Then up to so many steps of `wait`."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", choices=["table", "map"], default=["table", "map"])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--seeds", type=int, default=20, help="of the table")
     parser.add_argument("--map-seeds", type=int, default=10, help="of each place of the map")
     parser.add_argument("--seed", type=int, default=0, help="from which all seeds are drawn")
@@ -106,6 +114,10 @@ def study(options: argparse.Namespace) -> None:
         scenario = load_scenario("outage")
         results["table"] = done("table", lambda: measure(scenario, options.episodes, protocol, whole=True))
         show(console, results["table"], protocol)
+    if "choices" in options.parts:
+        protocol = Protocol(options.seeds, options.seed, options.evaluation_episodes)
+        scenario = load_scenario("outage")
+        results["choices"] = done("choices", lambda: choices(scenario, options.episodes, protocol))
     if "map" in options.parts:
         protocol = Protocol(options.map_seeds, options.seed, options.evaluation_episodes)
         cells = []
@@ -134,8 +146,8 @@ def study(options: argparse.Namespace) -> None:
     if options.figures is not None:
         if "map" in results:
             draw_map(options.figures / "outage_map.png", results["map"])
-        if "table" in results:
-            draw_choices(options.figures / "outage_choices.png", results["table"]["choices"])
+        if "choices" in results:
+            draw_choices(options.figures / "outage_choices.png", results["choices"])
 
 
 def _once(folder: Path | None, name: str, work: Callable[[], Any]) -> Any:
@@ -173,7 +185,7 @@ def measure(scenario: Scenario, episodes: int, protocol: Protocol, *, whole: boo
       scenario: where.
       episodes: that each policy is trained on.
       protocol: seeds, and episodes of evaluation.
-      whole: also what policies do after failures, and the bound on who is told.
+      whole: also the bound on who is told.
     """
     learned, tuned = trained(scenario, episodes, protocol), best_breaker(scenario, protocol)
     policies: dict[str, Policy] = {**heuristics(scenario), "breaker": tuned.policy, **learned}
@@ -199,7 +211,6 @@ def measure(scenario: Scenario, episodes: int, protocol: Protocol, *, whole: boo
         },
     }
     if whole:
-        found["choices"] = choices({"breaker": tuned.policy, **learned}, scenario)
         found["bound_when_told"] = bound(scenario, protocol)
     return found
 
@@ -212,43 +223,42 @@ def bound(scenario: Scenario, protocol: Protocol) -> Any:
     return mean_interval(values.reshape(protocol.seeds, -1)).to_json()
 
 
-def choices(policies: Mapping[str, Policy], scenario: Scenario) -> dict[str, Any]:
-    """What each policy does next after `primary` failed so often in a row and so many waits passed, by share of seeds.
+def choices(scenario: Scenario, episodes: int, protocol: Protocol) -> dict[str, Any]:
+    """What each policy does next after some calls have failed and so many waits have passed, by share of seeds.
 
     An episode with three pieces of work left; what is behind the rows is up throughout, and only the calls fail.
     """
+    policies = {"breaker": best_breaker(scenario, protocol).policy, **trained(scenario, episodes, protocol)}
+    del policies["told"]
+    play = functools.partial(_rows_after, params=scenario.params, names=scenario.action_names)
     found = {}
     for name, policy in policies.items():
-        if name == "told":
-            continue
-        seeds = isinstance(policy, Learned)
-        play = jax.jit(functools.partial(_rows_after, params=scenario.params, names=scenario.action_names))
-        rows = jax.vmap(play)(policy) if seeds else play(policy)[None]
-        shares = (np.asarray(rows)[..., None] == np.arange(len(scenario.action_names))).mean(0)
-        found[name] = shares.tolist()
+        rows = jax.jit(jax.vmap(play) if isinstance(policy, Learned) else play)(policy)
+        rows = np.asarray(rows).reshape(-1, len(HISTORIES), WAITS)
+        found[name] = (rows[..., None] == np.arange(len(scenario.action_names))).mean(0).tolist()
     wait = float(scenario.params.actions.latency[scenario.action_names.index("wait")])
-    return {"shares": found, "failures": list(FAILURES), "seconds": [wait * n for n in range(WAITS)]}
+    return {"shares": found, "histories": list(HISTORIES), "seconds": [wait * n for n in range(WAITS)]}
 
 
 def _rows_after(policy: Policy, params: EnvParams, names: Sequence[str]) -> jax.Array:
-    """The likeliest row after each number of failures and of waits. Integer ``[failures, waits]``"""
+    """The likeliest row after each history and number of waits. Integer ``[histories, waits]``"""
     rows, d = env.num_actions(params), env.num_coordinates(params)
-    primary, wait = names.index("primary"), names.index("wait")
     found = []
-    for failures in FAILURES:
+    for calls in HISTORIES.values():
         start = env.begin(env.Start(jnp.full(d, 0.5), jnp.zeros(d), down=jnp.ones(rows)), params)
         state = dataclasses.replace(start, z=jnp.full(d, 3.0))
         memory = policy.begin(params, policy.observe(params, state))
         line = []
-        for step in range(failures + WAITS - 1):
-            action, u = (primary, 0.0) if step < failures else (wait, 0.999)
-            luck = env.Luck(jnp.float32(u), jnp.zeros(d), jnp.float32(0.0), jnp.ones(rows))
-            state, _ = env.transition(state, jnp.int32(action), luck, params)
-            # The picture is about what was seen; the clock of steps stands still, or the horizon would end it.
-            state = dataclasses.replace(state, time=jnp.int32(failures), done=jnp.bool_(False))
+        for step, name in enumerate((*calls, *("wait",) * (WAITS - 1))):
+            action, fails = jnp.int32(names.index(name)), step < len(calls)
+            luck = env.Luck(jnp.float32(0.0 if fails else 0.999), jnp.zeros(d), v=jnp.ones(rows))
+            state, _ = env.transition(state, action, luck, params)
+            # The clock of steps stands still while it waits, or the horizon would end it.
+            time = jnp.minimum(state.time, len(calls))
+            state = dataclasses.replace(state, time=time, done=jnp.bool_(False))
             seen = policy.observe(params, state)
-            memory = policy.remember(params, memory, jnp.int32(action), jnp.bool_(step < failures), seen)
-            if step >= failures - 1:
+            memory = policy.remember(params, memory, action, jnp.bool_(fails), seen)
+            if step >= len(calls) - 1:
                 line.append(jnp.argmax(policy.logits(params, seen, env.legal(state, params), memory)))
         found.append(jnp.stack(line))
     return jnp.stack(found)
@@ -297,9 +307,10 @@ def draw_map(path: Path, cells: Sequence[Mapping[str, Any]]) -> None:
     }  # fmt: skip
     widest = max(abs(value) for value, *_ in percent.values())
     figure, axes = plt.subplots(1, len(worlds), figsize=(5.5 * len(worlds), 4.6), layout="constrained", squeeze=False)
+    images: list[Any] = []
     for axis, world in zip(axes[0], worlds, strict=True):
         values = np.array([[percent[world, up, down][0] for down in downs] for up in ups])
-        drawn = axis.imshow(values, origin="lower", cmap="RdBu_r", vmin=-widest, vmax=widest)
+        images.append(axis.imshow(values, origin="lower", cmap="RdBu_r", vmin=-widest, vmax=widest))
         for i, up in enumerate(ups):
             for j, down in enumerate(downs):
                 value, what, name = percent[world, up, down]
@@ -309,21 +320,20 @@ def draw_map(path: Path, cells: Sequence[Mapping[str, Any]]) -> None:
         axis.set_xticks(range(len(downs)), [f"{down:g}" for down in downs])
         axis.set_yticks(range(len(ups)), [f"{up:g}" for up in ups])
         axis.set(xlabel="mean seconds down", ylabel="mean seconds up", title=world)
-    figure.colorbar(drawn, ax=axes, label="cost against the best breaker, %", shrink=0.8)
+    figure.colorbar(images[0], ax=axes, label="cost against the best breaker, %", shrink=0.8)
     figure.suptitle("outage: the better of belief and GRU against the best circuit breaker (its 95 % interval)")
     save(figure, path, plt)
 
 
 def draw_choices(path: Path, found: Mapping[str, Any]) -> None:
-    """What each policy does next, after failures of `primary` and seconds of waiting."""
+    """What each policy does next, after calls that failed and seconds of waiting."""
     plt, scenario = pyplot(), load_scenario("outage")
-    names = scenario.action_names
+    names, shares, seconds = scenario.action_names, found["shares"], found["seconds"]
     colours = colours_of(plt, list(range(len(names))), len(names))
-    shares, seconds = found["shares"], found["seconds"]
-    figure, axes = plt.subplots(len(FAILURES), len(shares), figsize=(2.7 * len(shares), 5.2), sharex=True, sharey=True,
-                                layout="constrained", squeeze=False)  # fmt: skip
+    figure, axes = plt.subplots(len(HISTORIES), len(shares), figsize=(2.7 * len(shares), 6.2), sharex=True,
+                                sharey=True, layout="constrained", squeeze=False)  # fmt: skip
     for column, (name, values) in enumerate(shares.items()):
-        for row, failures in enumerate(FAILURES):
+        for row, history in enumerate(HISTORIES):
             axis, bottom = axes[row, column], np.zeros(len(seconds))
             for action in range(len(names)):
                 height = np.array(values[row])[:, action]
@@ -333,11 +343,11 @@ def draw_choices(path: Path, found: Mapping[str, Any]) -> None:
             if row == 0:
                 axis.set_title(name, fontsize=9)
             if column == 0:
-                axis.set_ylabel(f"{failures} failure{'s' if failures > 1 else ''}\nshare of seeds", fontsize=8)
-            if row == len(FAILURES) - 1:
+                axis.set_ylabel(f"{history}\nshare of seeds", fontsize=8)
+            if row == len(HISTORIES) - 1:
                 axis.set_xlabel("seconds waited since", fontsize=8)
     legend_below(figure, plt, scenario, list(range(len(names))), colours)
-    figure.suptitle("outage: the next call after `primary` failed, three pieces of work left")
+    figure.suptitle("outage: the next call after calls that failed, three pieces of work left")
     save(figure, path, plt)
 
 
