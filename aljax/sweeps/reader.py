@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from aljax import limits
 from aljax.checks import check_protocol
-from aljax.errors import UserError, plain, plain_path, short
+from aljax.errors import UserError, listed, plain, plain_path, short
 from aljax.host import toml
 from aljax.options import Protocol
 from aljax.overrides import SETTABLE, field_of
@@ -258,7 +258,7 @@ class _Reader:
         if key in ("scenario", *CONFIG_FIELDS, *NUMBER_FIELDS) or first in SETTABLE:
             return
         what = "axis" if where.startswith("axes") else "key"
-        self.fail(where, f"unknown {what}{_near(key, known)}: expected one of {', '.join(known)}")
+        self.fail(where, f"unknown {what}{_near(key, known)}: expected one of {listed(known, 200)}")
 
     def value(self, where: str, key: str, value: Any) -> None:
         """Refuses a value of the wrong type or out of range. Whether a scenario takes a number is its own to say."""

@@ -24,10 +24,28 @@ LEAST = float(np.finfo(np.float32).tiny)
 """What is divided by must be a normal number: processors take smaller ones for 0."""
 
 _FLAGS = {"reveals": ("clarify",), "ends": ("escalate", "terminate"), "resolves": ("escalate",)}
-_ROW_FLAGS = ("ends", "resolves", "reveals", "allowed")
-_VECTORS = ("drift", "start_low", "start_high", "misread", "tolerance", "z_scale")
-_NOT_NEGATIVE = ("misread", "tolerance", "weights", "latency", "money", "noise", "failure", "after_failed")
-_POSITIVE = ("z_scale", "latency_scale", "money_scale", "latency_budget", "money_budget")
+_ROW_FLAGS = ("ends", "resolves", "reveals", "allowed", "requires", "blind", "auto_end")
+_VECTORS = ("drift", "start_low", "start_high", "misread", "tolerance", "tolerance_low", "blind", "z_scale")
+_CHANCES = ("failure", "after_ok", "after_failed")
+_COLUMNS = {
+    "after_ok": "failure", "after_failed": "failure", "failure_latency": "latency", "failure_money": "money",
+    "latency_growth": 0.0, "money_growth": 0.0, "latency_spread": 0.0, "timeout": math.inf, "mean_uptime": math.inf,
+    "mean_downtime": 0.0, "rate_limit": math.inf, "rate_burst": 1.0, "max_calls": math.inf,
+}  # fmt: skip
+"""Columns that are there where a row gives them: what another row has then, or the column that says it."""
+_TOGETHER = (("mean_uptime", "mean_downtime"), ("rate_limit", "rate_burst"))
+_NOT_NEGATIVE = (
+    "misread", "tolerance", "tolerance_low", "weights", "latency", "money", "noise", *_CHANCES, "failure_latency",
+    "failure_money", "latency_growth", "money_growth", "latency_spread", "mean_downtime", "start_weights",
+)  # fmt: skip
+_POSITIVE = (
+    "z_scale", "latency_scale", "money_scale", "latency_budget", "money_budget", "latency_limit", "money_limit",
+    "timeout", "mean_uptime", "rate_limit", "rate_burst", "max_calls",
+)  # fmt: skip
+_ENDLESS = (
+    "latency_budget", "money_budget", "latency_limit", "money_limit", "timeout", "mean_uptime", "rate_limit",
+    "max_calls", "tolerance_low",
+)  # fmt: skip
 
 
 class UnexpectedError(Exception):
@@ -62,30 +80,28 @@ def environment(params: EnvParams) -> list[str]:
     """Shapes, types and ranges of an environment's arrays."""
     A, d = env.num_actions(params), env.num_coordinates(params)
     table, wrong = params.actions, []
-    shapes = dict.fromkeys(vars(table), (A,)) | {"gain": (A, d), "shift": (A, d)}
+    shapes = dict.fromkeys(vars(table), (A,)) | dict.fromkeys(("gain", "shift", "requires"), (A, d))
     shapes |= dict.fromkeys(_VECTORS, (d,)) | {"weights": (5,)}
+    if params.start_points is not None:
+        shapes |= {"start_points": (len(params.start_points), d), "start_weights": (len(params.start_points),)}
     values = {**vars(table), **{name: value for name, value in vars(params).items() if name != "actions"}}
     for name, value in values.items():
         if value is None:  # a field that the scenario does not have
             continue
-        kind = (
-            bool
-            if name in ("ends", "resolves", "reveals", "allowed")
-            else np.int32
-            if name == "horizon"
-            else np.float32
-        )
+        kind = bool if name in _ROW_FLAGS else np.int32 if name == "horizon" else np.float32
         if value.dtype != kind or value.shape != shapes.get(name, ()):
             wrong.append(f"{name} is {value.dtype} of shape {value.shape}")
         if kind is not np.float32:
             continue
-        if np.isnan(value).any() or (np.isinf(value).any() and not (name.endswith("_budget") and value > 0)):
+        if np.isnan(value).any() or (
+            np.isinf(value).any() and not (name in _ENDLESS and (value > 0)[np.isinf(value)].all())
+        ):
             wrong.append(f"{name} is not finite")
         if name in _NOT_NEGATIVE and (value < 0).any():
             wrong.append(f"{name} is negative")
         if name in _POSITIVE and (value < LEAST).any():
             wrong.append(f"{name} is too small to divide by")
-        if "failure" in name and (value > 1).any():
+        if name in _CHANCES and (value > 1).any():
             wrong.append(f"{name} is above 1")
     if not 1 <= params.horizon <= 100_000:
         wrong.append("horizon is out of range")
@@ -120,14 +136,30 @@ def _numbers(raw: Mapping[str, Any]) -> dict[str, Any]:
             return [number(x) for x in value]
         return [number(value)] * len(names)
 
+    def flags(value: Any) -> list[bool]:
+        if isinstance(value, dict):
+            value = [value.get(name, False) for name in names]
+        elif isinstance(value, list) and value and all(isinstance(name, str) for name in value):
+            value = [name in value for name in names]
+        found = value if isinstance(value, list) else [value] * len(names)
+        if any(type(each) is not bool for each in found):
+            raise UnexpectedError("a flag is no truth")
+        return found
+
     if type(raw["horizon"]) is not int or not isinstance(raw["actions"], dict):
         raise UnexpectedError("no horizon or no actions")
     rows, found = list(raw["actions"].values()), {}
     for column in ("latency", "money"):
         found[column] = [number(row[column]) for row in rows]
     found["failure"] = [number(row.get("failure", 0.0)) for row in rows]
-    if any("after_failed" in row for row in rows):
-        found["after_failed"] = [number(row.get("after_failed", row.get("failure", 0.0))) for row in rows]
+    given = {name for row in rows for name in row}
+    given |= {name for both in _TOGETHER for name in both if given & {*both}}
+    for column in given & _COLUMNS.keys():
+        usual = _COLUMNS[column]
+        same = found[usual] if isinstance(usual, str) else [usual] * len(rows)
+        found[column] = [number(row.get(column, value)) for row, value in zip(rows, same, strict=True)]
+    for column in given & {"requires"}:
+        found[column] = [flags(row.get(column, False)) for row in rows]
     found["noise"] = [number(row.get("noise", 0.0)) for row in rows]
     for column, absent in (("gain", 1.0), ("shift", 0.0)):
         found[column] = [vector(row.get(column, absent), absent) for row in rows]
@@ -140,12 +172,25 @@ def _numbers(raw: Mapping[str, Any]) -> dict[str, Any]:
         found[name] = vector(raw[name])
     for name in ("drift", "misread"):
         found[name] = vector(raw.get(name, 0.0), 0.0)
+    if "tolerance_low" in raw:
+        low = raw["tolerance_low"]
+        usual = dict(zip(names, found["tolerance"], strict=True))
+        found["tolerance_low"] = vector(usual | low if isinstance(low, dict) else low)
+    for name in ("latency_limit", "money_limit"):
+        if name in raw:
+            found[name] = number(raw[name])
+    found["auto_end"] = raw.get("auto_end", True)
+    if type(found["auto_end"]) is not bool:
+        raise UnexpectedError("auto_end is no truth")
     reach = zip(found["start_low"], found["start_high"], found["tolerance"], strict=True)
     reach = [_scale(max(map(abs, each))) for each in reach]
     found["z_scale"] = vector(raw["z_scale"]) if "z_scale" in raw else reach
     for name in ("latency", "money"):
         found[f"{name}_budget"] = number(raw.get(f"{name}_budget", math.inf))
-        found[f"{name}_scale"] = number(raw.get(f"{name}_scale", _scale(max(found[name]) * raw["horizon"])))
+        growth = found.get(f"{name}_growth", [0.0] * len(rows))
+        calls = zip(found[name], found.get(f"failure_{name}", found[name]), growth, strict=True)
+        dearest = max(max(call[:2]) + call[2] * (raw["horizon"] - 1) / 2 for call in calls)
+        found[f"{name}_scale"] = number(raw.get(f"{name}_scale", _scale(dearest * raw["horizon"])))
     weights = raw["weights"]
     if isinstance(weights, list):
         weights = dict(zip(env.COMPONENTS, weights, strict=True))
