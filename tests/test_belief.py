@@ -182,4 +182,5 @@ def test_what_cannot_happen_leaves_a_belief_that_is_a_belief():
             for failed in (True, False):
                 after = update(params, belief, jnp.int32(row), jnp.bool_(failed), observation).up
                 # No second has passed.
-                np.testing.assert_array_equal(after, jnp.where((jnp.arange(4) == row) & ~failed, 1.0, 1.0 - down))
+                certain = (jnp.arange(4) == row) & (not failed)
+                np.testing.assert_array_equal(after, jnp.where(certain, 1.0, 1.0 - down))
