@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from aljax.calls import mean_seconds, until_timeout
 from aljax.constraint import reaches
-from aljax.env import downtime_share, played
+from aljax.env import downtime_share, outage_rate, played
 from aljax.layout import lift
 from aljax.params import ActionTable, EnvParams, num_actions
 from aljax.seen import failure_seen, latency_seen, legal_seen, time_seen
@@ -68,7 +68,7 @@ def update_belief(
       The belief; never NaN, also where something happened that could not.
     """
     table, ndim = params.actions, action.ndim
-    if table.mean_uptime is None or table.mean_downtime is None:
+    if table.mean_uptime is None:
         return Belief(belief.down, observation)
     seconds = _seconds(params, belief.observation, observation)
     if_up, if_down = _failing(params, belief.observation, seconds)
@@ -77,7 +77,7 @@ def update_belief(
     rows = lift(jnp.arange(num_actions(params), dtype=jnp.int32), ndim)
     known = jnp.where(rows == played(action, params), after, belief.down)
     share = lift(downtime_share(table), ndim)
-    rate = lift(1.0 / table.mean_uptime + 1.0 / jnp.maximum(table.mean_downtime, 1e-9), ndim)
+    rate = lift(outage_rate(table), ndim)
     return Belief(share + (known - share) * jnp.exp(-rate * seconds), observation)
 
 

@@ -33,13 +33,14 @@ from aljax.state import (
     downtime_share,
     expected_start,
     keeps_status,
+    outage_rate,
 )
 
 __all__ = [
     "COMPONENTS", "FAILED", "FEW", "NOT_CALLED", "SLACK", "WORKED", "ActionTable", "EnvParams", "EnvState", "Luck",
     "Start", "always_legal", "begin", "downtime_share", "draw_luck", "exceeds", "expected_start", "legal",
     "legal_varies",
-    "num_actions", "num_coordinates", "observation_size", "observe", "out_of_tolerance", "over",
+    "num_actions", "num_coordinates", "observation_size", "observe", "out_of_tolerance", "outage_rate", "over",
     "places", "played", "present", "reset", "step", "transition", "transition_apart", "violation",
 ]  # fmt: skip
 
@@ -296,10 +297,9 @@ def _history(
     if status is not None:
         status = jnp.where(this, jnp.where(failed, FAILED, WORKED), status)
     if down is not None:
-        assert table.mean_uptime is not None and table.mean_downtime is not None and v is not None
+        assert v is not None
         share = lift(downtime_share(table), ndim)
-        rate = lift(1.0 / table.mean_uptime + 1.0 / jnp.maximum(table.mean_downtime, 1e-9), ndim)
-        forgotten = -jnp.expm1(-rate * seconds)
+        forgotten = -jnp.expm1(-lift(outage_rate(table), ndim) * seconds)
         down = v < down + (share - down) * forgotten
     if calls is not None:
         calls = calls + this

@@ -163,3 +163,16 @@ def downtime_share(table: ActionTable) -> jax.Array:
     """
     assert table.mean_uptime is not None and table.mean_downtime is not None
     return table.mean_downtime / (table.mean_uptime + table.mean_downtime)
+
+
+def outage_rate(table: ActionTable) -> jax.Array:
+    """How fast a row's chain forgets: a + b, a and b one over the mean times up and down.
+
+    Args:
+      table: the action table, with uptimes.
+
+    Returns:
+      Rates a second, finite also where nothing ever goes down. ``[A]``
+    """
+    assert table.mean_uptime is not None and table.mean_downtime is not None
+    return 1.0 / table.mean_uptime + 1.0 / jnp.maximum(table.mean_downtime, 1e-9)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax.calls import mean_seconds, until_timeout
-from aljax.env import ActionTable, EnvParams, downtime_share
+from aljax.env import ActionTable, EnvParams, downtime_share, outage_rate
 from aljax.exact.layer import row_of
 from aljax.exact.plan import Plan
 
@@ -80,9 +80,8 @@ def _moves(params: EnvParams, plan: Plan, seconds: jax.Array) -> jax.Array:
     table, bits = params.actions, _bits(plan)
     found = jnp.ones((len(seconds), plan.past.downs, plan.past.downs))
     for place, row in enumerate(plan.past.unreliable):
-        assert table.mean_uptime is not None and table.mean_downtime is not None
         share = downtime_share(table)[row]
-        forgotten = -jnp.expm1(-(1 / table.mean_uptime[row] + 1 / table.mean_downtime[row]) * seconds)
+        forgotten = -jnp.expm1(-outage_rate(table)[row] * seconds)
         down = jnp.stack([share * forgotten, 1 - (1 - share) * forgotten])  # by whether it was down
         chain = jnp.stack([1 - down, down], 1)  # [before, after, K]
         here = bits[:, place]
