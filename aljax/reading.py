@@ -42,6 +42,8 @@ class Contents:
     """The actions' names."""
     kinds: tuple[str, ...]
     """The actions' kinds."""
+    covers: Mapping[str, tuple[str, ...]]
+    """Of actions that stand for calls of other names in a log, the patterns of those names."""
     coordinates: tuple[str, ...]
     """Their names."""
     sources: Mapping[str, str]
@@ -99,6 +101,7 @@ class _Reader:
             texts=texts,
             rows=tuple(rows),
             kinds=tuple(row["kind"] for row in parsed.values()),
+            covers={row: self.patterns(row, body["covers"]) for row, body in bodies.items() if "covers" in body},
             coordinates=tuple(self.names),
             sources={key: self.text(value, f'sources."{plain(key)}"') for key, value in sources.items()},
             numbers=numbers,
@@ -290,9 +293,9 @@ class _Reader:
     def row(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
         """One action's columns, defaults filled in."""
         key = f"actions.{name}"
-        if name in COLUMNS or name == "kind" or not name or any(mark in name for mark in ".= \t\n"):
+        if name in COLUMNS or name in ("kind", "covers") or not name or any(mark in name for mark in ".= \t\n"):
             self.fail(key, "an action's name may not be a column's, and has no dots, blanks or equals signs")
-        self.known(body, ("kind", *COLUMNS), f"{key}.")
+        self.known(body, ("kind", "covers", *COLUMNS), f"{key}.")
         kind = body.get("kind", "tool")
         if not isinstance(kind, str) or kind not in KINDS:
             self.fail(f"{key}.kind", f"expected one of {', '.join(KINDS)}, got {short(kind)}")
@@ -310,6 +313,14 @@ class _Reader:
         if row["resolves"] and not row["ends"]:
             self.fail(f"{key}.resolves", "a row that resolves the task must also end the episode (ends = true)")
         return row
+
+    def patterns(self, row: str, value: Any) -> tuple[str, ...]:
+        """Which names in a log an action stands for."""
+        if not isinstance(value, list) or not value or not all(isinstance(name, str) and name for name in value):
+            self.fail(
+                f"actions.{row}.covers", f"expected a list of names or patterns such as get_*, got {short(value)}"
+            )
+        return tuple(value)
 
     def together(self, numbers: dict[str, np.ndarray], rows: Sequence[str]) -> Numbers:
         """All numbers, with those that follow from others; what they come to together is checked."""

@@ -50,6 +50,8 @@ class Scenario:
     """Where numbers come from: a key, or the beginning of several, to a text. The longest match holds."""
     text: str
     """The file as read."""
+    covers: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    """Of actions that stand for calls of other names in a log, patterns of those names, as a shell has them."""
     changes: tuple[Override, ...] = ()
     """What was changed after reading."""
 
@@ -169,6 +171,7 @@ class Source:
             action_names=found.rows,
             coordinate_names=found.coordinates,
             kinds=found.kinds,
+            covers=found.covers,
             sources=found.sources,
             text=self.text,
             changes=changes,

@@ -183,6 +183,8 @@ BAD = [
         "actions.weak.max_calls: expected a whole number from 1 to 100,000, or inf, got 0",
     ),
     ("shift = -0.5", 'requires = ["eror"]', "actions.weak.requires.eror: unknown key (did you mean error?)"),
+    ("shift = -0.5", 'covers = "get_*"', "actions.weak.covers: expected a list of names or patterns such as get_*"),
+    ("shift = -0.5", "covers = [1]", "actions.weak.covers: expected a list of names or patterns such as get_*"),
     ("shift = -0.5", "requires = 1", "actions.weak.requires.error: expected true or false, got 1"),
     ("drift = 0.25", 'blind = "error"', "blind.error: expected true or false, got 'error'"),
     ("drift = 0.25", "start_points = 3", "start_points: expected a list of points, at least one, got 3"),
@@ -239,6 +241,14 @@ def test_starting_points_are_vectors_or_tables_and_leave_the_box_at_0():
     params = parse(PAIR.replace("drift = 0.25", "start_points = [1.0, 2.0]\nstart_weights = [0, 3]")).params
     np.testing.assert_array_equal(params.start_weights, [0, 3])
     np.testing.assert_array_equal([params.start_low, params.start_high], np.full((2, 2), 2))
+
+
+def test_an_action_may_stand_for_calls_of_other_names_and_no_number_changes():
+    covering = parse(TINY.replace("[actions.weak]", '[actions.weak]\ncovers = ["get_*", "read"]'))
+    assert covering.covers == {"weak": ("get_*", "read")}
+    plain = parse(TINY)
+    assert plain.covers == {}
+    jax.tree.map(np.testing.assert_array_equal, covering.params, plain.params)
 
 
 def test_a_lower_tolerance_is_the_tolerance_where_a_table_leaves_it_out():
