@@ -15,13 +15,13 @@ from aljax.checks import check_protocol
 from aljax.env import EnvParams
 from aljax.evaluate import Evaluation, Summary, check_finite, evaluate, summarise
 from aljax.exact.policy import Optimal
-from aljax.host import compiling
 from aljax.host.modules import interpreter
 from aljax.host.programs import Program
 from aljax.options import Protocol
 from aljax.policy import Learned, Policy, heuristics
 from aljax.scenario import Scenario
 from aljax.seeds import EVALUATION, keys_of, seed_numbers
+from aljax.target import here
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +59,12 @@ def prepare(
         others[breaker.policy.name] = breaker.policy
     trained = frozenset({learned.name} if learned is not None else ())
     numbers = (np.int32(protocol.seed), seed_numbers(protocol))
-    static = {"trained": trained, "episodes": protocol.evaluation_episodes, "steps": scenario.horizon}
-    key = ("evaluate", sorted(trained), static["episodes"], static["steps"])
-    run = Program(functools.partial(_evaluate_seeds, **static), key, compiler_options=compiling.options(once=True))
+    target = here()
+    static = {"episodes": protocol.evaluation_episodes, "steps": scenario.horizon, "target": target}
+    evaluation = functools.partial(_evaluate_seeds, trained=trained, **static)
+    run = Program(
+        evaluation, ("evaluate", sorted(trained), static), compiler_options=target.compiler_options(once=True)
+    )
     given: dict[str, Policy] = {} if learned is None else {learned.name: learned}
     compiled = run.compiled(*numbers, given | others, scenario.params)
     compiled_in = time.perf_counter() - begun

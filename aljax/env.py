@@ -35,6 +35,7 @@ from aljax.state import (
     keeps_status,
     outage_rate,
 )
+from aljax.target import Target, here
 
 __all__ = [
     "COMPONENTS", "FAILED", "FEW", "NOT_CALLED", "SLACK", "WORKED", "ActionTable", "EnvParams", "EnvState", "Luck",
@@ -136,7 +137,7 @@ def reset(key: jax.Array, params: EnvParams, batch: tuple[int, ...] = ()) -> tup
 
 
 def step(
-    key: jax.Array, state: EnvState, action: jax.Array, params: EnvParams
+    key: jax.Array, state: EnvState, action: jax.Array, params: EnvParams, target: Target | None = None
 ) -> tuple[jax.Array, EnvState, jax.Array, jax.Array]:
     """Draws the step's luck and plays one action.
 
@@ -145,17 +146,22 @@ def step(
       state: where the episode stands.
       action: the row played, see `played`.
       params: the environment.
+      target: what it is compiled for; None: this process's default backend.
 
     Returns:
       The observation ``[O]``, the next state, the five unweighted costs ``[5]`` in the order of
       `COMPONENTS`, and whether the episode has ended.
     """
-    state, costs = transition(state, action, draw_luck(key, params, jnp.shape(action)), params)
+    state, costs = transition(state, action, draw_luck(key, params, jnp.shape(action)), params, target)
     return observe(state, params), state, costs, state.done
 
 
 def transition(
-    state: EnvState, action: jax.Array, xi: Luck | tuple[jax.Array, ...], params: EnvParams
+    state: EnvState,
+    action: jax.Array,
+    xi: Luck | tuple[jax.Array, ...],
+    params: EnvParams,
+    target: Target | None = None,
 ) -> tuple[EnvState, jax.Array]:
     """f(S, A, ξ): the next state and the costs of one action, once its luck is drawn.
 
@@ -167,16 +173,21 @@ def transition(
       action: the row played, see `played`.
       xi: (u, ε, n, v), see `Luck`; n and v may be left out where nothing needs them.
       params: the environment.
+      target: what it is compiled for; None: this process's default backend.
 
     Returns:
       The next state and the unweighted costs ``[5]``, in the order of `COMPONENTS`.
     """
-    moved, costs = transition_apart(state, action, xi, params)
+    moved, costs = transition_apart(state, action, xi, params, target)
     return moved, jnp.stack(costs)
 
 
 def transition_apart(
-    state: EnvState, action: jax.Array, xi: Luck | tuple[jax.Array, ...], params: EnvParams
+    state: EnvState,
+    action: jax.Array,
+    xi: Luck | tuple[jax.Array, ...],
+    params: EnvParams,
+    target: Target | None = None,
 ) -> tuple[EnvState, tuple[jax.Array, ...]]:
     """`transition` with the five costs as five scalars: for loops that add them up or keep them apart.
 
@@ -185,6 +196,7 @@ def transition_apart(
       action: the row played, see `played`.
       xi: (u, ε, n, v), see `Luck`.
       params: the environment.
+      target: what it is compiled for; None: this process's default backend.
 
     Returns:
       The next state and five unweighted costs, in the order of `COMPONENTS`.
@@ -192,13 +204,13 @@ def transition_apart(
     Raises:
       UserError: arrays that do not go together.
     """
-    luck = xi if isinstance(xi, Luck) else Luck(*xi)
+    target, luck = target or here(), xi if isinstance(xi, Luck) else Luck(*xi)
     action = played(action, params)
     _check_step(state, action, luck, params)
     ndim = action.ndim
-    row = rows_of(params.actions, action)
+    row = rows_of(params.actions, action, target)
     drift = lift(params.drift, ndim)
-    one = jnp.minimum(params.horizon, 1).astype(params.drift.dtype)
+    one = jnp.minimum(params.horizon, 1).astype(params.drift.dtype) if target.stores_by_division else None
 
     # 1. and 2. Does it fail before any time-out?
     hopeless = _hopeless(state, action, row, params)

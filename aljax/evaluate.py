@@ -17,6 +17,7 @@ from aljax.keys import key_a_seed
 from aljax.policy import HEURISTICS, OneOf, Policy
 from aljax.rollout import Outcome, outcome, play
 from aljax.statistics import Interval, bootstrap, paired_gap
+from aljax.target import Target, here
 
 make_callable(__name__)
 
@@ -40,8 +41,9 @@ def evaluate(
     trained: frozenset[str],
     episodes: int,
     steps: int,
+    target: Target | None = None,
 ) -> dict[str, Evaluation]:
-    """Evaluates policies side by side. Jit it with the last three arguments static.
+    """Evaluates policies side by side. Jit it with the last four arguments static.
 
     Args:
       keys: one PRNG key a seed, ``[S]``; all the chance of that seed's episodes.
@@ -50,14 +52,17 @@ def evaluate(
       trained: which policies are a stack of S.
       episodes: B, episodes a seed.
       steps: length of an episode's scan, at least the largest horizon.
+      target: what it is compiled for; None: this process's default backend.
 
     Returns:
       An evaluation a policy, under its name.
     """
+    target = target or here()
     draw = functools.partial(draw_chance, episodes=episodes, steps=steps)
+    play_all = functools.partial(_play, target=target)
     chance = jax.vmap(draw, in_axes=(0, None))(key_a_seed(keys), params)
     found = {
-        name: jax.vmap(_play, in_axes=(0, 0 if name in trained else None, None))(chance, policy, params)
+        name: jax.vmap(play_all, in_axes=(0, 0 if name in trained else None, None))(chance, policy, params)
         for name, policy in policies.items()
         if not isinstance(policy, HEURISTICS)
     }
@@ -67,7 +72,7 @@ def evaluate(
 
         def play_number(number: jax.Array) -> Evaluation:
             policy = OneOf(tuple(simple.values()), number)
-            return jax.vmap(_play, in_axes=(0, None, None))(chance, policy, params)
+            return jax.vmap(play_all, in_axes=(0, None, None))(chance, policy, params)
 
         results = jax.vmap(play_number)(jax.numpy.arange(len(simple), dtype=jax.numpy.int32))
         found |= {name: jax.tree.map(lambda leaf, i=i: leaf[i], results) for i, name in enumerate(simple)}
@@ -95,8 +100,8 @@ def check_finite(evaluation: Evaluation, what: str) -> None:
     )
 
 
-def _play(chance: Chance, policy: Policy, params: EnvParams) -> Evaluation:
-    played = play(chance, policy, params)
+def _play(chance: Chance, policy: Policy, params: EnvParams, target: Target) -> Evaluation:
+    played = play(chance, policy, params, target=target)
     rows = jax.numpy.arange(env.num_actions(params)).reshape(-1, 1)
     chosen = (played.action[:, None] == rows) & played.alive[:, None]
     return Evaluation(outcome(played, params), chosen.mean(-1))

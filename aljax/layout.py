@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from aljax.params import ActionTable
+from aljax.target import Target
 
 FEW = 16
 """So many rows or coordinates are written out one by one, which CPUs vectorise better; more would compile slowly."""
@@ -58,7 +59,7 @@ def pick(values: jax.Array, action: jax.Array) -> jax.Array:
     return jnp.sum(jnp.where(rows == action, values, 0), axis=0)
 
 
-def rows_of(table: ActionTable, action: jax.Array) -> ActionTable:
+def rows_of(table: ActionTable, action: jax.Array, target: Target) -> ActionTable:
     """The chosen row of every column.
 
     Of few rows all columns at once, as one product with a one-hot matrix: exact, and faster on CPUs than
@@ -68,6 +69,7 @@ def rows_of(table: ActionTable, action: jax.Array) -> ActionTable:
     Args:
       table: columns ``[A]`` and ``[A, d]``.
       action: the row. Integer scalar
+      target: what it is compiled for.
 
     Returns:
       The columns' entries, scalars and ``[d]``.
@@ -76,7 +78,7 @@ def rows_of(table: ActionTable, action: jax.Array) -> ActionTable:
     if table.timeout is not None:  # a product with 0 must be 0
         table = dataclasses.replace(table, timeout=jnp.minimum(table.timeout, jnp.finfo(table.timeout.dtype).max))
     columns, tree = jax.tree.flatten(table)
-    if action.ndim == 0 or table.latency.shape[0] > FEW:
+    if action.ndim == 0 or table.latency.shape[0] > FEW or not target.product_of_rows:
         return jax.tree.map(lambda column: jnp.take(column.T, action, axis=-1, mode="clip"), table)
     stacked = jnp.concatenate([jnp.atleast_2d(column.T).astype(table.latency.dtype) for column in columns])
     one_hot = (lift(jnp.arange(table.latency.shape[0]), action.ndim) == action).astype(stacked.dtype)
@@ -104,7 +106,7 @@ def total(values: jax.Array) -> jax.Array:
     return functools.reduce(jnp.add, values) if values.shape[0] <= FEW else jnp.sum(values, axis=0)
 
 
-def stored(values: jax.Array, one: jax.Array) -> jax.Array:
+def stored(values: jax.Array, one: jax.Array | None) -> jax.Array:
     """The same values, worked out once.
 
     A step has some ten results that share most of their work. XLA for CPUs makes a loop of its own for each of them and
@@ -113,9 +115,9 @@ def stored(values: jax.Array, one: jax.Array) -> jax.Array:
 
     Args:
       values: any array.
-      one: 1, made of what the program is given.
+      one: 1, made of what the program is given; None: the target needs nothing of the kind.
 
     Returns:
       The values.
     """
-    return values / one
+    return values if one is None else values / one

@@ -14,10 +14,10 @@ from aljax import env
 from aljax.drawing import GRID, OTHER, colours_of, label, legend_below, named_rows, pyplot, save
 from aljax.env import COMPONENTS, EnvParams
 from aljax.evaluate import Evaluation, Summary
-from aljax.host import compiling
 from aljax.host.programs import Program
 from aljax.policy import Policy
 from aljax.scenario import Scenario
+from aljax.target import here
 from aljax.train import Curve
 
 
@@ -198,7 +198,7 @@ def _likeliest(policy: Policy, params: EnvParams, z: jax.Array, clocks: Mapping[
 @functools.lru_cache(1)
 def _program() -> Program:
     """`_likeliest` in one: operation by operation, JAX would compile twenty."""
-    return Program(_likeliest, "likeliest", compiler_options=compiling.options(once=True))
+    return Program(_likeliest, "likeliest", compiler_options=here().compiler_options(once=True))
 
 
 def _side(low: float, high: float, tolerance: float) -> np.ndarray:

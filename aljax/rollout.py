@@ -15,6 +15,7 @@ from aljax.env import EnvParams, EnvState
 from aljax.host.modules import make_callable
 from aljax.layout import FEW
 from aljax.policy import Policy
+from aljax.target import Target, here
 
 make_callable(__name__)
 
@@ -58,7 +59,9 @@ class Outcome:
     """Steps played. Integer ``[B]``"""
 
 
-def rollout(key: jax.Array, policy: Policy, params: EnvParams, *, episodes: int, steps: int) -> Trajectory:
+def rollout(
+    key: jax.Array, policy: Policy, params: EnvParams, *, episodes: int, steps: int, target: Target | None = None
+) -> Trajectory:
     """Plays a batch of episodes from their starts.
 
     Starts and luck depend on the key alone, so two policies that are given the same key meet the same starts
@@ -70,24 +73,27 @@ def rollout(key: jax.Array, policy: Policy, params: EnvParams, *, episodes: int,
       params: the environment.
       episodes: B, static.
       steps: T, static: at least the largest horizon, or the episodes are cut short.
+      target: what it is compiled for; None: this process's default backend.
 
     Returns:
       The trajectories.
     """
-    return play(draw_chance(key, params, episodes=episodes, steps=steps), policy, params)
+    return play(draw_chance(key, params, episodes=episodes, steps=steps), policy, params, target=target)
 
 
-def play(chance: Chance, policy: Policy, params: EnvParams) -> Trajectory:
+def play(chance: Chance, policy: Policy, params: EnvParams, *, target: Target | None = None) -> Trajectory:
     """`rollout` on chance that is drawn already, so that several policies can share the drawing too.
 
     Args:
       chance: of B episodes of T steps.
       policy: what chooses.
       params: the environment.
+      target: what it is compiled for; None: this process's default backend.
 
     Returns:
       The trajectories.
     """
+    target = target or here()
     state, varies = env.begin(chance.start, params), env.legal_varies(params)
     observation = policy.observe(params, state)
 
@@ -96,7 +102,7 @@ def play(chance: Chance, policy: Policy, params: EnvParams) -> Trajectory:
         xi, choice = drawn
         legal, shown = env.legal(state, params), policy.sees(params, observation, memory)
         action = sample(policy.logits(params, observation, legal, memory), choice)
-        moved, costs = env.transition_apart(state, action, xi, params)
+        moved, costs = env.transition_apart(state, action, xi, params, target)
         seen = policy.observe(params, moved)
         memory = policy.remember(params, memory, action, costs[_FAILURE] > 0, seen)
         return (seen, moved, memory), (shown, action, costs, ~state.done, legal if varies else None)

@@ -11,9 +11,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from aljax.host import compiling
 from aljax.host.programs import Program
 from aljax.options import Protocol
+from aljax.target import Target, target_of
 
 TRAINING, EVALUATION, SELECTION, RELAXATION, COLLECTION, LEARNING = range(6)
 """Streams of keys, each independent of the others."""
@@ -121,6 +121,18 @@ def mesh_of(devices: int) -> Mesh:
     return jax.make_mesh((devices,), ("seeds",), devices=found, axis_types=(jax.sharding.AxisType.Auto,))
 
 
+def target_on(mesh: Mesh) -> Target:
+    """What programs for these devices are compiled for.
+
+    Args:
+      mesh: the devices.
+
+    Returns:
+      The target.
+    """
+    return target_of(mesh.devices.flat[0].platform)
+
+
 def over_seeds(mesh: Mesh) -> NamedSharding:
     """How an array with a leading axis of seeds lies on devices.
 
@@ -138,8 +150,7 @@ def spread(
 ) -> Program:
     """`function` of one seed and `shared` further arguments, for all seeds of a leading axis, spread over devices.
 
-    On a CPU a device takes its seeds one after the other: as fast as vmapped, and then a seed's last bits do not
-    depend on how many seeds and devices there are. Accelerators take them side by side.
+    A device takes its seeds one after the other or side by side, as its target likes it.
 
     Args:
       function: of one seed and what is shared.
@@ -147,15 +158,16 @@ def spread(
       shared: how many arguments all seeds share.
       key: tells the function from others; see `Program`.
       donate: give the first argument's memory to the results.
-      once: see `aljax.host.compiling.options`.
+      once: see `aljax.target.Target.compiler_options`.
 
     Returns:
       The program: its first argument and its results have a leading axis of seeds, a multiple of the
       devices.
     """
+    target = target_on(mesh)
 
     def local(seeds: Any, *given: Any) -> Any:
-        if jax.default_backend() == "cpu":
+        if target.seeds_in_turn:
             return jax.lax.map(lambda seed: function(seed, *given), seeds)
         return jax.vmap(lambda seed: function(seed, *given))(seeds)
 
@@ -163,7 +175,8 @@ def spread(
     # Seeds have nothing to say to each other, so there is nothing to check about what varies over the mesh.
     spread = jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=P("seeds"), check_vma=False)
     shardings = [NamedSharding(mesh, spec) for spec in specs]
-    return Program(spread, key, shardings=shardings, donate=donate, compiler_options=compiling.options(once=once))
+    options = target.compiler_options(once=once)
+    return Program(spread, (key, target), shardings=shardings, donate=donate, compiler_options=options)
 
 
 def not_finite(tree: Any) -> list[int]:

@@ -28,6 +28,7 @@ from aljax.policy import learned_of, masked
 from aljax.returns import lambda_advantages, normalised, step_costs, togo_of
 from aljax.rollout import Outcome, Trajectory, blocks_of, in_blocks, legal_steps, outcome, rollout
 from aljax.shapes import check_weights
+from aljax.target import Target, here
 
 make_callable(__name__)
 
@@ -69,6 +70,7 @@ def train(
     *,
     config: TrainConfig,
     steps: int,
+    target: Target | None = None,
 ) -> tuple[Variables, Curve]:
     """Trains a policy, from scratch or from one that there is.
 
@@ -79,12 +81,13 @@ def train(
       variables: weights to begin with; None: drawn.
       config: static shape of the run.
       steps: static length of an episode's scan, at least the largest horizon.
+      target: what it is compiled for; None: this process's default backend.
 
     Returns:
       The network's weights and the learning curve.
     """
     state = init(key, params, variables, config=config, steps=steps)
-    state = advance(state, 0, config.updates, hyperparameters, params, config=config, steps=steps)
+    state = advance(state, 0, config.updates, hyperparameters, params, config=config, steps=steps, target=target)
     return state.variables, state.curve
 
 
@@ -153,6 +156,7 @@ def advance(
     *,
     config: TrainConfig,
     steps: int,
+    target: Target | None = None,
 ) -> TrainState:
     """Runs the updates from `start` up to `stop`, both traced: a run in pieces is the run in one, bit for bit.
 
@@ -164,13 +168,15 @@ def advance(
       params: the environment.
       config: static shape of the run, as for `init`.
       steps: as for `init`.
+      target: what it is compiled for; None: this process's default backend.
 
     Returns:
       The state after those updates, its curve filled so far.
     """
+    static = config, steps, target or here()
 
     def body(update: jax.Array, state: TrainState) -> TrainState:
-        return _update(update, state, hyperparameters, params, config, steps)
+        return _update(update, state, hyperparameters, params, *static)
 
     return jax.lax.fori_loop(start, stop, body, state)
 
@@ -182,17 +188,18 @@ def _update(
     params: EnvParams,
     config: TrainConfig,
     steps: int,
+    target: Target,
 ) -> TrainState:
     """One batch of episodes and one gradient step."""
     import optax  # where it is traced: see `aljax.optimiser`
 
     architecture, learns_critic = policy_architecture(config, params), config.baseline == "critic"
-    blocks = blocks_of(config.batch, 512 if jax.default_backend() == "cpu" else 65_536)
+    blocks = blocks_of(config.batch, target.block)
     remaining = 1.0 - update / config.updates
 
     def play(key: jax.Array) -> _Block:
         sampler = learned_of(config, params, state.variables, greedy=False)
-        played = rollout(key, sampler, params, episodes=config.batch // blocks, steps=steps)
+        played = rollout(key, sampler, params, episodes=config.batch // blocks, steps=steps, target=target)
         values = critic_values(state.critic, state.running, played, config) if learns_critic else None
         return _Block(played, step_costs(played, params), values, outcome(played, params))
 

@@ -26,6 +26,7 @@ from aljax.seeds import (
     run_in_pieces,
     seed_numbers,
     spread,
+    target_on,
 )
 from aljax.train import Curve, TrainState, advance, init, policy_architecture
 
@@ -122,6 +123,7 @@ def training_programs(config: TrainConfig, steps: int, devices: int) -> tuple[An
       the second gives its state's memory to its result.
     """
     mesh = mesh_of(devices)
+    target = target_on(mesh)
     static: dict[str, Any] = {"config": config, "steps": steps}
 
     def start(one: tuple[jax.Array, Variables | None], seed: jax.Array, params: EnvParams) -> TrainState:
@@ -129,7 +131,7 @@ def training_programs(config: TrainConfig, steps: int, devices: int) -> tuple[An
         (key,) = keys_of(seed, TRAINING, number[None])  # here, where a program of its own would take longer to compile
         return init(key, params, variables, **static)
 
-    further = functools.partial(advance, **static)
+    further = functools.partial(advance, **static, target=target)
     return spread(start, mesh, 2, ("init", static), once=True), spread(
         further, mesh, 4, ("advance", static), donate=True
     )

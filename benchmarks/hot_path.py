@@ -26,17 +26,19 @@ from aljax import chance, env, load_scenario, rollout, train
 from aljax.architecture import MLP
 from aljax.chance import Chance
 from aljax.env import EnvParams
-from aljax.host import compiling, terminal
+from aljax.host import terminal
 from aljax.host.files import check_writable, write_json
 from aljax.options import Hyperparameters, TrainConfig
+from aljax.target import Target
 
 from receipts import machine, status_of, versions
 from suite import stepping
 from suite.measure import Program, compiled, statistics
 
 
-def gathered(table: env.ActionTable, action: jax.Array) -> env.ActionTable:
+def gathered(table: env.ActionTable, action: jax.Array, target: Target) -> env.ActionTable:
     """`layout.rows_of` by indexing, one gather a column."""
+    del target
     return jax.tree.map(lambda column: jnp.take(column.T, action, axis=-1, mode="clip"), table)
 
 
@@ -53,10 +55,15 @@ def drawn_by_jax(key: jax.Array, params: EnvParams, *, episodes: int, steps: int
 
 
 def stacked(
-    state: Any, action: jax.Array, xi: Any, params: EnvParams, apart: Callable[..., Any] = env.transition_apart
+    state: Any,
+    action: jax.Array,
+    xi: Any,
+    params: EnvParams,
+    target: Target,
+    apart: Callable[..., Any] = env.transition_apart,
 ) -> Any:
     """`env.transition_apart` with the costs in one array."""
-    moved, costs = apart(state, action, xi, params)
+    moved, costs = apart(state, action, xi, params, target)
     return moved, jnp.stack(costs)
 
 
@@ -164,7 +171,7 @@ def study(chosen: argparse.Namespace) -> None:
         check_writable(chosen.json)
     here, begun = machine(), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     console, found = terminal.console(), []
-    options = compiling.options()
+    options = here().compiler_options()
     works: list[tuple[str, Callable[[], Any], Mapping[str, Mapping[str, Any]], int]] = [
         ("stepping, 16,384 episodes × 10", lambda: step_program(16_384, 10), STEPPING, 163_840),
         ("stepping, 262,144 episodes × 10", lambda: step_program(262_144, 10), STEPPING, 2_621_440),

@@ -46,6 +46,7 @@ from aljax.options import LearnConfig, LearnHyperparameters, Protocol
 from aljax.policy import Learned, Mixture, heuristics
 from aljax.rollout import rollout
 from aljax.seeds import COLLECTION, EVALUATION, LEARNING, seed_keys
+from aljax.target import here
 
 from receipts import machine, status_of, versions
 
@@ -153,7 +154,7 @@ def check(work: Work, algorithm: str) -> dict[str, float]:
     key = seed_keys(Protocol(seeds=1), LEARNING)[0]
     episodes = jax.device_put(log.episodes)
 
-    @functools.partial(jax.jit, compiler_options=compiling.options())
+    @functools.partial(jax.jit, compiler_options=here().compiler_options())
     def ours(key: jax.Array, episodes: Episodes, numbers: Any, params: Any) -> Any:
         state = init(key, params, episodes, config=config)
         draw = functools.partial(uniform, shape=(config.minibatch,), low=0.0, high=1.0)
@@ -202,7 +203,7 @@ def time_learning(
     keys = seed_keys(Protocol(seeds=repeats), LEARNING)
     episodes = jax.device_put(work.log.episodes)
     begun, begun_cpu = time.perf_counter(), time.process_time()
-    one = jax.jit(functools.partial(learn, config=config), compiler_options=compiling.options())
+    one = jax.jit(functools.partial(learn, config=config), compiler_options=here().compiler_options())
     compiled = one.lower(keys[0], work.traced, scenario.params, episodes).compile()
     compiling_took = {"seconds": time.perf_counter() - begun, "cpu_seconds": time.process_time() - begun_cpu}
 

@@ -56,6 +56,7 @@ from aljax.seeds import (
     spread,
 )
 from aljax.statistics import paired_gap
+from aljax.target import here
 from aljax.training import training_programs
 
 from receipts import machine, status_of, versions
@@ -96,7 +97,7 @@ class Study:
         self.network = MLP(len(scenario.action_names), (64,))
         self._evaluate = jax.jit(
             functools.partial(evaluate, trained=frozenset(), episodes=EVALUATED, steps=scenario.horizon),
-            compiler_options=compiling.options(),
+            compiler_options=here().compiler_options(),
         )
         self._learners: dict[str, Any] = {}
 

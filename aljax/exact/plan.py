@@ -8,13 +8,14 @@ import jax.numpy as jnp
 from aljax.env import EnvParams
 from aljax.exact import lattice
 from aljax.exact.past import Past
+from aljax.target import Target
 
 MEMORY_LIMIT = 2**30
 """Bytes that a solution may take unless the caller says otherwise."""
 _SMALL_LAYER = 256
 """Layers of up to so many points are padded to one size: compiling them apart costs more than it saves."""
 _WIDTH, _RELAXED_WIDTH = 64, 8
-"""Starts solved at once on a CPU: with more, layers drop out of its caches. Other devices take 16 times that."""
+"""Starts solved at once on a CPU: with more, layers drop out of its caches."""
 
 Event = tuple[int, bool]
 """A row of the table, and whether it succeeds."""
@@ -74,6 +75,8 @@ class Plan:
     """Bytes that a solution may take."""
     relaxed: bool
     """For `aljax.exact.bounds` instead of `aljax.exact.recursion`."""
+    target: Target
+    """What it is solved on."""
 
     @property
     def counts(self) -> int:
@@ -145,9 +148,7 @@ class Plan:
     def width(self) -> int:
         """Starts solved at once: as many as the memory holds, up to what caches like. 0: not even one fits."""
         most = _RELAXED_WIDTH if self.relaxed else _WIDTH
-        if jax.default_backend() != "cpu":
-            most *= 16
-        return max(0, min(most, (self.memory_limit - self.fixed_bytes) // self.working_bytes))
+        return max(0, min(self.target.starts * most, (self.memory_limit - self.fixed_bytes) // self.working_bytes))
 
     def predicted_bytes(self, starts: int, tables: bool = False) -> int:
         """Bytes that solving so many starts takes; `tables`: all their policy tables, held twice while joined."""

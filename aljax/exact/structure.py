@@ -24,6 +24,7 @@ from aljax.exact.facts import there
 from aljax.exact.past import Levels, Past
 from aljax.exact.plan import MEMORY_LIMIT, Event, Plan
 from aljax.scenario import Scenario
+from aljax.target import Target, here
 
 _MOST_ROWS = 126
 """Choices are kept as int8, and one number stands for an episode that is over."""
@@ -36,6 +37,7 @@ def make_plan(
     memory_limit: int = MEMORY_LIMIT,
     scenario: Scenario | None = None,
     relaxed: bool = False,
+    target: Target | None = None,
 ) -> Plan:
     """Finds the structure of the exact solution of an environment, and whether there is one.
 
@@ -46,6 +48,7 @@ def make_plan(
       memory_limit: bytes.
       scenario: where its names come from, for messages.
       relaxed: plan a lower bound (`aljax.exact.bounds`), which needs no more than that the states fit in memory.
+      target: what it is to be solved on; None: this process's default backend.
 
     Returns:
       The plan.
@@ -118,6 +121,7 @@ def make_plan(
         members=members,
         memory_limit=memory_limit,
         relaxed=relaxed,
+        target=target or here(),
     )
     if plan.width < 1 or max(plan.states, plan.decisions) >= 2**31:  # states are numbered in int32
         together = f", {members} environments together" if members > 1 else ""

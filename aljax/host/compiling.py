@@ -1,4 +1,4 @@
-"""How programs are compiled, and where what was compiled is kept for the next process."""
+"""Where what was compiled is kept for the next process, and over which devices of a CPU programs may be spread."""
 
 import atexit
 import contextlib
@@ -7,7 +7,6 @@ import os
 import platform
 import secrets
 from pathlib import Path
-from typing import Any
 
 import jax
 import platformdirs
@@ -18,22 +17,6 @@ LIMIT = 512 * 2**20
 """Bytes that the cache may take; what was kept longest goes first."""
 VARIABLE = "ALJAX_CACHE_DIR"
 """Environment variable: the cache's folder; empty: none."""
-
-
-def options(*, once: bool = False) -> dict[str, Any] | None:
-    """Compiler options of large programs: on CPUs, less optimisation compiles faster and runs as fast.
-
-    Args:
-      once: the program runs once or twice, and has no gradients: it is compiled without XLA's newer emitters of fused
-        loops, in three fifths of the time, where there is the choice.
-
-    Returns:
-      For `jax.jit`'s ``compiler_options``; None: as JAX has them.
-    """
-    if jax.default_backend() != "cpu":
-        return None
-    older = once and jax.__version_info__ < (0, 11)  # later compilers refuse to be asked
-    return {"xla_backend_optimization_level": 1} | ({"xla_cpu_use_fusion_emitters": False} if older else {})
 
 
 def use_cache() -> None:

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from aljax import limits
 from aljax.errors import UserError, short
 from aljax.host.memory import available_memory
+from aljax.seeds import target_on
 from aljax.sweeps import programs
 from aljax.sweeps.programs import Program, Shape, Solving, numpy_row
 from aljax.sweeps.space import MOST_RUNS
@@ -90,7 +91,7 @@ def fitting(work: Work, mesh: Mesh, lanes: int | None, limit: float | None) -> C
     if lanes is not None and not 1 <= lanes <= MOST_RUNS:
         raise UserError(f"lanes: expected a whole number from 1 to {MOST_RUNS:,}, got {short(lanes)}")
     limit = limit or _memory_limit(mesh)
-    tried = lanes or programs.default_lanes()
+    tried = lanes or target_on(mesh).lanes
     each = (largest.config.batch, "episodes"), (largest.steps, "steps"), (largest.seen, "numbers seen")
     while lanes is None and tried > 1 and tried * math.prod(size for size, _ in each) > limits.MOST_NUMBERS:
         tried //= 2

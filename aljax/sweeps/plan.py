@@ -11,10 +11,12 @@ import numpy as np
 
 from aljax.errors import UserError
 from aljax.host.memory import available_memory, peak_memory, resident_memory
+from aljax.seeds import target_on
 from aljax.sweeps.compiler import Compiler
 from aljax.sweeps.programs import Shape
 from aljax.sweeps.space import Spec
 from aljax.sweeps.work import Work
+from aljax.target import Target
 
 _SAMPLED = 4
 """Shapes that are compiled and timed for the plan; others are estimated from these."""
@@ -131,7 +133,7 @@ def make_sweep_plan(work: Work, compiler: Compiler, on_step: Callable[[str], obj
         devices=compiler.mesh.size,
         hosts=jax.process_count(),
         device_bytes=device_bytes,
-        process_bytes=_process_peak(device_bytes * local, result_bytes(work)),
+        process_bytes=_process_peak(device_bytes * local, result_bytes(work), target_on(compiler.mesh)),
         seconds=train_seconds + solve_seconds,
         compile_seconds=still_to_compile + (time.perf_counter() - compiler.begun),
         rate=episodes / train_seconds,
@@ -204,9 +206,9 @@ def _seconds_a_call(work: Work, compiler: Compiler, shape: Shape) -> float:
     return timed[0] + max(0.0, timed[1] - timed[0]) * shape.config.updates / few
 
 
-def _process_peak(computing: int, results: int) -> int:
+def _process_peak(computing: int, results: int, target: Target) -> int:
     """Resident memory at its highest, from what the process holds now and held at most; 0: not known."""
     now, before = resident_memory(), peak_memory()
-    if jax.default_backend() != "cpu":
+    if not target.shares_memory:
         computing = 0
     return max(before, now + computing + results) if now else 0

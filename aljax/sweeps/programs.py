@@ -22,12 +22,13 @@ from aljax import env
 from aljax.env import EnvParams
 from aljax.exact.plan import Plan
 from aljax.exact.policy import Optimal
-from aljax.host import compiling
 from aljax.inputs import architecture_of, inputs_of
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import Policy, Variables, learned_of
 from aljax.rollout import outcome, rollout
 from aljax.scenario import Scenario
+from aljax.seeds import target_on
+from aljax.target import Target
 from aljax.train import Curve, advance, init
 
 AXIS = "runs"
@@ -128,25 +129,26 @@ class Memory(NamedTuple):
         return self.arguments + self.outputs + self.temporary
 
 
-def _play(key: Any, policy: Policy, params: EnvParams, episodes: int, steps: int) -> Played:
-    played = rollout(jax.random.wrap_key_data(key), policy, params, episodes=episodes, steps=steps)
+def _play(key: Any, policy: Policy, params: EnvParams, episodes: int, steps: int, target: Target) -> Played:
+    played = rollout(jax.random.wrap_key_data(key), policy, params, episodes=episodes, steps=steps, target=target)
     result = outcome(played, params)
     return Played(result.total.mean(), result.success.mean(), result.costs.mean(1))
 
 
-def _train(stop: jax.Array, given: TrainInput, *, shape: Shape, episodes: int) -> Result:
+def _train(stop: jax.Array, given: TrainInput, *, shape: Shape, episodes: int, target: Target) -> Result:
     """Trains up to an update and evaluates."""
     static: dict[str, Any] = {"config": shape.config, "steps": shape.steps}
     state = init(jax.random.wrap_key_data(given.key), given.params, **static)
-    state = advance(state, 0, stop, given.hyperparameters, given.params, **static)
+    state = advance(state, 0, stop, given.hyperparameters, given.params, **static, target=target)
     finite = jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.variables)]).all()
     policy = learned_of(shape.config, given.params, state.variables)
-    played = _play(given.evaluation_key, policy, given.params, episodes, shape.steps)
+    played = _play(given.evaluation_key, policy, given.params, episodes, shape.steps, target)
     return Result(played, finite, state.curve, state.variables)
 
 
 def _solve(given: SolveInput, *, solving: Solving, episodes: int) -> Played:
-    return _play(given.evaluation_key, Optimal(solving.plan), given.params, episodes, solving.steps)
+    plan = solving.plan
+    return _play(given.evaluation_key, Optimal(plan), given.params, episodes, solving.steps, plan.target)
 
 
 class Program:
@@ -168,7 +170,7 @@ class Program:
         sharded = jax.jit(
             # Runs send each other nothing, so there is nothing to check about what varies over the mesh.
             jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False),
-            compiler_options=compiling.options(),
+            compiler_options=target_on(mesh).compiler_options(),
         )
         shapes = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((self.batch, *np.shape(leaf)), leaf.dtype, sharding=self.rows), example
@@ -234,7 +236,7 @@ def training_program(shape: Shape, mesh: Mesh, lanes: int, episodes: int, exampl
     Returns:
       Called with rows, a `TrainInput`, and the update to stop at, it gives a `Result`, leading axis: rows.
     """
-    row = functools.partial(_train, shape=shape, episodes=episodes)
+    row = functools.partial(_train, shape=shape, episodes=episodes, target=target_on(mesh))
 
     def train_rows(stop: jax.Array, given: TrainInput) -> Result:
         return jax.vmap(row, in_axes=(None, 0))(stop, given)
@@ -328,12 +330,3 @@ def make_mesh(devices: int | None = None) -> Mesh:
     """
     found = jax.devices()[:devices]
     return jax.make_mesh((len(found),), (AXIS,), devices=found, axis_types=(jax.sharding.AxisType.Auto,))
-
-
-def default_lanes() -> int:
-    """Runs side by side on a device. On a CPU more than 16 drop out of its caches; accelerators want many.
-
-    Returns:
-      How many.
-    """
-    return 16 if jax.default_backend() == "cpu" else 1024

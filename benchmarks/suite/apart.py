@@ -10,6 +10,8 @@ from typing import Any
 
 import jax
 
+from aljax.target import Target
+
 from suite.options import Options, usable_cores
 
 BENCH = Path(__file__).parent.parent / "bench.py"
@@ -49,14 +51,14 @@ def run(part: str, options: Options, *, point: Any = None, cores: int | None = N
         return json.loads(out.read_text())
 
 
-def places(backend: str, options: Options) -> list[dict[str, Any]]:
+def places(target: Target, options: Options) -> list[dict[str, Any]]:
     """Where rows are measured, as points: ``where``, ``devices`` for jax, ``threads`` for the others, ``cores``.
 
     0 devices or threads: jax, or the others, have no rows there. On a CPU: one core; one device, which uses all
     cores for large operations; all cores, a device each.
     """
     cores = options.cores
-    if backend == "cpu":
+    if not target.accelerator:
         found = [("one core", 1, 1, 1)]
         if cores > 1:
             found += [] if options.quick else [("one device", 1, 0, None)]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from aljax import chance, env, load_scenario
 from aljax.options import TrainConfig
+from aljax.target import here
 
 from suite import apart, devices
 from suite.measure import measured
@@ -123,7 +124,7 @@ def _update_row(options: Options, batch: int, runs: int, several: int, layout: s
 
 def rollout_row(options: Options, several: int) -> dict[str, Any]:
     """Seconds of a rollout's matrix products: see `rollout_products`."""
-    episodes = options.episodes(jax.default_backend())
+    episodes = options.episodes(here())
     inputs, actions, steps = shape = sizes()
     function, given = devices.spread(lambda key: rollout_products(key, shape, episodes // several), several)
     found = measured(function, *given, repeats=options.row_repeats, seconds=5.0)
@@ -200,7 +201,7 @@ def measure(options: Options) -> dict[str, Any]:
     """The section: floors wherever jax's contestants ran."""
     found = [
         row
-        for place in apart.places(jax.default_backend(), options)
+        for place in apart.places(here(), options)
         if place["devices"]
         for row in apart.run("floors", options, point=place, cores=place["cores"], devices=place["devices"])
     ]

@@ -10,6 +10,7 @@ from aljax import env, rollout, train
 from aljax.inputs import architecture_of
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import Learned
+from aljax.target import Target, here
 
 from suite import apart
 from suite.environments import grown
@@ -22,16 +23,22 @@ KINDS = ("stepping", "rollout", "update")
 """What is measured: steps with random actions; episodes under a network; one training update on as many episodes."""
 
 
-def default_point(backend: str) -> dict[str, int]:
+def default_point(target: Target) -> dict[str, int]:
     """Where every axis starts from."""
-    return {"episodes": 1024 if backend == "cpu" else 16_384, "horizon": 10, "actions": 6, "coordinates": 4, "seeds": 1}
+    return {
+        "episodes": 16_384 if target.accelerator else 1024,
+        "horizon": 10,
+        "actions": 6,
+        "coordinates": 4,
+        "seeds": 1,
+    }
 
 
-def axes(options: Options, backend: str) -> dict[str, tuple[int, ...]]:
+def axes(options: Options, target: Target) -> dict[str, tuple[int, ...]]:
     """Values of each axis."""
     if options.quick:
         return {"episodes": (64, 256)}
-    largest = 20 if backend == "cpu" else 24
+    largest = 24 if target.accelerator else 20
     return {
         "episodes": tuple(2**power for power in range(6, largest + 1, 2)),
         "horizon": (10, 100, 1000),
@@ -111,9 +118,9 @@ def measure_point(options: Options, point: dict[str, Any]) -> dict[str, Any]:
 
 def measure(options: Options) -> dict[str, Any]:
     """The section."""
-    backend = jax.default_backend()
-    start, found = default_point(backend), []
-    for axis, values in axes(options, backend).items():
+    target = here()
+    start, found = default_point(target), []
+    for axis, values in axes(options, target).items():
         for value in values:
             for kind in kinds(options, axis):
                 point = start | {axis: value, "axis": axis, "value": value, "kind": kind}

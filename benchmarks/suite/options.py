@@ -5,6 +5,8 @@ import json
 import os
 from typing import Any
 
+from aljax.target import Target
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -40,9 +42,9 @@ class Options:
         """Times that a row is timed, in a quick run at most 3."""
         return min(3, self.repeats) if self.quick else self.repeats
 
-    def episodes(self, backend: str) -> int:
+    def episodes(self, target: Target) -> int:
         """Episodes side by side in stepping and rollouts."""
-        return self.batch or (512 if self.quick else 16_384 if backend == "cpu" else 262_144)
+        return self.batch or (512 if self.quick else 262_144 if target.accelerator else 16_384)
 
 
 def usable_cores() -> int:

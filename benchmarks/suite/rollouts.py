@@ -11,6 +11,7 @@ from aljax.architecture import MLP
 from aljax.env import EnvParams
 from aljax.options import TrainConfig
 from aljax.policy import Learned
+from aljax.target import here
 
 from rivals import rollouts as rivals
 from suite import apart, devices
@@ -33,7 +34,7 @@ def jax_rows(options: Options, where: str, several: int) -> Iterator[dict[str, A
     """aljax, and gymnax's CartPole with the same network, on `several` devices."""
     scenario = load_scenario("paper")
     params, steps = scenario.params, scenario.horizon
-    share = options.episodes(jax.default_backend()) // several
+    share = options.episodes(here()) // several
     network = MLP(env.num_actions(params), (HIDDEN,))
     variables = network.init(jax.random.key(1), env.observation_size(params))
 
@@ -54,7 +55,7 @@ def loop_rows(options: Options, where: str, threads: int) -> Iterator[dict[str, 
     """Batched NumPy (its matrix products thread as they like) and PyTorch."""
     scenario = load_scenario("paper")
     numbers, steps = jax.tree.map(np.array, scenario.params), scenario.horizon
-    episodes = options.episodes(jax.default_backend())
+    episodes = options.episodes(here())
     work = rivals.numpy_rollout(numbers, HIDDEN, episodes, steps)
     found = repeated(work, options.row_repeats)
     yield _row("NumPy", "batched", where, episodes, steps, found)
@@ -86,14 +87,14 @@ def measure_point(options: Options, point: dict[str, Any]) -> list[dict[str, Any
 
 def measure(options: Options) -> dict[str, Any]:
     """The section."""
-    backend = jax.default_backend()
+    target = here()
     rows = [
         row
-        for place in apart.places(backend, options)
+        for place in apart.places(target, options)
         for row in apart.run("rollouts", options, point=place, cores=place["cores"], devices=max(1, place["devices"]))
     ]
     return {
-        "episodes": options.episodes(backend),
+        "episodes": options.episodes(target),
         "rows": with_ratios(rows, ()),
         "skipped": [missing(name, f"{name} rollouts") for name in ("torch", "gymnax") if not there(name)],
     }

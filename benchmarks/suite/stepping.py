@@ -11,6 +11,7 @@ import numpy as np
 from aljax import env, load_scenario, rollout
 from aljax.chance import draw_chance
 from aljax.env import EnvParams
+from aljax.target import here
 
 from rivals import numpy_batched, same
 from suite import apart, devices
@@ -37,7 +38,7 @@ def play(key: jax.Array, params: EnvParams, episodes: int, steps: int) -> Any:
     Returns:
       Final states, and sums over the steps of observations, costs, and steps played; leading axis: blocks.
     """
-    blocks = rollout.blocks_of(episodes, 8192 if jax.default_backend() == "cpu" else 2**20)
+    blocks = rollout.blocks_of(episodes, here().stepping_block)
     block = functools.partial(play_block, params=params, episodes=episodes // blocks, steps=steps)
     return rollout.in_blocks(block, key, blocks)
 
@@ -80,7 +81,7 @@ def play_keys(key: jax.Array, params: EnvParams, episodes: int, steps: int) -> A
 
 def jax_rows(options: Options, horizon: int, where: str, several: int) -> Iterator[dict[str, Any]]:
     """aljax and gymnax at a horizon, on `several` devices."""
-    episodes, params = options.episodes(jax.default_backend()), scenario_params(horizon)
+    episodes, params = options.episodes(here()), scenario_params(horizon)
     share = episodes // several
     sizes = {"episodes": share, "steps": horizon}
     contestants: list[tuple[str, str, Callable[..., Any], tuple[Any, ...]]] = [
@@ -105,7 +106,7 @@ def jax_rows(options: Options, horizon: int, where: str, several: int) -> Iterat
 
 def loop_rows(options: Options, horizon: int, where: str, threads: int) -> Iterator[dict[str, Any]]:
     """NumPy (on one thread) and Numba on so many threads, after both were checked against aljax."""
-    episodes, params = options.episodes(jax.default_backend()), scenario_params(horizon)
+    episodes, params = options.episodes(here()), scenario_params(horizon)
     numbers = jax.tree.map(np.array, params)
     steps = episodes * horizon
     if threads == 1:
@@ -145,14 +146,14 @@ def measure_point(options: Options, point: dict[str, Any]) -> list[dict[str, Any
 
 def measure(options: Options) -> dict[str, Any]:
     """The section: on one core, on one device (a CPU device uses all cores for large operations), on all."""
-    backend = jax.default_backend()
+    target = here()
     rows = [
         row
-        for place in apart.places(backend, options)
+        for place in apart.places(target, options)
         for row in apart.run("stepping", options, point=place, cores=place["cores"], devices=max(1, place["devices"]))
     ]
     return {
-        "episodes": options.episodes(backend),
+        "episodes": options.episodes(target),
         "horizons": list(horizons(options)),
         "rows": with_ratios(rows, ("horizon",)),
         "skipped": [missing(name, f"{name} stepping") for name in ("numba", "gymnax") if not there(name)],

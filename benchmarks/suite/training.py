@@ -13,6 +13,7 @@ import numpy as np
 from aljax import Scenario, load_scenario, rollout, seeds, train, training
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import Learned, Policy
+from aljax.target import here
 
 import training_speed
 from suite import apart, devices
@@ -217,7 +218,7 @@ def measure_point(options: Options, point: dict[str, Any]) -> Any:
 
 def measure(options: Options) -> dict[str, Any]:
     """The section, every contestant in a process of its own."""
-    several = options.cores if jax.default_backend() == "cpu" else min(options.cores, len(jax.devices()))
+    several = min(options.cores, len(jax.devices())) if here().accelerator else options.cores
 
     def point(kind: str, count: int = 1) -> Any:
         return apart.run("training", options, point={"kind": kind, "devices": count}, devices=count)

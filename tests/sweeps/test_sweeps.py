@@ -30,13 +30,14 @@ from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.scenario import load_scenario
 from aljax.seeds import EVALUATION, TRAINING, seed_keys
-from aljax.sweeps import execute, plan, programs, repeat, run
+from aljax.sweeps import execute, plan, repeat, run
 from aljax.sweeps.execute import Watch, prepared
 from aljax.sweeps.gathered import Gathered
 from aljax.sweeps.identity import recorded_lanes
 from aljax.sweeps.reader import make_spec
 from aljax.sweeps.run import plan_only
 from aljax.sweeps.store import Store
+from aljax.target import Target
 from aljax.train import policy_architecture, train
 
 from tiny import TINY
@@ -355,7 +356,7 @@ def test_the_plan_tells_numbers_before_anything_is_written(spec, tmp_path, capsy
 
 
 def test_lanes_shrink_until_they_fit_or_it_says_why_not(scenario, monkeypatch):
-    monkeypatch.setattr(programs, "default_lanes", lambda: 2 * LANES)
+    monkeypatch.setattr(Target, "lanes", 2 * LANES)
     raw = {"scenario": scenario, "seeds": 1, "optimum": False, "evaluation_episodes": 50}
     raw |= {"set": {"episodes": 1200, "hidden": [4]}, "axes": {"entropy": [0.1]}}
     needed = plan_only(raw, lanes=2 * LANES, devices=1).device_bytes
