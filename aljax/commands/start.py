@@ -1,6 +1,7 @@
 """The start of every command that computes."""
 
 from aljax.host import compiling, process
+from aljax.host.terminal import complain
 
 
 def start_jax(*, cores: bool = False) -> None:
@@ -15,4 +16,5 @@ def start_jax(*, cores: bool = False) -> None:
     compiling.use_cache()
     if cores:
         compiling.use_cores()
-    process.check_jax()
+    for complaint in process.check_jax():
+        complain(complaint)

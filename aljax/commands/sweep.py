@@ -106,7 +106,8 @@ def _join(options: Sweep) -> None:
     except (RuntimeError, ValueError) as error:
         hint = " (no job of Slurm, Open MPI or Kubernetes found?)" if options.distributed else ""
         raise UserError(f"the hosts cannot be joined: {one_line(error)}{hint}") from None
-    process.check_jax()
+    for complaint in process.check_jax():
+        complain(complaint)
     if options.devices is not None and options.devices > jax.device_count():
         raise UserError(f"--devices: there are {jax.device_count()}, asked for {short(options.devices)}")
 

@@ -15,7 +15,7 @@ from aljax.commands.options.train import Train
 from aljax.commands.start import start_jax
 from aljax.errors import UserError
 from aljax.experiment import pursue
-from aljax.host import files
+from aljax.host import files, process
 from aljax.host.terminal import deliver
 from aljax.learner import Learner, Scratch
 from aljax.offline import regimes
@@ -107,5 +107,6 @@ def _pursue(options: Train, console: Console, learner: Learner) -> None:
         parts = ", ".join(f"{name} {value:.2f} s" for name, value in result.figures["seconds"].items())
         took = f"{parts}; in all {time.perf_counter() - begun:.2f} s."
         console.print(took, *shared.written(result), soft_wrap=True)
+        console.print(f"Ran on {process.devices_in_words()}.", soft_wrap=True)
 
     deliver((*unsaved, *shared.json(options.json, result.figures)), show, result.draw if options.plots else None)

@@ -3,14 +3,24 @@
 JAX is imported where it is needed: help and complaints do without.
 """
 
+import collections
 import contextlib
-import os
+import logging
 import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
 
-from aljax.errors import UserError, one_line
+from aljax.errors import UserError, one_line, plain
+
+_NEEDS = {
+    ("cuda", "gpu", "nvidia"): "a GPU of NVIDIA needs its driver, and pip install 'aljax[cuda13]' or cuda12",
+    ("tpu",): "a TPU needs pip install 'aljax[tpu]' on the machine that has it",
+}
+"""What to do about an accelerator that cannot be used, by words for it."""
+_LESS = "fewer episodes, seeds, lanes or steps take less"
+_MOST = 300
+"""Characters that a message repeats of what a library says."""
 
 
 class Terminated(BaseException):
@@ -48,8 +58,11 @@ def ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def check_jax() -> None:
+def check_jax() -> list[str]:
     """Refuses to begin where JAX cannot compute as its environment says. This is what starts JAX.
+
+    Returns:
+      Complaints, a line each: what JAX could not use and does without, such as a plugin without its driver.
 
     Raises:
       UserError: one line that says what to change.
@@ -58,14 +71,66 @@ def check_jax() -> None:
 
     if jax.config.values["jax_disable_jit"]:
         raise UserError("JAX_DISABLE_JIT is set, but everything here is compiled: expected it unset")
+    asked = jax.config.values["jax_platforms"]
+    with _heard("jax._src.xla_bridge") as said:
+        try:
+            devices = jax.devices()
+        except (AssertionError, RuntimeError, ValueError) as error:
+            reason = "; ".join(_cut(text) for text in (*said, one_line(error)) if text) or "no such device"
+            if asked:
+                wanted = f"expected a platform that is here, such as cpu{_help(asked + reason)}"
+                raise UserError(f"JAX_PLATFORMS={asked}: {reason}: {wanted}") from None
+            raise UserError(f"JAX finds no device to compute on: {reason}{_help(reason)}") from None
+    return [f"{_cut(text)}: goes on on {devices[0].platform}{_help(text)}" for text in said]
+
+
+def devices_in_words() -> str:
+    """What this process computes on.
+
+    Returns:
+      Platform, number and kind of its devices, such as ``gpu: 1 × NVIDIA H100 80GB HBM3``.
+    """
+    import jax
+
+    kinds = collections.Counter((device.platform, device.device_kind) for device in jax.local_devices())
+    return ", ".join(f"{platform}: {number} × {kind}" for (platform, kind), number in kinds.items())
+
+
+@contextlib.contextmanager
+def _heard(logger: str) -> Iterator[list[str]]:
+    """Keeps warnings of a logger in the block from the terminal, where they come with tracebacks.
+
+    Yields:
+      What they say, a line each.
+    """
+    said: list[str] = []
+
+    def hear(record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        error = record.exc_info[1] if record.exc_info else None
+        about = ", ".join(map(str, record.args or ())) or record.getMessage()
+        said.append(one_line(record.getMessage() if error is None else f"{about}: {error}"))
+        return False
+
+    source = logging.getLogger(logger)
+    source.addFilter(hear)
     try:
-        jax.devices()
-    except (AssertionError, RuntimeError, ValueError) as error:
-        asked = os.environ.get("JAX_PLATFORMS")
-        reason = one_line(error) or "no such device"
-        if asked:
-            raise UserError(f"JAX_PLATFORMS={asked}: {reason}: expected a platform that is here, such as cpu") from None
-        raise UserError(f"JAX finds no device to compute on: {reason}") from None
+        yield said
+    finally:
+        source.removeFilter(hear)
+
+
+def _help(text: str) -> str:
+    """What makes an accelerator usable, if a text is about one."""
+    for words, needed in _NEEDS.items():
+        if any(word in text.lower() for word in words):
+            return f"; {needed}"
+    return ""
+
+
+def _cut(text: str) -> str:
+    return plain(text, _MOST).rstrip(".")
 
 
 @contextlib.contextmanager
@@ -78,7 +143,7 @@ def limits_in_one_line() -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        raise UserError(f"out of memory: {one_line(error) or 'fewer episodes, seeds or steps take less'}") from None
+        raise UserError(f"out of memory: {one_line(error) or _LESS}") from None
     except FloatingPointError as error:
         import jax
 
@@ -90,4 +155,4 @@ def limits_in_one_line() -> Iterator[None]:
         if type(error).__name__ != "JaxRuntimeError" or "RESOURCE_EXHAUSTED" not in str(error):
             raise
         reason = one_line(error)[:200]
-        raise UserError(f"out of memory: fewer episodes, seeds or steps take less: {reason}") from None
+        raise UserError(f"out of memory: {_LESS}: {reason}") from None

@@ -1,6 +1,7 @@
 """Commands as processes: signals, broken environments, readers that go away; saved, then shown, then drawn."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -147,9 +148,37 @@ def test_an_environment_in_which_jax_cannot_work_is_one_line(name, value, line, 
     assert done.stderr.splitlines()[-1].startswith(line) and "Traceback" not in done.stderr
 
 
+def test_a_plugin_that_does_not_work_is_one_line_and_the_work_goes_on(capfd, monkeypatch):
+    """JAX tells of it with a traceback, and goes on without it."""
+    found = jax.devices()
+
+    def devices():
+        try:
+            raise RuntimeError("Unable to load cuDNN. Is it installed?")
+        except RuntimeError:
+            logging.getLogger("jax._src.xla_bridge").exception("error when calling %s.initialize()", "xla_cuda13")
+        return found
+
+    monkeypatch.setattr(jax, "devices", devices)
+    (line,) = process.check_jax()
+    assert line.startswith("xla_cuda13: Unable to load cuDNN. Is it installed?: goes on on cpu; ")
+    assert "aljax[cuda13]" in line and capfd.readouterr().err == ""
+
+
+def test_a_missing_driver_is_one_line_that_says_what_to_do(monkeypatch):
+    def devices():
+        raise RuntimeError("Unable to initialize backend 'cuda':\n FAILED_PRECONDITION: No visible GPU devices.")
+
+    monkeypatch.setattr(jax, "devices", devices)
+    with pytest.raises(UserError, match=r"No visible GPU devices.*needs its driver.*aljax\[cuda13\]") as refused:
+        process.check_jax()
+    assert "\n" not in str(refused.value)
+
+
 def test_warnings_that_are_errors_to_python_are_none_here(here):
     done = command(*TRAIN, PYTHONWARNINGS="error")
     assert (done.returncode, done.stderr) == (0, "")
+    assert f"Ran on cpu: {len(jax.local_devices())} × cpu.\n" in done.stdout
     assert "learning_curves.png" in names(here / "runs" / "tiny-1")
 
 
