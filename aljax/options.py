@@ -142,3 +142,19 @@ class EstimateSettings:
     right."""
     seed: int = 0
     """Of folds, features and resampling."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CalibrationSettings:
+    """How a scenario is fitted to an agent log, and how its prediction is judged."""
+
+    least: int = 20
+    """Tools that were called less often are one row, `other`."""
+    holdout: float = 0.5
+    """The share of the tasks that a fit is judged on, and has not seen."""
+    splits: int = 5
+    """So often the tasks are divided; at a half, each half is held out once."""
+    simulated: int = 4_000
+    """Episodes that stand for a fit's prediction."""
+    seed: int = 0
+    """Of divisions, draws and simulated episodes."""

@@ -1,0 +1,162 @@
+"""Failure rates with their doubt: a beta-binomial a column, and what lasts of a failure.
+
+A tool fails in some tasks more than in others, so calls of one task tell less than as many of different ones: within
+task j, p_ij is Beta with mean p_i and a concentration κ that all tools share; the p_i of a column are Beta too. All
+three numbers are found by maximum marginal likelihood.
+
+That a call fails again whose latest one failed says first of all that its task is hard. The first calls of all runs
+of a task tell how hard: given them, a call fails with e = (failed + κ p_i) / (calls + κ) where nothing lasts. What
+lasts is the difference δ in logit(failure) = logit(e) + δ, shrunk over tools by a normal prior; after_failed is what
+that makes of p_i.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import betaln, expit, logit
+
+from aljax.calibration.counts import COLUMNS, Failures
+from aljax.calibration.estimates import Estimate
+from aljax.calibration.shrinking import TAIL, Posterior, shrink
+
+CONCENTRATIONS = (math.inf, 100.0, 30.0, 10.0, 3.0, 1.0)
+"""κ of a tool's rates over tasks; inf: it fails alike in all."""
+_ALIKE = 0.5  # the chance of that before any data
+_P = expit(np.linspace(-12.0, 8.0, 321))
+_MEANS = expit(np.arange(-6.5, 3.1, 0.25))
+_STRENGTHS = 2.0 ** np.arange(-1.0, 9.0)
+_DELTA = np.linspace(-6.0, 6.0, 121)
+_LASTING = [(mean, spread) for mean in np.arange(-3.0, 5.1, 0.25) for spread in (0.1, 0.3, 0.6, 1.0, 1.5)]
+_DRAWS, _EACH = 60, 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """The rates of one column."""
+
+    estimates: tuple[Estimate, ...]
+    """One a row."""
+    posterior: Posterior
+    """Of the rates over all tasks."""
+    concentration: float
+    """κ, how alike tasks are."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Failing:
+    """What the table's failure columns are."""
+
+    columns: dict[str, Column]
+    """By the names of `COLUMNS`; after_failed as it is counted, whatever the task."""
+    lasting: tuple[Estimate, ...]
+    """after_failed within tasks: what the scenario takes. One a row"""
+    within: bool
+    """The log tells hard tasks from failures that last: some tools were called in several runs of a task."""
+
+
+def fit_failures(counts: Failures, seed: int = 0) -> Failing:
+    """Fits the three columns to rows that are alike enough to tell of each other.
+
+    Args:
+      counts: of calls.
+      seed: of draws.
+
+    Returns:
+      What was found.
+    """
+    columns = {}
+    for number, name in enumerate(COLUMNS):
+        columns[name] = _column(counts.failed[number], counts.calls[number], name)
+    first, naive = columns["failure"], columns["after_failed"]
+    within = first.posterior.forms[0] < _ALIKE and counts.calls[2].sum() > 0
+    lasting = _lasting(counts, first, naive, np.random.default_rng(seed)) if within else naive.estimates
+    return Failing(columns, tuple(lasting), within)
+
+
+def _column(failed: np.ndarray, calls: np.ndarray, name: str) -> Column:
+    """The rates of rows ``[R, J]``."""
+    pairs, place = np.unique(np.stack([failed.ravel(), calls.ravel()]), axis=1, return_inverse=True)
+    rows = np.repeat(np.arange(len(failed)), failed.shape[1])
+    often = np.zeros((len(failed), pairs.shape[1]))
+    np.add.at(often, (rows, place.ravel()), 1.0)
+    likelihoods = np.stack([often @ _likelihood(pairs[0], pairs[1], kappa) for kappa in CONCENTRATIONS])
+    apart = (1 - _ALIKE) / (len(CONCENTRATIONS) - 1)
+    forms = np.array([_ALIKE if math.isinf(kappa) else apart for kappa in CONCENTRATIONS])
+    posterior = shrink(_P, likelihoods, _priors(), forms)
+    form, prior = divmod(posterior.prior, len(_priors()))
+    mean, strength = np.repeat(_MEANS, len(_STRENGTHS))[prior], np.tile(_STRENGTHS, len(_MEANS))[prior]
+    low, high = posterior.quantile(TAIL), posterior.quantile(1 - TAIL)
+    told = f"beta-binomial, pooled mean {mean:.3f} worth {strength:.3g} calls"
+    found = []
+    for row, (bad, all_) in enumerate(zip(failed.sum(1), calls.sum(1), strict=True)):
+        raw = float(bad / all_) if all_ else math.nan
+        source = f"shrunk: {bad} of {all_} calls failed, {told}" if all_ else f"assumed: never seen; {told}"
+        found.append(Estimate(float(posterior.means[row]), float(low[row]), float(high[row]), raw, int(all_), source))
+    return Column(tuple(found), posterior, CONCENTRATIONS[form])
+
+
+def _likelihood(failed: np.ndarray, calls: np.ndarray, kappa: float) -> np.ndarray:
+    """The logarithm of that of each pair on the grid, without the binomial coefficient. ``[U, G]``"""
+    failed, worked = failed[:, None], (calls - failed)[:, None]
+    if math.isinf(kappa):
+        return failed * np.log(_P) + worked * np.log1p(-_P)
+    return betaln(failed + kappa * _P, worked + kappa * (1 - _P)) - betaln(kappa * _P, kappa * (1 - _P))
+
+
+def _priors() -> np.ndarray:
+    """Beta priors on the grid, which is even in logits: the density is p^a (1 − p)^b. ``[H, G]``"""
+    a = np.outer(_MEANS, _STRENGTHS).ravel()[:, None]
+    b = np.outer(1 - _MEANS, _STRENGTHS).ravel()[:, None]
+    density = a * np.log(_P) + b * np.log1p(-_P)
+    density = np.exp(density - density.max(1, keepdims=True))
+    return density / density.sum(1, keepdims=True)
+
+
+def _lasting(counts: Failures, first: Column, naive: Column, rng: np.random.Generator) -> Sequence[Estimate]:
+    """after_failed within tasks, averaged over how alike tasks may be; see the module."""
+    bad, all_ = counts.failed[2].sum(1), counts.calls[2].sum(1)
+    rates = np.array([estimate.value for estimate in first.estimates])
+    plain = np.array([estimate.value for estimate in naive.estimates])
+    values, samples = np.zeros(len(rates)), []
+    for kappa, share in zip(CONCENTRATIONS, first.posterior.forms, strict=True):
+        draws = round(share * _DRAWS)
+        if math.isinf(kappa):  # a failure says nothing of its task
+            values += share * plain
+            samples.append(naive.posterior.draws(rng, draws * _EACH))
+            continue
+        if share > 1e-3:
+            values += share * expit(logit(rates) + _delta(counts, kappa, rates).means)
+        for drawn in first.posterior.draws(rng, draws).T:
+            samples.append(expit(logit(drawn)[:, None] + _delta(counts, kappa, drawn).draws(rng, _EACH)))
+    every = np.concatenate(samples, 1)
+    found = []
+    for row, counted in enumerate(naive.estimates):
+        low, high = map(float, np.quantile(every[row], [TAIL, 1 - TAIL]))
+        if counted.count:
+            told = f"shrunk, within tasks: {bad[row]} of {all_[row]} calls failed"
+            source = f"{told}; whatever the task, the rate is {counted.value:.3f}"
+        else:  # nothing but the model speaks: the doubt is as large as without it
+            low, high = min(low, counted.low), max(high, counted.high)
+            source = "assumed: never seen; what a failure leaves behind on average over all rows"
+        found.append(Estimate(float(values[row]), low, high, counted.raw, counted.count, source))
+    return found
+
+
+def _delta(counts: Failures, kappa: float, rates: np.ndarray) -> Posterior:
+    """What lasts of a failure, in logits, where first calls fail at these rates ``[R]``."""
+    hard = (counts.failed[0] + kappa * rates[:, None]) / (counts.calls[0] + kappa)
+    bad, good = counts.failed[2], counts.calls[2] - counts.failed[2]
+    place = np.nonzero(counts.calls[2])
+    chance = logit(np.clip(hard[place], 1e-9, 1 - 1e-9))[:, None] + _DELTA
+    each = bad[place][:, None] * -np.logaddexp(0, -chance) + good[place][:, None] * -np.logaddexp(0, chance)
+    likelihoods = np.zeros((len(rates), len(_DELTA)))
+    np.add.at(likelihoods, place[0], each)
+    return shrink(_DELTA, likelihoods, _lasts())
+
+
+def _lasts() -> np.ndarray:
+    """Normal priors of what lasts. ``[H, D]``"""
+    priors = np.stack([np.exp(-0.5 * ((_DELTA - mean) / spread) ** 2) for mean, spread in _LASTING])
+    return priors / priors.sum(1, keepdims=True)
