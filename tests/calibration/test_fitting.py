@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from agents import desk, episode, turn
 
 from aljax import calibration
 from aljax.errors import UserError
 from aljax.options import CalibrationSettings
 from aljax.scenario import load_scenario
+
+from agents import desk, episode, turn
 
 
 @pytest.fixture(scope="module")
