@@ -80,6 +80,7 @@ def _figures(
     return runs.header(scenario, len(log), protocol) | {
         "data": [dataclasses.asdict(source) for source in log.sources],
         "warnings": list(log.warnings),
+        "notes": list(log.notes),
         "evaluation_episodes": options.truth,
         "policies": {
             name: answer.to_json() | ({"truth": known[name]} if name in known else {})

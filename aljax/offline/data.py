@@ -85,6 +85,8 @@ class Log:
     """The files, where it was read from files."""
     warnings: tuple[str, ...] = ()
     """What is odd about them, in plain words."""
+    notes: tuple[str, ...] = ()
+    """What they were taken for, where that is not plain."""
 
     def __len__(self) -> int:
         return len(self.episodes)
@@ -260,6 +262,7 @@ def joined(logs: Sequence[Log]) -> Log:
         tasks,
         tuple(source for log in logs for source in log.sources),
         tuple(warning for log in logs for warning in log.warnings),
+        tuple(note for log in logs for note in log.notes),
     )
 
 

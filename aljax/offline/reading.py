@@ -1,4 +1,4 @@
-"""Logs of a scenario's episodes, read as one data set and checked (docs/reference/log_files.md)."""
+"""Logs of a scenario's episodes, or of agents, replayed under it: one data set (docs/reference/log_files.md)."""
 
 import dataclasses
 import hashlib
@@ -17,6 +17,7 @@ from aljax.logs.lines import Lines
 from aljax.offline.arrays import Converter, EpisodeArrays
 from aljax.offline.data import Episodes, Log, Source, joined
 from aljax.offline.identity import Identity, identity_from, identity_of
+from aljax.offline.replay import Replay, knows_no_scenario
 from aljax.offline.unusual import far_off
 from aljax.scenario import Scenario
 
@@ -29,6 +30,8 @@ def read_logs(
     other_scenario: bool = False,
 ) -> Log:
     """Reads logs of a scenario's episodes, to learn from or to evaluate on, as one data set.
+
+    Agents' logs, which know no scenario, are replayed under it (`aljax.offline.replay`).
 
     Loggers and tasks of the same name are the same, also in different files. Of an episode without a task nobody else
     was given its task.
@@ -117,6 +120,7 @@ class _LogReader:
         self.tasks: dict[str, int] = {}
         self.described: dict[str, Identity] = {}  # by digest
         self.foreign: dict[str, str] = {}  # digests of other scenarios: in words, with the first row
+        self.notes: list[str] = []
         self.unsaid: list[int] = []  # rows of ends without a digest
         self.twice: list[str] = []
         self.unexplained: list[int] = []  # rows of ends of failed episodes that violate nothing
@@ -124,21 +128,36 @@ class _LogReader:
     def read(self, on_progress: Callable[[int], None]) -> Log:
         """The whole file."""
         found, who, which = [], [], []
-        for episode in agent_log.read(self.lines, on_progress):
-            self._check_scenario(episode)
-            found.append(self.converter.arrays(episode))
-            self._check_new(episode, found[-1])
-            if not found[-1].success and episode.end["violation"] == 0:
+        for episode, arrays in self._episodes(on_progress):
+            found.append(arrays)
+            self._check_new(episode, arrays)
+            if not arrays.success and arrays.costs[-1, env.COMPONENTS.index("violation")] == 0:
                 self.unexplained.append(episode.rows[-1])
             who.append(self.loggers.setdefault(episode.logger, len(self.loggers)))
             which.append(self.tasks.setdefault(self._task(episode), len(self.tasks)))
             for name in found[-1].known:
                 self.loggers.setdefault(name, len(self.loggers))
         episodes, rows = _stacked(found, who, which, self.loggers)
-        far = far_off(episodes, rows, np.array([episode.rows[-1] for episode in found]))
+        far = far_off(episodes, rows, np.array([arrays.rows[-1] for arrays in found]))
         warnings = tuple(f"{self.lines}, {text}" for text in itertools.chain(self._warnings(), far))
         source = Source(str(self.lines.path), self.lines.sha256)
-        return Log(episodes, tuple(self.loggers), tuple(self.tasks), (source,), warnings)
+        return Log(episodes, tuple(self.loggers), tuple(self.tasks), (source,), warnings, tuple(self.notes))
+
+    def _episodes(self, on_progress: Callable[[int], None]) -> Iterator[tuple[LoggedEpisode, EpisodeArrays]]:
+        """Episodes with their arrays: as they stand there, or, of an agent's log, replayed under the scenario."""
+        episodes = agent_log.read(self.lines, on_progress)
+        first = next(episodes)
+        rest = itertools.chain([first], episodes)
+        if not knows_no_scenario(first):
+            for episode in rest:
+                self._check_scenario(episode)
+                yield episode, self.converter.arrays(episode)
+            return
+        replay = Replay(self.scenario)
+        for episode in rest:
+            replay.add(episode)
+        yield from replay.arrays()
+        self.notes.append(f"{self.lines}: {replay.note()}")
 
     def _check_scenario(self, episode: LoggedEpisode) -> None:
         """Refuses another scenario's episode, unless it was asked for; keeps what to warn about."""

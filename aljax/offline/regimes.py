@@ -118,6 +118,7 @@ class Prepared:
             found["data"] = [dataclasses.asdict(source) for source in self.log.sources]
             found["logged_episodes"] = len(self.log)
             found["warnings"] = list(self.log.warnings)
+            found["notes"] = list(self.log.notes)
             found["learn"] = dataclasses.asdict(self.regime.learn)
             found["learning"] = {key: str(value) for key, value in dataclasses.asdict(self.regime.learning).items()}
         return found

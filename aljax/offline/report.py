@@ -46,7 +46,7 @@ def log_table(log: Log, scenario: Scenario) -> Table:
 
 
 def log_words(log: Log) -> Iterator[str]:
-    """What is odd about the files, a line each.
+    """What the files were taken for, and what is odd about them, a line each.
 
     Args:
       log: the data set.
@@ -54,6 +54,8 @@ def log_words(log: Log) -> Iterator[str]:
     Yields:
       Lines.
     """
+    for note in log.notes:
+        yield f"{note}."
     for warning in log.warnings:
         yield f"Warning: {warning}."
 

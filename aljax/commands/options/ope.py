@@ -20,7 +20,7 @@ class Ope:
     """
 
     data: Annotated[Positional[tuple[Path, ...]], arg(metavar="LOG")]
-    """Logs of the scenario's episodes, as aljax collect writes them; several are pooled."""
+    """Logs of the scenario's episodes, as aljax collect writes them, or of agents; several are pooled."""
     scenario: str = "paper"
     """A scenario's name, or the path of a TOML file."""
     overrides: Overrides = ()

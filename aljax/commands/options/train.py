@@ -48,7 +48,7 @@ class Train:
     regime: RegimeName = "online"
     """Learn in the simulator, or from logs."""
     data: UseAppendAction[tuple[Path, ...]] = ()
-    """A log to learn from, as aljax collect writes it; repeat for several, which are pooled."""
+    """A log to learn from, as aljax collect or import writes it; repeat for several, which are pooled."""
     other_scenario: bool = False
     """Take logs that say that they were logged under another scenario, with a warning."""
     start: Annotated[Path | None, arg(metavar="RUN")] = None
