@@ -17,6 +17,7 @@ import numpy as np
 from aljax import env
 from aljax.env import EnvParams
 from aljax.keys import one_key
+from aljax.target import Target, here
 
 
 class Chance(NamedTuple):
@@ -31,22 +32,26 @@ class Chance(NamedTuple):
     """Uniform, for policies that draw their action. ``[T, B]``"""
 
 
-def draw_chance(key: jax.Array, params: EnvParams, *, episodes: int, steps: int) -> Chance:
+def draw_chance(
+    key: jax.Array, params: EnvParams, *, episodes: int, steps: int, target: Target | None = None
+) -> Chance:
     """Draws everything for a rollout.
 
     A step's numbers do not depend on how many steps follow it. Normal numbers that an environment would multiply by 0
-    are not drawn (unless environments with and without noise are vmapped together).
+    are not drawn (unless environments with and without noise are vmapped together, or the target always draws).
 
     Args:
       key: a PRNG key.
       params: the environment.
       episodes: B.
       steps: T.
+      target: what it is compiled for; None: this process's default backend.
 
     Returns:
       The chance of B episodes.
     """
     words, table = _words(key), params.actions
+    drawn = _always if (target or here()).draws_always else _if_needed
     d, rows = env.num_coordinates(params), env.num_actions(params)
     outages, spread = table.mean_uptime is not None, table.latency_spread is not None
     u, choice = _uniforms(words, 0, (steps, episodes))
@@ -64,13 +69,13 @@ def draw_chance(key: jax.Array, params: EnvParams, *, episodes: int, steps: int)
     return Chance(
         start=env.Start(
             start,
-            _if_needed(jnp.any(params.misread > 0.0), misreading, words),
+            drawn(jnp.any(params.misread > 0.0), misreading, words),
             point=first[0] if points else None,
             down=first[-rows:] if outages else None,
         ),
         luck=env.Luck(
             u,
-            _if_needed(jnp.any(table.noise > 0.0), epsilon, words),
+            drawn(jnp.any(table.noise > 0.0), epsilon, words),
             n=_normal(further[:, 0]) if spread else None,
             v=further[:, -rows:] if outages else None,
         ),
@@ -82,6 +87,12 @@ def _several(words: jax.Array, stream: int, before: tuple[int, ...], count: int,
     """Uniform numbers of a stream, two from each block. ``[*before, count, *after]``"""
     pairs = jnp.stack(_uniforms(words, stream, (*before, -(-count // 2), *after)), axis=len(before) + 1)
     return jax.lax.slice_in_dim(pairs.reshape(*before, -1, *after), 0, count, axis=len(before))
+
+
+def _always(needed: jax.Array, draw: Callable[[jax.Array], jax.Array], words: jax.Array) -> jax.Array:
+    """`draw` of key words, needed or not."""
+    del needed
+    return draw(words)
 
 
 def _if_needed(needed: jax.Array, draw: Callable[[jax.Array], jax.Array], words: jax.Array) -> jax.Array:

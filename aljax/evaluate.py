@@ -58,7 +58,7 @@ def evaluate(
       An evaluation a policy, under its name.
     """
     target = target or here()
-    draw = functools.partial(draw_chance, episodes=episodes, steps=steps)
+    draw = functools.partial(draw_chance, episodes=episodes, steps=steps, target=target)
     play_all = functools.partial(_play, target=target)
     chance = jax.vmap(draw, in_axes=(0, None))(key_a_seed(keys), params)
     found = {

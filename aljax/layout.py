@@ -5,6 +5,8 @@ The episode axes come last, so that short axes stay outside and CPUs vectorise o
 
 import dataclasses
 import functools
+import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -92,6 +94,56 @@ def rows_of(table: ActionTable, action: jax.Array, target: Target) -> ActionTabl
 def _typed(chosen: jax.Array, column: jax.Array) -> jax.Array:
     """Real numbers 0 and 1 as Booleans where the column has Booleans."""
     return chosen > 0.5 if column.dtype == bool else chosen
+
+
+class Kept:
+    """How a loop keeps what its steps come to: each array apart, or all of them as one, made and stored in one go."""
+
+    def __init__(self, target: Target) -> None:
+        """Of what is compiled for a target."""
+        self._packed = target.stores_packed
+        self._structure: Any = None
+        self._kinds: list[tuple[tuple[int, ...], Any]] = []
+
+    def store(self, carried: Any, left: Any) -> tuple[Any, Any]:
+        """Of a step.
+
+        Args:
+          carried: what the next step goes on with; a tree of arrays of one trailing axis B, exact in float32.
+          left: what is stored, likewise.
+
+        Returns:
+          What the next step goes on with, and what the loop is to store.
+        """
+        if not self._packed:
+            return carried, left
+        leaves, self._structure = jax.tree.flatten((carried, left))
+        self._kinds = [(leaf.shape, leaf.dtype) for leaf in leaves]
+        rows = jnp.concatenate([leaf.reshape(-1, leaf.shape[-1]).astype(jnp.float32) for leaf in leaves])
+        # Left to itself, the compiler would take it apart again, and work out all earlier steps anew in each store.
+        rows = jax.lax.optimization_barrier(rows)
+        return self._apart(rows)[0], rows
+
+    def left(self, stored: Any) -> Any:
+        """What all steps left, from what the loop stored.
+
+        Args:
+          stored: with a leading axis of steps.
+
+        Returns:
+          The tree of `store`, with that axis.
+        """
+        return self._apart(stored)[1] if self._packed else stored
+
+    def _apart(self, rows: jax.Array) -> tuple[Any, Any]:
+        """Of ``[..., F, B]``."""
+        leaves, at = [], 0
+        for shape, dtype in self._kinds:
+            size = math.prod(shape[:-1])
+            part = rows[..., at : at + size, :].reshape(*rows.shape[:-2], *shape)
+            leaves.append(part > 0.5 if jnp.issubdtype(dtype, bool) else part.astype(dtype))
+            at += size
+        return self._structure.unflatten(leaves)
 
 
 def total(values: jax.Array) -> jax.Array:

@@ -1,10 +1,13 @@
 """What follows from a step on: costs to go, and λ-returns in their place."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 
 from aljax.env import EnvParams
 from aljax.rollout import Trajectory
+from aljax.target import Target, here
 
 
 def step_costs(played: Trajectory, params: EnvParams) -> jax.Array:
@@ -20,32 +23,43 @@ def step_costs(played: Trajectory, params: EnvParams) -> jax.Array:
     return jnp.einsum("k,tkb->tb", params.weights, played.costs, precision="highest")
 
 
-def costs_to_go(played: Trajectory, params: EnvParams) -> jax.Array:
+def costs_to_go(played: Trajectory, params: EnvParams, target: Target | None = None) -> jax.Array:
     """G_t: what each episode still costs from each step on, weighted. ``[T, B]``
 
     Args:
       played: B episodes of T steps.
       params: the environment.
+      target: what it is compiled for; None: this process's default backend.
 
     Returns:
       G. ``[T, B]``
     """
-    return togo_of(step_costs(played, params))
+    return togo_of(step_costs(played, params), target)
 
 
-def togo_of(costs: jax.Array) -> jax.Array:
+def togo_of(costs: jax.Array, target: Target | None = None) -> jax.Array:
     """What is still to come at each step, that step's own included. ``[T, B]``
 
     Args:
       costs: of each step. ``[T, B]``
+      target: what it is compiled for; None: this process's default backend.
 
     Returns:
       Sums from each step to the last. ``[T, B]``
     """
+    target = target or here()
+    if target.unrolled(len(costs)) > 1:
+        return jnp.stack(list(itertools.accumulate(costs[::-1]))[::-1])
     return jnp.cumsum(costs[::-1], axis=0)[::-1]
 
 
-def lambda_advantages(costs: jax.Array, values: jax.Array, alive: jax.Array, trace: float | jax.Array) -> jax.Array:
+def lambda_advantages(
+    costs: jax.Array,
+    values: jax.Array,
+    alive: jax.Array,
+    trace: float | jax.Array,
+    target: Target | None = None,
+) -> jax.Array:
     """λ-returns less the critic's estimates: what stands for costs to go less a baseline under a critic.
 
     The generalised advantage estimate of Schulman et al. (2016): A_t = c_t + V_{t+1} − V_t + λ A_{t+1}, nothing
@@ -56,6 +70,7 @@ def lambda_advantages(costs: jax.Array, values: jax.Array, alive: jax.Array, tra
       values: V, the critic's estimates. ``[T, B]``
       alive: which steps were played. Boolean ``[T, B]``
       trace: λ; 1 gives the costs to go themselves less V, 0 one step and the critic.
+      target: what it is compiled for; None: this process's default backend.
 
     Returns:
       A, 0 at steps not alive. ``[T, B]``
@@ -68,7 +83,8 @@ def lambda_advantages(costs: jax.Array, values: jax.Array, alive: jax.Array, tra
         onward = cost + following - value + trace * onward
         return onward, onward
 
-    return jax.lax.scan(back, jnp.zeros_like(costs[0]), (costs, values, following), reverse=True)[1]
+    unroll = (target or here()).unrolled(len(costs))
+    return jax.lax.scan(back, jnp.zeros_like(costs[0]), (costs, values, following), reverse=True, unroll=unroll)[1]
 
 
 def normalised(advantages: jax.Array, alive: jax.Array) -> jax.Array:

@@ -13,7 +13,7 @@ from aljax import env
 from aljax.chance import Chance, draw_chance
 from aljax.env import EnvParams, EnvState
 from aljax.host.modules import make_callable
-from aljax.layout import FEW
+from aljax.layout import FEW, Kept
 from aljax.policy import Policy
 from aljax.target import Target, here
 
@@ -78,7 +78,8 @@ def rollout(
     Returns:
       The trajectories.
     """
-    return play(draw_chance(key, params, episodes=episodes, steps=steps), policy, params, target=target)
+    target = target or here()
+    return play(draw_chance(key, params, episodes=episodes, steps=steps, target=target), policy, params, target=target)
 
 
 def play(chance: Chance, policy: Policy, params: EnvParams, *, target: Target | None = None) -> Trajectory:
@@ -96,6 +97,7 @@ def play(chance: Chance, policy: Policy, params: EnvParams, *, target: Target | 
     target = target or here()
     state, varies = env.begin(chance.start, params), env.legal_varies(params)
     observation = policy.observe(params, state)
+    kept = Kept(target)
 
     def body(carry: tuple[jax.Array, EnvState, Any], drawn: tuple[env.Luck, jax.Array]) -> tuple[Any, Any]:
         observation, state, memory = carry
@@ -104,11 +106,13 @@ def play(chance: Chance, policy: Policy, params: EnvParams, *, target: Target | 
         action = sample(policy.logits(params, observation, legal, memory), choice)
         moved, costs = env.transition_apart(state, action, xi, params, target)
         seen = policy.observe(params, moved)
-        memory = policy.remember(params, memory, action, costs[_FAILURE] > 0, seen)
-        return (seen, moved, memory), (shown, action, costs, ~state.done, legal if varies else None)
+        left = shown, action, costs, ~state.done, legal if varies else None
+        (seen, moved), stored = kept.store((seen, moved), left)
+        return (seen, moved, policy.remember(params, memory, action, costs[_FAILURE] > 0, seen)), stored
 
-    carry = (observation, state, policy.begin(params, observation))
-    (_, final, _), (seen, action, costs, alive, legal) = jax.lax.scan(body, carry, (chance.luck, chance.choice))
+    carry, drawn = (observation, state, policy.begin(params, observation)), (chance.luck, chance.choice)
+    (_, final, _), stored = jax.lax.scan(body, carry, drawn, unroll=target.unrolled(len(chance.choice)))
+    seen, action, costs, alive, legal = kept.left(stored)
     return Trajectory(seen, action, jnp.stack(costs, axis=1), alive, final, succeeded(final, params), legal)
 
 

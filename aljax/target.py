@@ -73,6 +73,27 @@ class Target:
         """The compiler must be kept from repeating shared work in every loop; see `aljax.layout.stored`."""
         return not self.accelerator
 
+    @property
+    def draws_always(self) -> bool:
+        """Normal numbers are drawn, needed or not: at a conditional an accelerator waits for the host."""
+        return self.accelerator
+
+    @property
+    def stores_packed(self) -> bool:
+        """What a step leaves, and what an update leaves, is one array; on a CPU arrays are better kept apart."""
+        return self.accelerator
+
+    def unrolled(self, steps: int) -> int:
+        """Steps of an episode in each round of its loop.
+
+        Args:
+          steps: T, of the episode.
+
+        Returns:
+          1, or all of them.
+        """
+        return steps if self.accelerator and steps <= _UNROLLED else 1
+
     def compiler_options(self, *, once: bool = False) -> dict[str, Any] | None:
         """Compiler options of large programs: on CPUs, less optimisation compiles faster and runs as fast.
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from aljax import env
 from aljax.architecture import Architecture, Variables
@@ -22,44 +23,18 @@ from aljax.env import EnvParams
 from aljax.host.modules import make_callable
 from aljax.inputs import architecture_of, inputs_of
 from aljax.keys import one_key
-from aljax.optimiser import AdamState, adam_init, adam_step
+from aljax.optimiser import adam_init, adam_step
 from aljax.options import Hyperparameters, Schedule, TrainConfig
 from aljax.policy import learned_of, masked
 from aljax.returns import lambda_advantages, normalised, step_costs, togo_of
 from aljax.rollout import Outcome, Trajectory, blocks_of, in_blocks, legal_steps, outcome, rollout
+from aljax.run_state import Curve, PackedState, TrainState, packed, row_of
 from aljax.shapes import check_weights
 from aljax.target import Target, here
 
 make_callable(__name__)
 
 jax.tree_util.register_dataclass(Hyperparameters)
-
-
-class Curve(NamedTuple):
-    """The run seen from each update's batch, one entry an update."""
-
-    cost: jax.Array
-    """Mean total cost. ``[updates]``"""
-    success: jax.Array
-    """Share of episodes that succeeded. ``[updates]``"""
-    components: jax.Array
-    """Mean of each unweighted component. ``[updates, 5]``"""
-    entropy: jax.Array
-    """Mean entropy of the policy over the steps played, nats. ``[updates]``"""
-    gradient_norm: jax.Array
-    """Length of the gradient before clipping. ``[updates]``"""
-
-
-class TrainState(NamedTuple):
-    """Everything that a run carries from one update to the next."""
-
-    key: jax.Array
-    variables: Variables
-    optimiser: AdamState
-    critic: Variables
-    critic_optimiser: AdamState
-    running: Running
-    curve: Curve
 
 
 def train(
@@ -176,12 +151,33 @@ def advance(
     static = config, steps, target or here()
 
     def body(update: jax.Array, state: TrainState) -> TrainState:
-        return _update(update, state, hyperparameters, params, *static)
+        learnt = _learn(update, state, hyperparameters, params, *static)
+        return _descend(update, state, learnt, hyperparameters, config)
 
-    return jax.lax.fori_loop(start, stop, body, state)
+    def packed_body(update: jax.Array, state: PackedState) -> PackedState:
+        learnt = _learn(update, apart(state), hyperparameters, params, *static)
+        return _descend_packed(update, state, learnt, hyperparameters, config)
+
+    if not static[-1].stores_packed:
+        return jax.lax.fori_loop(start, stop, body, state)
+    together, apart = packed(state)
+    return apart(jax.lax.fori_loop(start, stop, packed_body, together))
 
 
-def _update(
+class _Learnt(NamedTuple):
+    """What a batch of episodes teaches."""
+
+    gradient: Variables
+    """Of the policy, not clipped."""
+    critic_gradient: Variables
+    """Of no tree where there is no critic."""
+    running: Running
+    """The batch taken in."""
+    point: Curve
+    """Of the learning curve, but for the gradient's length."""
+
+
+def _learn(
     update: jax.Array,
     state: TrainState,
     hyper: Hyperparameters,
@@ -189,8 +185,8 @@ def _update(
     config: TrainConfig,
     steps: int,
     target: Target,
-) -> TrainState:
-    """One batch of episodes and one gradient step."""
+) -> _Learnt:
+    """Plays one batch of episodes."""
     import optax  # where it is traced: see `aljax.optimiser`
 
     architecture, learns_critic = policy_architecture(config, params), config.baseline == "critic"
@@ -205,10 +201,10 @@ def _update(
 
     batch: _Block = in_blocks(play, jax.random.fold_in(state.key, update), blocks)
     alive, costs = _joined(batch.played.alive), _joined(batch.costs)
-    togo = togo_of(costs)
+    togo = togo_of(costs, target)
     if batch.values is not None:
         trace = 1.0 - (1.0 - hyper.trace) * remaining
-        raw = lambda_advantages(costs, _joined(batch.values), alive, trace)
+        raw = lambda_advantages(costs, _joined(batch.values), alive, trace, target)
         # Of the mean squared error over the steps played, in the critic's own frame, where costs are over `scale`.
         _, scale = critic_frame(state.running)
         errors = raw * (-2.0 / (scale**2 * jnp.maximum(alive.sum(), 1)))
@@ -238,26 +234,60 @@ def _update(
         sums, _ = jax.lax.scan(lambda sums, block: (optax.tree.add(sums, gradients(block)), None), nothing, given)
         gradient, critic_gradient, entropy = sums
 
-    shrink = _schedule(config.schedule, remaining, hyper)
-    norm = optax.tree.norm(gradient)
-    clipped = optax.tree.scale(jnp.minimum(1.0, hyper.clip_norm / jnp.maximum(norm, 1e-12)), gradient)
-    direction, optimiser = adam_step(clipped, state.optimiser)
-    variables = optax.tree.add_scale(state.variables, -hyper.learning_rate * shrink, direction)
-    critic, critic_optimiser = state.critic, state.critic_optimiser
-    if learns_critic:
-        direction, critic_optimiser = adam_step(critic_gradient, critic_optimiser)
-        critic = optax.tree.add_scale(critic, -hyper.critic_learning_rate * shrink, direction)
-
     point = Curve(
         cost=batch.result.total.mean(),
         success=batch.result.success.mean(),
         components=batch.result.costs.mean((0, 2)),
         entropy=entropy / jnp.maximum(alive.sum(), 1),
-        gradient_norm=norm,
+        gradient_norm=jnp.zeros(()),
     )
-    curve = jax.tree.map(lambda whole, entry: whole.at[update].set(entry), state.curve, point)
     running = run_on(state.running, togo, alive, hyper.running_decay)
-    return TrainState(state.key, variables, optimiser, critic, critic_optimiser, running, curve)
+    return _Learnt(gradient, critic_gradient, running, point)
+
+
+def _descend(
+    update: jax.Array, state: TrainState, learnt: _Learnt, hyper: Hyperparameters, config: TrainConfig
+) -> TrainState:
+    """One step of Adam along what was learnt."""
+    import optax
+
+    shrink = _schedule(config.schedule, 1.0 - update / config.updates, hyper)
+    norm = optax.tree.norm(learnt.gradient)
+    clipped = optax.tree.scale(_clipping(norm, hyper), learnt.gradient)
+    direction, optimiser = adam_step(clipped, state.optimiser)
+    variables = optax.tree.add_scale(state.variables, -hyper.learning_rate * shrink, direction)
+    critic, critic_optimiser = state.critic, state.critic_optimiser
+    if config.baseline == "critic":
+        direction, critic_optimiser = adam_step(learnt.critic_gradient, critic_optimiser)
+        critic = optax.tree.add_scale(critic, -hyper.critic_learning_rate * shrink, direction)
+    point = learnt.point._replace(gradient_norm=norm)
+    curve = jax.tree.map(lambda whole, entry: whole.at[update].set(entry), state.curve, point)
+    return TrainState(state.key, variables, optimiser, critic, critic_optimiser, learnt.running, curve)
+
+
+def _descend_packed(
+    update: jax.Array, state: PackedState, learnt: _Learnt, hyper: Hyperparameters, config: TrainConfig
+) -> PackedState:
+    """`_descend` on all weights at once, the policy's and the critic's."""
+    shrink = _schedule(config.schedule, 1.0 - update / config.updates, hyper)
+    gradient, _ = ravel_pytree((learnt.gradient, learnt.critic_gradient))
+    of_policy = jnp.arange(len(gradient)) < sum(leaf.size for leaf in jax.tree.leaves(learnt.gradient))
+    norm = jnp.sqrt(jnp.where(of_policy, gradient**2, 0.0).sum())
+    direction, optimiser = adam_step(jnp.where(of_policy, _clipping(norm, hyper), 1.0) * gradient, state.optimiser)
+    rate = jnp.where(of_policy, hyper.learning_rate, hyper.critic_learning_rate)
+    row = row_of(learnt.point._replace(gradient_norm=norm))
+    return PackedState(
+        state.key,
+        state.weights - rate * shrink * direction,
+        optimiser,
+        ravel_pytree(learnt.running)[0],
+        state.curve.at[update].set(row),
+    )
+
+
+def _clipping(norm: jax.Array, hyper: Hyperparameters) -> jax.Array:
+    """What shortens a gradient of this length to the longest that is taken."""
+    return jnp.minimum(1.0, hyper.clip_norm / jnp.maximum(norm, 1e-12))
 
 
 class _Block(NamedTuple):

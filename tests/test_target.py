@@ -1,15 +1,27 @@
 """What programs are compiled for, and what follows from it."""
 
+import dataclasses
+import functools
 import re
 from pathlib import Path
 
+import chex
 import jax
+import numpy as np
 import pytest
 
 import aljax
+from aljax import train
 from aljax.errors import UserError
+from aljax.evaluate import evaluate
+from aljax.options import Hyperparameters, TrainConfig
+from aljax.policy import heuristics, learned_of
+from aljax.rollout import rollout
+from aljax.scenario import load_scenario
 from aljax.seeds import mesh_of, target_on
 from aljax.target import Target, here, target_of
+
+from tiny import tiny_scenario
 
 CPU, GPU, TPU = map(target_of, ("cpu", "gpu", "tpu"))
 ROOT = Path(aljax.__file__).parents[1]
@@ -43,3 +55,81 @@ def test_nothing_else_asks_what_the_default_backend_is():
         if re.search(r"\bdefault_backend\(", file.read_text(encoding="utf-8"))
     ]
     assert asking == ["aljax/target.py"]
+
+
+# An accelerator's programs on this machine's CPU
+
+
+close = functools.partial(chex.assert_trees_all_close, rtol=1e-5, atol=1e-5)
+
+
+compiled = functools.partial(jax.jit, compiler_options=CPU.compiler_options(once=True))
+
+
+@pytest.mark.parametrize(("name", "policy"), [("outage", "gru"), ("service_desk", "mlp")])
+def test_episodes_are_those_of_a_cpu(name, policy):
+    params, steps = load_scenario(name).params, 3
+    config = TrainConfig(policy=policy, hidden=(8,))
+    weights = train.init(jax.random.key(0), params, config=config, steps=steps).variables
+    sampler = learned_of(config, params, weights, greedy=False)
+    play = compiled(rollout, static_argnames=("episodes", "steps", "target"))
+    one, other = (play(jax.random.key(1), sampler, params, episodes=64, steps=steps, target=x) for x in (CPU, GPU))
+    np.testing.assert_array_equal(one.action, other.action)
+    chex.assert_trees_all_equal_shapes_and_dtypes(one, other)
+    close(one, other)
+
+
+@pytest.mark.parametrize("changed", [{}, {"baseline": "none", "policy": "gru"}])
+def test_training_is_that_of_a_cpu_and_goes_on_where_it_was(changed):
+    scenario = tiny_scenario()
+    config = dataclasses.replace(TrainConfig(episodes=80, batch=16, hidden=(8,)), **changed)
+    static = {"config": config, "steps": scenario.horizon}
+    numbers = jax.tree.map(np.float32, Hyperparameters())
+    state = train.init(jax.random.key(0), scenario.params, **static)
+    further = compiled(train.advance, static_argnames=("config", "steps", "target"))
+
+    def run(target, *stops):
+        found = state
+        for start, stop in zip((0, *stops), stops, strict=False):
+            found = further(found, start, stop, numbers, scenario.params, **static, target=target)
+        return found._replace(key=jax.random.key_data(found.key))
+
+    whole = run(GPU, 5)
+    chex.assert_trees_all_equal_shapes_and_dtypes(whole, run(CPU, 5))
+    close(whole, run(CPU, 5), rtol=1e-4)
+    chex.assert_trees_all_equal(whole, run(GPU, 2, 5))
+
+
+def test_evaluation_is_that_of_a_cpu():
+    scenario = load_scenario("escalation")
+    run = compiled(evaluate, static_argnames=("trained", "episodes", "steps", "target"))
+    keys, static = jax.random.split(jax.random.key(3), 2), {"trained": frozenset(), "episodes": 50, "steps": 3}
+    one, other = (run(keys, heuristics(scenario), scenario.params, **static, target=x) for x in (CPU, GPU))
+    close(one, other)
+
+
+def waits(jaxpr):
+    """Conditions of a traced program, and its loops that are not written out, in what these hold too."""
+    found = []
+    for equation in jaxpr.eqns:
+        name, given = equation.primitive.name, equation.params
+        if name in ("cond", "while") or (name == "scan" and given["unroll"] < given["length"]):
+            found.append(name)
+        for value in jax.tree.leaves(list(given.values()), is_leaf=lambda x: hasattr(x, "eqns")):
+            inner = getattr(value, "jaxpr", value)
+            found += waits(inner) if hasattr(inner, "eqns") else []
+    return found
+
+
+def test_an_accelerator_waits_for_no_condition_and_loops_over_no_step():
+    scenario, config = load_scenario("paper"), TrainConfig(hidden=(8,))
+    static = {"config": config, "steps": scenario.horizon}
+    state = jax.eval_shape(lambda: train.init(jax.random.key(0), scenario.params, **static))
+    numbers = jax.tree.map(np.float32, Hyperparameters())
+    advance = functools.partial(train.advance, **static)
+    found = {
+        target: waits(jax.make_jaxpr(functools.partial(advance, target=target))(state, 0, 9, numbers, scenario.params))
+        for target in (CPU, GPU, TPU)
+    }
+    assert sorted(found[CPU]) == ["cond", "cond", "scan", "scan", "while"]
+    assert found[GPU] == found[TPU] == ["while"], "that over updates"

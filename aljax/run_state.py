@@ -1,0 +1,106 @@
+"""What a training run carries from one update to the next: as trees, or packed into few arrays.
+
+On an accelerator every array costs launches at every update: one to work out a weight matrix's step of Adam, one to
+write a point of each curve. Packed, all weights are one vector and all curves one table.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from aljax.architecture import Variables
+from aljax.baselines import Running
+from aljax.optimiser import AdamState
+
+
+class Curve(NamedTuple):
+    """The run seen from each update's batch, one entry an update."""
+
+    cost: jax.Array
+    """Mean total cost. ``[updates]``"""
+    success: jax.Array
+    """Share of episodes that succeeded. ``[updates]``"""
+    components: jax.Array
+    """Mean of each unweighted component. ``[updates, 5]``"""
+    entropy: jax.Array
+    """Mean entropy of the policy over the steps played, nats. ``[updates]``"""
+    gradient_norm: jax.Array
+    """Length of the gradient before clipping. ``[updates]``"""
+
+
+class TrainState(NamedTuple):
+    """Everything that a run carries from one update to the next."""
+
+    key: jax.Array
+    variables: Variables
+    optimiser: AdamState
+    critic: Variables
+    critic_optimiser: AdamState
+    running: Running
+    curve: Curve
+
+
+class PackedState(NamedTuple):
+    """`TrainState` in few arrays. N weights are the policy's, then the critic's."""
+
+    key: jax.Array
+    weights: jax.Array
+    """``[N]``"""
+    optimiser: AdamState
+    """Of all weights, its averages ``[N]``."""
+    running: jax.Array
+    """`Running`, one number after the other. ``[T + 2]``"""
+    curve: jax.Array
+    """`Curve`, a row an update. ``[updates, 9]``"""
+
+
+def packed(state: TrainState) -> tuple[PackedState, Callable[[PackedState], TrainState]]:
+    """Packs a state.
+
+    Args:
+      state: as trees.
+
+    Returns:
+      The packed state, and what makes trees of it, or of a later one, again.
+    """
+    weights, weights_apart = ravel_pytree((state.variables, state.critic))
+    running, running_apart = ravel_pytree(state.running)
+    optimisers = state.optimiser, state.critic_optimiser
+    averages = [ravel_pytree([getattr(one, name) for one in optimisers])[0] for name in ("mean", "square")]
+    optimiser = AdamState(state.optimiser.steps, *averages)
+
+    def apart(packed: PackedState) -> TrainState:
+        variables, critic = weights_apart(packed.weights)
+        (mean, critic_mean), (square, critic_square) = map(weights_apart, packed.optimiser[1:])
+        steps = packed.optimiser.steps if jax.tree.leaves(critic) else state.critic_optimiser.steps
+        return TrainState(
+            packed.key,
+            variables,
+            AdamState(packed.optimiser.steps, mean, square),
+            critic,
+            AdamState(steps, critic_mean, critic_square),
+            running_apart(packed.running),
+            _curve(packed.curve),
+        )
+
+    return PackedState(state.key, weights, optimiser, running, row_of(state.curve)), apart
+
+
+def row_of(curve: Curve) -> jax.Array:
+    """Curves as a table, or one update's point as a row of it.
+
+    Args:
+      curve: entries with any leading axes.
+
+    Returns:
+      ``[..., 9]``
+    """
+    return jnp.concatenate([entry[..., None] if entry is not curve.components else entry for entry in curve], -1)
+
+
+def _curve(table: jax.Array) -> Curve:
+    """The reverse of `row_of`."""
+    return Curve(table[..., 0], table[..., 1], table[..., 2:-2], table[..., -2], table[..., -1])
