@@ -15,7 +15,6 @@ import numpy as np
 from aljax import env
 from aljax.calls import expected_call
 from aljax.errors import UserError
-from aljax.layout import rows_of
 from aljax.scenario import Scenario
 
 _DRAWN = 512
@@ -149,7 +148,8 @@ def book(params: env.EnvParams, starts: Starts, calls: Calls, ends: Ends) -> Boo
     by_itself = params.auto_end if params.blind is None else params.auto_end & ~params.blind.any()
 
     def step(state: env.EnvState, call: Calls) -> tuple[env.EnvState, tuple[jax.Array, ...]]:
-        likely = expected_call(rows_of(params.actions, call.action), state.time, call.failed.astype(jnp.float32))
+        row = jax.tree.map(lambda column: column[call.action], params.actions)
+        likely = expected_call(row, state.time, call.failed.astype(jnp.float32))
         rest = jnp.maximum(jnp.stack([likely.latency, likely.money]) - call.usual, 0.0)
         seconds, dollars = call.known + jnp.where(call.partly, rest, 0.0)
         table = dataclasses.replace(
