@@ -106,14 +106,16 @@ def play(chance: Chance, policy: Policy, params: EnvParams, *, target: Target | 
         action = sample(policy.logits(params, observation, legal, memory), choice)
         moved, costs = env.transition_apart(state, action, xi, params, target)
         seen = policy.observe(params, moved)
-        left = shown, action, costs, ~state.done, legal if varies else None
+        paid = jnp.stack(costs) if target.stores_packed else costs
+        left = shown, action, paid, ~state.done, legal if varies else None
         (seen, moved), stored = kept.store((seen, moved), left)
         return (seen, moved, policy.remember(params, memory, action, costs[_FAILURE] > 0, seen)), stored
 
     carry, drawn = (observation, state, policy.begin(params, observation)), (chance.luck, chance.choice)
     (_, final, _), stored = jax.lax.scan(body, carry, drawn, unroll=target.unrolled(len(chance.choice)))
     seen, action, costs, alive, legal = kept.left(stored)
-    return Trajectory(seen, action, jnp.stack(costs, axis=1), alive, final, succeeded(final, params), legal)
+    costs = costs if target.stores_packed else jnp.stack(costs, axis=1)
+    return Trajectory(seen, action, costs, alive, final, succeeded(final, params), legal)
 
 
 def legal_steps(trajectory: Trajectory, params: EnvParams) -> jax.Array:

@@ -49,10 +49,12 @@ class PackedState(NamedTuple):
     key: jax.Array
     weights: jax.Array
     """``[N]``"""
-    optimiser: AdamState
-    """Of all weights, its averages ``[N]``."""
-    running: jax.Array
-    """`Running`, one number after the other. ``[T + 2]``"""
+    mean: jax.Array
+    """Adam's, of all weights. ``[N]``"""
+    square: jax.Array
+    """Likewise. ``[N]``"""
+    further: jax.Array
+    """`Running`, one number after the other, and how many steps Adam took. ``[T + 3]``"""
     curve: jax.Array
     """`Curve`, a row an update. ``[updates, 9]``"""
 
@@ -67,26 +69,51 @@ def packed(state: TrainState) -> tuple[PackedState, Callable[[PackedState], Trai
       The packed state, and what makes trees of it, or of a later one, again.
     """
     weights, weights_apart = ravel_pytree((state.variables, state.critic))
-    running, running_apart = ravel_pytree(state.running)
     optimisers = state.optimiser, state.critic_optimiser
-    averages = [ravel_pytree([getattr(one, name) for one in optimisers])[0] for name in ("mean", "square")]
-    optimiser = AdamState(state.optimiser.steps, *averages)
+    mean, square = (ravel_pytree([getattr(one, name) for one in optimisers])[0] for name in ("mean", "square"))
 
     def apart(packed: PackedState) -> TrainState:
         variables, critic = weights_apart(packed.weights)
-        (mean, critic_mean), (square, critic_square) = map(weights_apart, packed.optimiser[1:])
-        steps = packed.optimiser.steps if jax.tree.leaves(critic) else state.critic_optimiser.steps
+        (mean, critic_mean), (square, critic_square) = map(weights_apart, (packed.mean, packed.square))
+        running, steps = further_apart(packed.further)
+        critic_steps = steps if jax.tree.leaves(critic) else state.critic_optimiser.steps
         return TrainState(
             packed.key,
             variables,
-            AdamState(packed.optimiser.steps, mean, square),
+            AdamState(steps, mean, square),
             critic,
-            AdamState(steps, critic_mean, critic_square),
-            running_apart(packed.running),
+            AdamState(critic_steps, critic_mean, critic_square),
+            running,
             _curve(packed.curve),
         )
 
-    return PackedState(state.key, weights, optimiser, running, row_of(state.curve)), apart
+    further = further_of(state.running, state.optimiser.steps)
+    return PackedState(state.key, weights, mean, square, further, row_of(state.curve)), apart
+
+
+def further_of(running: Running, steps: jax.Array) -> jax.Array:
+    """What a packed state has beside weights and curves.
+
+    Args:
+      running: averages over past updates.
+      steps: how many Adam took; exact up to 2**24. Integer scalar
+
+    Returns:
+      ``[T + 3]``
+    """
+    return jnp.concatenate([running.mean, jnp.stack([running.square, running.weight, steps.astype(jnp.float32)])])
+
+
+def further_apart(further: jax.Array) -> tuple[Running, jax.Array]:
+    """The reverse of `further_of`.
+
+    Args:
+      further: ``[T + 3]``
+
+    Returns:
+      Averages over past updates, and the steps that Adam took.
+    """
+    return Running(further[:-3], further[-3], further[-2]), further[-1].astype(jnp.int32)
 
 
 def row_of(curve: Curve) -> jax.Array:

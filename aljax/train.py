@@ -23,12 +23,12 @@ from aljax.env import EnvParams
 from aljax.host.modules import make_callable
 from aljax.inputs import architecture_of, inputs_of
 from aljax.keys import one_key
-from aljax.optimiser import adam_init, adam_step
+from aljax.optimiser import AdamState, adam_init, adam_step
 from aljax.options import Hyperparameters, Schedule, TrainConfig
 from aljax.policy import learned_of, masked
 from aljax.returns import lambda_advantages, normalised, step_costs, togo_of
 from aljax.rollout import Outcome, Trajectory, blocks_of, in_blocks, legal_steps, outcome, rollout
-from aljax.run_state import Curve, PackedState, TrainState, packed, row_of
+from aljax.run_state import Curve, PackedState, TrainState, further_apart, further_of, packed, row_of
 from aljax.shapes import check_weights
 from aljax.target import Target, here
 
@@ -273,14 +273,17 @@ def _descend_packed(
     gradient, _ = ravel_pytree((learnt.gradient, learnt.critic_gradient))
     of_policy = jnp.arange(len(gradient)) < sum(leaf.size for leaf in jax.tree.leaves(learnt.gradient))
     norm = jnp.sqrt(jnp.where(of_policy, gradient**2, 0.0).sum())
-    direction, optimiser = adam_step(jnp.where(of_policy, _clipping(norm, hyper), 1.0) * gradient, state.optimiser)
+    clipped = jnp.where(of_policy, _clipping(norm, hyper), 1.0) * gradient
+    _, steps = further_apart(state.further)
+    direction, optimiser = adam_step(clipped, AdamState(steps, state.mean, state.square))
     rate = jnp.where(of_policy, hyper.learning_rate, hyper.critic_learning_rate)
     row = row_of(learnt.point._replace(gradient_norm=norm))
     return PackedState(
         state.key,
         state.weights - rate * shrink * direction,
-        optimiser,
-        ravel_pytree(learnt.running)[0],
+        optimiser.mean,
+        optimiser.square,
+        further_of(learnt.running, optimiser.steps),
         state.curve.at[update].set(row),
     )
 
