@@ -23,14 +23,14 @@ What is counted:
 import argparse
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from aljax.errors import UserError
-from aljax.logs.fields import known
+from aljax.logs.episode import LoggedEpisode
 from aljax.logs.readers import read_episodes
 
 SHIPPED = Path(__file__).resolve().parents[1] / "aljax" / "scenarios" / "service_desk.toml"
@@ -46,9 +46,7 @@ ASSUMED_SECONDS = {"look_up": 0.3, "search": 1.2, "update": 1.0, "cancel": 1.0, 
 ASSUMED_FEE = 6.0
 """Dollars for a person who takes the case over. No log has it."""
 
-Row = dict[str, Any]
-Run = list[Row]
-
+Row = Mapping[str, Any]
 
 FIRST, WORKED, FAILED = "first", "worked", "failed"
 """How the run's latest call of the same family went, before a call."""
@@ -92,16 +90,17 @@ class Number:
     source: str
 
 
-def read_runs(path: Path) -> list[Run]:
-    """The runs in one log file, the row of kind `end` last in each; what is null is left out. Raises `UserError`."""
-    runs: list[Run] = []
-    for episode in read_episodes(path):
-        episode.require_outcomes("tool", "escalate")
-        runs.append([{"task": episode.task} | known(row) for row in (*episode.steps, episode.end)])
+def read_runs(path: Path) -> list[LoggedEpisode]:
+    """The runs in one log file, each of which says which calls worked. Raises `UserError`."""
+    runs = list(read_episodes(path))
+    for run in runs:
+        run.require_outcomes("tool", "escalate")
     return runs
 
 
-def failure_rates(runs: Sequence[Run], family: tuple[str, ...] = ("",), by_tool: bool = False) -> dict[str, Rate]:
+def failure_rates(
+    runs: Sequence[LoggedEpisode], family: tuple[str, ...] = ("",), by_tool: bool = False
+) -> dict[str, Rate]:
     """Counts failures of the tools whose names start as `family` says, by status; see the module.
 
     `by_tool`: a call's status is that of its own tool, instead of the family.
@@ -110,11 +109,11 @@ def failure_rates(runs: Sequence[Run], family: tuple[str, ...] = ("",), by_tool:
     seen: dict[str, list[tuple[tuple[str, str], int, bool]]] = {FIRST: [], WORKED: [], FAILED: []}
     for number, run in enumerate(runs):
         status: dict[str, str] = {}
-        for row in run:
+        for row in run.steps:
             if row["kind"] != "tool" or not row["name"].startswith(family):
                 continue
             own = row["name"] if by_tool else ""
-            place, failed = (run[-1]["task"], own), not row["ok"]
+            place, failed = (run.task, own), not row["ok"]
             before = status.get(own, FIRST)
             seen[before].append((place, number, failed))
             if before == FIRST:
@@ -133,17 +132,17 @@ def failure_rates(runs: Sequence[Run], family: tuple[str, ...] = ("",), by_tool:
     return {name: rate(calls) for name, calls in seen.items()}
 
 
-def mean_of(runs: Iterable[Run], field: str, chosen: Callable[[Row], bool]) -> tuple[float, int]:
+def mean_of(runs: Iterable[LoggedEpisode], field: str, chosen: Callable[[Row], bool]) -> tuple[float, int]:
     """The mean of a field over the chosen rows that have it, and how many they are. Raises `UserError`."""
-    values = [row[field] for run in runs for row in run if chosen(row) and field in row]
+    values = [row[field] for run in runs for row in run.steps if chosen(row) and row.get(field) is not None]
     if not values:
         raise UserError(f"the logs hold no {field} of the rows asked for")
     return fmean(values), len(values)
 
 
-def in_domains(runs: Iterable[Run], *domains: str) -> list[Run]:
+def in_domains(runs: Iterable[LoggedEpisode], *domains: str) -> list[LoggedEpisode]:
     """The runs of tasks in the given domains (`airline/12` is in `airline`)."""
-    return [run for run in runs if run[-1]["task"].split("/")[0] in domains]
+    return [run for run in runs if run.task.split("/")[0] in domains]
 
 
 def ratio(part: int, whole: int, what: str) -> float:
@@ -153,15 +152,15 @@ def ratio(part: int, whole: int, what: str) -> float:
     return part / whole
 
 
-def derive(logs: dict[str, list[Run]]) -> list[Number]:
+def derive(logs: Mapping[str, Sequence[LoggedEpisode]]) -> list[Number]:
     """Every logged number of the scenario."""
     desk = in_domains(logs["tau2"], "airline", "retail")
     both = desk + in_domains(logs["taubench"], "airline")
-    model = [run for run in desk if run[-1]["logger"] == "gpt-4.1"]
+    model = [run for run in desk if run.logger == "gpt-4.1"]
 
     def is_turn(row: Row) -> bool:
         """A priced turn of the model; each run's first, canned greeting has no price."""
-        return row["kind"] == "llm" and "cost_usd" in row
+        return row["kind"] == "llm" and row.get("cost_usd") is not None
 
     def is_user(row: Row) -> bool:
         """A turn of the user's."""
@@ -210,9 +209,9 @@ def derive(logs: dict[str, list[Run]]) -> list[Number]:
                 told = f"{rate.failed} of {rate.calls} calls"
                 numbers.append(Number(f"actions.{row}.{column}", rate.naive, 3, f"{where}, {names}: {told}"))
 
-    talk = [row for name in ("tau2", "taubench") for run in logs[name] for row in run]
+    talk = [row for name in ("tau2", "taubench") for run in logs[name] for row in run.steps]
     for row in ("clarify", "escalate"):
-        ok = [entry["ok"] for entry in talk if entry["kind"] == row and "ok" in entry]
+        ok = [entry["ok"] for entry in talk if entry["kind"] == row and entry.get("ok") is not None]
         rate = ratio(ok.count(False), len(ok), f"steps of kind {row}")
         source = f"tau2 + taubench: {ok.count(False)} of {len(ok)} steps of kind {row}"
         numbers.append(Number(f"actions.{row}.failure", rate, 3, source))
@@ -227,7 +226,7 @@ def shipped_value(scenario: dict[str, Any], key: str) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
-def stickiness(logs: dict[str, list[Run]]) -> list[str]:
+def stickiness(logs: Mapping[str, Sequence[LoggedEpisode]]) -> list[str]:
     """Failure rates by status, naive and within tasks: a table's lines."""
     both = in_domains(logs["tau2"], "airline", "retail") + in_domains(logs["taubench"], "airline")
     everything = [run for runs in logs.values() for run in runs]
@@ -246,9 +245,9 @@ def stickiness(logs: dict[str, list[Run]]) -> list[str]:
     return lines
 
 
-def handed_over(runs: list[Run]) -> str:
+def handed_over(runs: Sequence[LoggedEpisode]) -> str:
     """The share of runs with a hand-over to a person."""
-    count = sum(any(row["kind"] == "escalate" for row in run) for run in runs)
+    count = sum(any(row["kind"] == "escalate" for row in run.steps) for run in runs)
     return f"{count / len(runs):.3f} ({count} of {len(runs)} runs)" if runs else "no runs"
 
 

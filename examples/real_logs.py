@@ -31,7 +31,8 @@ from aljax.drawing import pyplot
 from aljax.errors import UserError, one_line
 from aljax.host.files import write_json
 from aljax.host.terminal import console, visible
-from aljax.logs.fields import known
+from aljax.logs.episode import LoggedEpisode
+from aljax.logs.moves import STOP, moves_of
 from aljax.logs.readers import read_episodes
 from aljax.offline import estimators
 from aljax.offline.answer import Answer
@@ -84,19 +85,18 @@ class Logs:
     cut: float  # share of runs longer than T
 
 
-def choices(steps: Sequence[Mapping[str, Any]], end: Mapping[str, Any]) -> tuple[tuple[str, bool], ...]:
+def choices(episode: LoggedEpisode) -> tuple[tuple[str, bool], ...]:
     """What the agent chose, in order. What the user does, tools of their own included, is the world's answer."""
-    found, before = [], ""
-    for step in steps:
-        if step["kind"] == "tool" and step.get("by") != "user":
-            found.append((step["name"], step["ok"]))
-        elif step["kind"] == "clarify" and before == "llm" and step["t"] > 1:  # t = 1 answers a canned greeting
+    found = []
+    for move in moves_of(episode):
+        if move.kind == "tool":
+            found.append((move.name, move.ok))
+        elif move.kind == "clarify" and move.turns and move.step > 1:  # the first step answers a canned greeting
             found.append(("ask", True))
-        elif step["kind"] == "escalate":
+        elif move.kind == "escalate":
             found.append(("hand over", True))
-        before = step["kind"]
-    if before == "llm" and end.get("reason", "agent_stop") == "agent_stop":  # else the user or an error ended it
-        found.append(("stop", True))
+        elif move.kind == STOP and move.turns and (episode.end.get("reason") or "agent_stop") == "agent_stop":
+            found.append(("stop", True))  # else the user or an error ended it
     return tuple(found)
 
 
@@ -105,13 +105,12 @@ def runs_of(path: Path) -> list[Run]:
     found = []
     for episode in read_episodes(path):
         episode.require_outcomes("tool")
-        success = episode.require_success()
-        steps, end = [known(step) for step in episode.steps], known(episode.end)
-        greets = len(steps) > 1 and steps[1]["kind"] == "clarify"  # a canned greeting, which costs nothing
-        prices = [step.get("cost_usd", np.nan) for step in steps[greets:] if step["kind"] == "llm"]
-        seconds = end.get("duration_s", np.nan)
-        dollars = sum(prices) if prices else np.nan
-        found.append(Run(episode.task, episode.logger, choices(steps, end), success, seconds, dollars))
+        success, greets = episode.require_success(), [step["kind"] for step in episode.steps[1:2]] == ["clarify"]
+        turns = [step for step in episode.steps[greets:] if step["kind"] == "llm"]  # a canned greeting costs nothing
+        priced = [np.nan if step.get("cost_usd") is None else step["cost_usd"] for step in turns]
+        seconds = np.nan if episode.end.get("duration_s") is None else episode.end["duration_s"]
+        dollars = sum(priced) if priced else np.nan
+        found.append(Run(episode.task, episode.logger, choices(episode), success, seconds, dollars))
     return [run for run in found if run.choices]
 
 

@@ -48,14 +48,15 @@ def test_choices_are_the_agents_and_the_rest_is_the_worlds(tmp_path):
         MODEL,
     ]  # fmt: skip
     expected = (("get_details", True), ("get_bill", False), ("ask", True), ("hand over", True))
-    steps = episode("a", "x/1", rows, True)[:-1]
-    assert real_logs.choices(steps, {"reason": "agent_stop"}) == (*expected, ("stop", True))
-    assert real_logs.choices(steps, {}) == (*expected, ("stop", True))
-    assert real_logs.choices(steps, {"reason": "max_steps"}) == expected
-
-    path = write(tmp_path, [episode("a", "x/1", rows, True), episode("a", "x/2", [], False)])
-    (run,) = real_logs.runs_of(path)
-    assert (run.task, run.logger, run.success, run.choices) == ("x/1", "a", True, (*expected, ("stop", True)))
+    ends = {"x/1": {"reason": "agent_stop"}, "x/2": {}, "x/3": {"reason": "max_steps"}}
+    path = write(
+        tmp_path,
+        [*(episode("a", task, rows, True, **end) for task, end in ends.items()), episode("a", "x/4", [], False)],
+    )
+    runs = real_logs.runs_of(path)
+    assert [(run.task, run.logger, run.success) for run in runs] == [(task, "a", True) for task in ends]
+    stop = ("stop", True)
+    assert [run.choices for run in runs] == [(*expected, stop), (*expected, stop), expected]
 
 
 def test_what_is_null_is_unknown(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from aljax import UserError
+from aljax.logs.episode import LoggedEpisode
 
 HERE = Path(__file__).resolve()
 
@@ -43,8 +44,9 @@ def test_runs_may_lie_between_each_other_and_only_a_runs_own_calls_make_a_status
         end("a"),
     ]
     runs = service_desk.read_runs(write(tmp_path / "log.jsonl.gz", rows))
-    assert [(run[-1]["task"], len(run)) for run in runs] == [("b", 2), ("a", 3), ("a", 2)]
-    assert all("cost_usd" not in row for run in runs for row in run)
+    assert [(run.task, len(run.steps)) for run in runs] == [("b", 1), ("a", 2), ("a", 1)]
+    with pytest.raises(UserError, match="the logs hold no cost_usd"):
+        service_desk.mean_of(runs, "cost_usd", lambda row: True)
     rates = service_desk.failure_rates(runs)
     found = {status: (rate.calls, rate.failed) for status, rate in rates.items()}
     assert found == {"first": (3, 1), "worked": (0, 0), "failed": (1, 0)}
@@ -55,7 +57,9 @@ def test_a_rate_within_tasks_takes_out_that_hard_tasks_fail_again():
     hard = [[("hard", ok), ("hard", again)] for ok in (True, False) for again in (True, False) for _ in range(20)]
     easy = [[("easy", True), ("easy", True)] for _ in range(80)]
     runs = [
-        [*({"kind": "tool", "name": "get_a", "ok": ok} for _, ok in calls), {"kind": "end", "task": calls[0][0]}]
+        LoggedEpisode(
+            "log", "run", calls[0][0], "x", [{"kind": "tool", "name": "get_a", "ok": ok} for _, ok in calls], {}, ()
+        )
         for calls in (*hard, *easy)
     ]
     rates = service_desk.failure_rates(runs)
