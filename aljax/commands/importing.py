@@ -35,6 +35,7 @@ def run(options: Import, console: Console) -> None:
             kinds=dict(map(_kind, options.kinds)),
             success=options.success,
             logger=options.logger,
+            task=options.task,
             on_progress=advance,
         )
     if options.json is not None:

@@ -34,6 +34,7 @@ def import_traces(
     kinds: Mapping[str, str] | None = None,
     success: str | None = None,
     logger: str | None = None,
+    task: str | None = None,
     on_progress: Callable[[str, int], None] = lambda doing, done: None,
 ) -> Summary:
     """Reads traces and writes an agent log, whole or not at all.
@@ -48,6 +49,7 @@ def import_traces(
       kinds: of tools by name: ``clarify``, ``escalate``, ``reason`` (a turn of the model's) or ``ignore``.
       success: the name of the score that says whether an episode succeeded; none: any of `assembly.SUCCESS`.
       logger: what whoever acted is called in the log; none: as the traces say, such as by the agent's name.
+      task: the attribute of traces or spans that names an episode's task; none: as the traces say, if they do.
       on_progress: called now and then with what is being done, and how many spans or episodes of it.
 
     Returns:
@@ -64,7 +66,7 @@ def import_traces(
         raise UserError(f"--format {plain(form)}: expected one of {', '.join(NAMES)}")
     summary = Summary()
     with DiskStore() as store:
-        intake = Intake(store)
+        intake = Intake(store, task)
         logs = []
         for path in paths:
             source = _read(path, form, intake, on_progress)
@@ -79,6 +81,8 @@ def import_traces(
             for name, traces in store.episodes():
                 rows = assembly.rows(name, traces, intake.skipped)
                 if rows:
+                    if task is not None and "task" not in rows[-1]:
+                        intake.skip(f"episodes whose traces have no {plain(task)}: their tasks are their own")
                     yield rows
 
         with created(out) as stream:

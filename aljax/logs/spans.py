@@ -4,11 +4,11 @@ Every format is read into these and nothing else; one way leads from here to an 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from aljax.errors import UserError
-from aljax.logs.values import amount, moment
+from aljax.logs.values import amount, moment, text
 
 ODD = (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError, RecursionError)
 """What reading something of another shape than its format has comes to."""
@@ -66,8 +66,9 @@ class Store(Protocol):
 class Intake:
     """Takes what a reader finds in documents, and counts what has to be left out."""
 
-    def __init__(self, store: Store):
-        self._store = store
+    def __init__(self, store: Store, task: str | None = None):
+        """Keeps what it takes in a store; `task` is the attribute that names a trace's task, none: as readers say."""
+        self._store, self.task = store, task
         self.spans = 0
         self.skipped: Counter[str] = Counter()
         # Of late: spans say again and again what their trace's session is.
@@ -80,6 +81,17 @@ class Intake:
 
     def note(self, trace: str | None, what: str, value: Any) -> None:
         """Takes what is known of a trace: one of `NOTES`; nothing where the value is none."""
+        if what == "task" and self.task is not None:
+            return
+        self._note(trace, what, value)
+
+    def about(self, trace: str | None, *tables: Mapping[str, Any]) -> None:
+        """Takes a trace's task from the attribute that was said to name it, out of the first table that has it."""
+        if self.task is not None:
+            found = (text(table.get(self.task)) for table in tables)
+            self._note(trace, "task", next(filter(None, found), None))
+
+    def _note(self, trace: str | None, what: str, value: Any) -> None:
         if not trace or value is None or value == "" or (trace, what, value) in self._told:
             return
         if len(self._told) > 10_000:

@@ -459,3 +459,47 @@ def test_a_format_may_be_forced_and_then_says_what_it_wants(tmp_path):
         imported(path, form="mlflow")
     with pytest.raises(UserError, match=r"^--format jaeger: expected one of otlp, "):
         import_traces([path], tmp_path / "log", form="jaeger")
+
+
+def _langfuse(metadata):
+    observation = {"id": "o", "traceId": "x", "type": "TOOL", "name": "t", "startTime": iso(1), "endTime": iso(2)}
+    return {"trace": {"id": "x", "timestamp": iso(1), "metadata": metadata}, "observations": [observation]}
+
+
+TICKETS = {
+    "otlp": otlp(tool(1, "t", ticket__kind="refund")),
+    "langfuse": _langfuse({"ticket.kind": "refund"}),
+    "langfuse in a text": _langfuse(json.dumps({"ticket.kind": "refund"})),
+    "langsmith": {
+        "id": "r", "trace_id": "r", "run_type": "tool", "name": "t", "start_time": iso(1), "end_time": iso(2),
+        "reference_example_id": "an example", "extra": {"metadata": {"ticket.kind": "refund"}},
+    },
+    "mlflow": {
+        "info": {"trace_id": "m", "tags": {"ticket.kind": "refund"}},
+        "data": {"spans": [{"span_id": "1" * 16, "name": "t", "attributes": {"mlflow.spanType": '"TOOL"'}}]},
+    },
+    "mlflow's spans": {
+        "info": {"trace_id": "m"},
+        "data": {"spans": [{
+            "span_id": "1" * 16, "name": "t", "attributes": {"mlflow.spanType": '"TOOL"', "ticket.kind": '"refund"'},
+        }]},
+    },
+    "openai_agents": {"data": [
+        {"object": "trace", "id": "a", "metadata": {"ticket.kind": "refund"}},
+        {"object": "trace.span", "id": "s", "trace_id": "a", "span_data": {"type": "function", "name": "t"}},
+    ]},
+    "openinference": {
+        "name": "t", "context": {"span_id": "1" * 16, "trace_id": "2" * 32},
+        "attributes": {"openinference.span.kind": "TOOL", "ticket.kind": "refund"},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TICKETS)
+def test_an_attribute_may_name_the_task(name, tmp_path):
+    path = written(tmp_path / "traces.json", TICKETS[name])
+    episodes, summary = imported(path, task="ticket.kind")
+    assert {row["task"] for rows in episodes.values() for row in rows} == {"refund"} and not summary.skipped
+    _, summary = imported(path, task="ticket.id")
+    assert summary.skipped == {"episodes whose traces have no ticket.id: their tasks are their own": 1}
+    assert summary.alone == 1

@@ -36,6 +36,8 @@ class Import:
     """What a tool of that name is: clarify, escalate, reason (the model's own turn) or ignore; repeat for more."""
     success: str | None = None
     """The score that says whether an episode succeeded; else success, correctness, passed, reward and the like."""
+    task: Annotated[str | None, arg(metavar="ATTRIBUTE")] = None
+    """The attribute of traces or spans, or the key of their metadata, that names the task; runs of a task tell most."""
     logger: str | None = None
     """Call whoever acted so in the log; else as the traces say."""
     overwrite: bool = False

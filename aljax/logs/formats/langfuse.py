@@ -76,6 +76,7 @@ def _take_trace(intake: Intake, trace: Mapping[str, Any]) -> None:
     name = text(trace.get("id"))
     intake.note(name, "session", text(_of(trace, "sessionId")))
     intake.note(name, "root", text(trace.get("name")))
+    intake.about(name, table(trace.get("metadata")), trace)
     intake.each(trace.get("scores"), functools.partial(_take_score, intake, name), "scores")
 
 
@@ -89,6 +90,7 @@ def _take_observation(intake: Intake, trace: str | None, row: dict[str, Any]) ->
     kind = _kind(row, metadata, attributes)
     intake.note(trace, "session", text(_of(row, "sessionId")))
     intake.note(trace, "root", text(_of(row, "traceName")))
+    intake.about(trace, metadata, attributes)
     start, end = intake.moment(_of(row, "startTime")), intake.moment(_of(row, "endTime"))
     failed = True if row.get("level") == "ERROR" else False if end is not None else None
     span = Span(trace, name, text(_of(row, "parentObservationId")), start, end)

@@ -63,6 +63,7 @@ def _take_run(intake: Intake, run: Mapping[str, Any], above: str | None, trace: 
     threads = (run.get("thread_id"), *(metadata.get(key) for key in ("thread_id", "session_id", "conversation_id")))
     intake.note(trace, "session", next(filter(None, map(text, threads)), None))
     intake.note(trace, "task", text(run.get("reference_example_id")))
+    intake.about(trace, metadata, run if name == trace else {})
     if name == trace:
         intake.note(trace, "root", text(run.get("name")))
         for key, found in table(run.get("feedback_stats")).items():

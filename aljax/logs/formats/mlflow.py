@@ -36,6 +36,7 @@ def _take_trace(intake: Intake, row: dict[str, Any]) -> None:
     metadata = table(info.get("trace_metadata")) or table(info.get("request_metadata"))
     intake.note(trace, "session", text(metadata.get("mlflow.trace.session")))
     intake.note(trace, "root", text(table(info.get("tags")).get("mlflow.traceName")))
+    intake.about(trace, table(info.get("tags")), metadata)
     for found in rows(info.get("assessments")):
         feedback = table(found.get("feedback"))
         if feedback and not found.get("span_id"):
@@ -49,6 +50,7 @@ def _take(intake: Intake, trace: str, row: dict[str, Any]) -> None:
     if name is None:
         intake.skip("spans without an id or a trace")
         return
+    intake.about(trace, {key: unpacked(value) for key, value in attributes.items() if key == intake.task})
     sort = unpacked(attributes.get("mlflow.spanType", row.get("span_type")))
     kind = _KINDS.get(sort) if isinstance(sort, str) else None
     span = Span(

@@ -30,6 +30,7 @@ def _take(intake: Intake, row: dict[str, Any]) -> None:
     if row.get("object") == "trace":
         intake.note(text(row.get("id")), "session", text(row.get("group_id")))
         intake.note(text(row.get("id")), "root", text(row.get("workflow_name")))
+        intake.about(text(row.get("id")), table(row.get("metadata")), row)
         return
     trace, name, data = text(row.get("trace_id")), text(row.get("id")), table(row.get("span_data"))
     if row.get("object") != "trace.span" or not trace or not name:

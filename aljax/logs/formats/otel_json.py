@@ -8,6 +8,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from aljax.logs.formats.attributes import WANTED
 from aljax.logs.formats.otlp import flat, service_of, take_span
 from aljax.logs.formats.source import Source
 from aljax.logs.spans import Intake
@@ -39,9 +40,9 @@ def _is_span(row: Mapping[str, Any]) -> bool:
     return _FRAME in row or (isinstance(context, dict) and ("span_id" in context or "spanId" in context))
 
 
-def _attributes(row: Mapping[str, Any]) -> dict[str, Any]:
+def _attributes(row: Mapping[str, Any], task: str | None = None) -> dict[str, Any]:
     """A span's attributes, those of a data frame's columns and of tables within tables by their whole key."""
-    found: dict[str, Any] = dict(flat(unpacked(row.get("attributes"))))
+    found: dict[str, Any] = dict(flat(unpacked(row.get("attributes")), WANTED | {task} if task else WANTED))
     if _FRAME in row:
         for key, value in row.items():
             if key.startswith("attributes.") and value is not None:
@@ -71,7 +72,7 @@ def _take(intake: Intake, row: dict[str, Any]) -> None:
         return
     framed = _FRAME in row
     context = table(row.get("context", row.get("spanContext")))
-    attributes = _attributes(row)
+    attributes = _attributes(row, intake.task)
     above = table(row.get("parent") or row.get("parentSpanContext"))
     parent = row.get("parent_id", row.get("parentSpanId", row.get("parentId")))
     trace = row["context.trace_id"] if framed else context.get("trace_id", context.get("traceId"))

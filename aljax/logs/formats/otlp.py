@@ -28,6 +28,7 @@ def _inner(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _read(document: Any, intake: Intake) -> None:
     """Takes the spans of a document."""
+    wanted = WANTED if intake.task is None else WANTED | {intake.task}
     for key in _GROUPS:
         for group in rows(_inner(document).get(key)):
             resource = group.get("resource")
@@ -35,7 +36,7 @@ def _read(document: Any, intake: Intake) -> None:
             service = service_of(about)
             for scopes in _SCOPES:
                 for scope in rows(group.get(scopes)):
-                    intake.each(scope.get("spans"), functools.partial(_take, intake, service))
+                    intake.each(scope.get("spans"), functools.partial(_take, intake, service, wanted))
     for group in rows(_inner(document).get(_LOGS)):
         for scope in rows(group.get("scopeLogs")):
             intake.each(scope.get("logRecords"), functools.partial(_take_record, intake), "records")
@@ -49,7 +50,7 @@ def _take_record(intake: Intake, row: dict[str, Any]) -> None:
             evaluated(intake, trace, flat(row.get("attributes")))
 
 
-def _take(intake: Intake, service: str | None, row: dict[str, Any]) -> None:
+def _take(intake: Intake, service: str | None, wanted: frozenset[str], row: dict[str, Any]) -> None:
     status = row.get("status")
     events = row.get("events")
     take_span(
@@ -60,7 +61,7 @@ def _take(intake: Intake, service: str | None, row: dict[str, Any]) -> None:
         name=row.get("name"),
         start=_time(intake, row.get("startTimeUnixNano") or row.get("start_time_unix_nano")),
         end=_time(intake, row.get("endTimeUnixNano") or row.get("end_time_unix_nano")),
-        attributes=flat(row.get("attributes")),
+        attributes=flat(row.get("attributes"), wanted),
         status=status if isinstance(status, dict) else {},
         events=[(event.get("name"), flat(event.get("attributes"))) for event in rows(events)] if events else (),
         service=service,
@@ -103,11 +104,12 @@ def service_of(resource: Mapping[str, Any]) -> str | None:
     return None if found is None or found.startswith("unknown_service") else found
 
 
-def flat(attributes: Any) -> dict[str, Any]:
-    """Attributes by key: those of a table, or those `WANTED` of a list of keys and typed values.
+def flat(attributes: Any, wanted: frozenset[str] = WANTED) -> dict[str, Any]:
+    """Attributes by key: those of a table, or those wanted of a list of keys and typed values.
 
     Args:
       attributes: of a span, an event or a resource.
+      wanted: keys.
 
     Returns:
       Values; what is of a wrong type is left out.
@@ -118,7 +120,7 @@ def flat(attributes: Any) -> dict[str, Any]:
     for pair in attributes:
         try:
             key = pair["key"]
-            if key in WANTED:
+            if key in wanted:
                 value = pair["value"]
                 if "stringValue" in value:
                     found[key] = value["stringValue"]
@@ -168,6 +170,7 @@ def take_span(
     for event, about in events:
         if event == "gen_ai.evaluation.result":
             evaluated(intake, trace, about)
+    intake.about(trace, attributes)
     session = text(first(attributes, SESSIONS))
     if session is not None:
         intake.note(trace, "session", session)
