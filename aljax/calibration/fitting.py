@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +67,7 @@ def fit(
     groups: Mapping[str, str] | None = None,
     prices: Prices | None = None,
     weights: Mapping[str, float] | None = None,
+    loggers: Collection[str] = (),
     name: str = "calibrated",
 ) -> Calibration:
     """Fits a scenario to a log.
@@ -77,6 +78,7 @@ def fit(
       groups: names of rows, by patterns (as of a shell) of the tools that they stand for.
       prices: of models, where dollars are not logged.
       weights: λ by component; what is left out is as in `WEIGHTS`.
+      loggers: whose runs are wanted; none: everybody's.
       name: of the scenario.
 
     Returns:
@@ -86,7 +88,7 @@ def fit(
       UserError: a file cannot be read, no run has a call, or a weight is of no component.
     """
     settings = settings or CalibrationSettings()
-    runs = list(runs_of(log, groups, prices))
+    runs = list(runs_of(log, groups, prices, loggers))
     return fit_runs(arrange(runs, settings.least), settings, prices=prices, weights=weights, name=name)
 
 

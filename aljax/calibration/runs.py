@@ -6,7 +6,7 @@ the user ran are part of the world's answer, like the time that they took.
 
 import dataclasses
 import fnmatch
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,10 @@ class Run:
 
 
 def runs_of(
-    log: Iterable[LoggedEpisode | str | Path], groups: Mapping[str, str] | None = None, prices: Prices | None = None
+    log: Iterable[LoggedEpisode | str | Path],
+    groups: Mapping[str, str] | None = None,
+    prices: Prices | None = None,
+    loggers: Collection[str] = (),
 ) -> Iterator[Run]:
     """The runs of a log.
 
@@ -77,9 +80,10 @@ def runs_of(
       log: episodes, or files of them.
       groups: names of rows by the pattern (as of a shell) of the tools that they stand for; the first one holds.
       prices: of models, for turns whose dollars are not logged.
+      loggers: whose runs are wanted; none: everybody's.
 
     Yields:
-      Runs, those without any call left out.
+      Runs, episodes without any step left out. The dollars of a run most of whose model's turns have none are not known.
 
     Raises:
       UserError: a file cannot be read; one line with file and row.
@@ -87,7 +91,7 @@ def runs_of(
     for item in log:
         episodes = [item] if isinstance(item, LoggedEpisode) else read_episodes(item)
         for episode in episodes:
-            if episode.steps:
+            if episode.steps and (not loggers or episode.logger in loggers):
                 yield _run(episode, groups or {}, prices or Prices({}))
 
 
@@ -120,12 +124,17 @@ def _sum(total: float | None, more: float | None) -> float | None:
 
 def _run(episode: LoggedEpisode, groups: Mapping[str, str], prices: Prices) -> Run:
     calls: list[Call] = []
-    pending, timed, billed = _Pending(), False, False
+    pending, timed = _Pending(), False
+    turns = [known(step) for step in episode.steps if step["kind"] in _MODEL]
+    priced = [step for step in turns if step.get("cost_usd") is not None or prices.dollars(step, episode.logger)]
+    billed = 2 * len(priced) > len(turns) if turns else True  # else what is known is not what the run cost
     over: Mapping[str, Any] | None = None  # the hand-over: what follows is its own
     for raw in episode.steps:
         step = known(raw)
         pending.add(step, prices, episode.logger)
-        timed, billed = timed or pending.seconds is not None, billed or pending.dollars is not None
+        if not billed:
+            pending.dollars = None
+        timed = timed or pending.seconds is not None
         kind = step["kind"]
         if over is not None or kind in _MODEL or step.get("by") == "user":
             continue
@@ -142,7 +151,7 @@ def _run(episode: LoggedEpisode, groups: Mapping[str, str], prices: Prices) -> R
         last = pending.taken()
         if last["seconds"] is None and timed:
             last["seconds"] = 0.0  # the user left: nobody's turn
-        if last["dollars"] is None and billed:
+        if last["dollars"] is None and billed and any(call.dollars is not None for call in calls):
             last["dollars"] = 0.0
         calls.append(Call(TERMINATE, TERMINATE, True, **last))
     end = known(episode.end)
