@@ -13,7 +13,7 @@ from aljax.calibration.estimates import Estimate
 from aljax.calibration.failing import Failing
 from aljax.calibration.needs import Needs, fit_needs
 from aljax.calibration.prices import Prices
-from aljax.calibration.rows import UNEXPLAINED, arrange, rows_of
+from aljax.calibration.rows import UNEXPLAINED, arrange, covers_of, rows_of
 from aljax.calibration.runs import ESCALATE, Run, runs_of
 from aljax.calibration.writing import Contents, text_of
 from aljax.errors import UserError, listed, short
@@ -119,7 +119,7 @@ def fit_runs(
     """
     rows, kinds = (like.rows, like.kinds) if like else rows_of(runs)
     places = [row for row, kind in zip(rows, kinds, strict=True) if kind in ("tool", "clarify")]
-    resolves, told = (like.resolves, "") if like else _resolves(runs)
+    resolves, told = (like.resolves, "as the whole log") if like else _resolves(runs)
     counts = count_failures(runs, rows[:-1])
     needs = fit_needs(runs, places, resolves=resolves, seed=settings.seed)
     columns: Columns = {}
@@ -129,7 +129,7 @@ def fit_runs(
     longest = like.longest if like else max(len(run.calls) for run in runs)
     warnings += _doubts(runs, needs)
     contents = Contents(
-        name, rows, kinds, places, UNEXPLAINED, columns, needs, resolves, told, longest, _weights(weights),
+        name, rows, kinds, covers_of(runs), places, UNEXPLAINED, columns, needs, resolves, told, longest, _weights(weights),
         weights or {}, len(runs), tuple(warnings),
     )  # fmt: skip
     scenario = parse_scenario(text_of(contents), name=name, where=f"{name}.toml")

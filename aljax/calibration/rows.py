@@ -63,3 +63,19 @@ def rows_of(runs: Sequence[Run]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     ]
     rest = [kind for kind in (CLARIFY, ESCALATE) if (kind, kind) in called]
     return (*tools, *rest, TERMINATE), (*["tool"] * len(tools), *rest, TERMINATE)
+
+
+def covers_of(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """What each row stands for, where that is more than calls of its own name.
+
+    Args:
+      runs: as `arrange` gives them.
+
+    Returns:
+      Names in the log, by row; `OTHER`, which stands for what is left, is not among them.
+    """
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        for call in run.calls:
+            found.setdefault(call.row, set()).add(call.name)
+    return {row: sorted(names) for row, names in found.items() if row != OTHER and names != {row}}

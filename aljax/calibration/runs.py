@@ -1,7 +1,6 @@
-"""Episodes of an agent log as the simulator's steps: a call, with the turn of the model before it.
+"""Episodes of an agent log as the simulator's steps: what its agent chose, with the turns of the model that led to it.
 
-What follows a hand-over, and a turn of the model behind the last call, belong to the step that ends the run. Tools that
-the user ran are part of the world's answer, like the time that they took.
+What follows a hand-over belongs to it, as the simulator's episodes end there.
 """
 
 import dataclasses
@@ -13,11 +12,11 @@ from typing import Any
 from aljax.calibration.prices import Prices
 from aljax.logs.episode import LoggedEpisode
 from aljax.logs.fields import known
+from aljax.logs.moves import STOP, Spent, moves_of
 from aljax.logs.readers import read_episodes
 
-CLARIFY, ESCALATE, TERMINATE, OTHER = "clarify", "escalate", "terminate", "other"
+CLARIFY, ESCALATE, TERMINATE, OTHER = "clarify", "escalate", STOP, "other"
 """Rows that are no tool of the log, by name."""
-_MODEL = ("llm", "reason")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,6 +24,9 @@ class Call:
     """One step of the simulator."""
 
     row: str
+    """Of the table."""
+    name: str
+    """What the log calls it."""
     kind: str
     """``tool``, ``clarify``, ``escalate`` or ``terminate``."""
     ok: bool | None
@@ -83,7 +85,7 @@ def runs_of(
       loggers: whose runs are wanted; none: everybody's.
 
     Yields:
-      Runs, episodes without any step left out. The dollars of a run most of whose model's turns have none are not known.
+      Runs, episodes without any step left out. What most of a run's turns do not say of seconds or dollars is not known.
 
     Raises:
       UserError: a file cannot be read; one line with file and row.
@@ -95,67 +97,51 @@ def runs_of(
                 yield _run(episode, groups or {}, prices or Prices({}))
 
 
-class _Pending:
-    """What was taken before the next call."""
-
-    def __init__(self) -> None:
-        self.seconds: float | None = None
-        self.dollars: float | None = None
-        self.censored = False
-
-    def add(self, step: Mapping[str, Any], prices: Prices, logger: str) -> None:
-        seconds, dollars = step.get("latency_s"), step.get("cost_usd")
-        if seconds is None and step.get("censored_s") is not None:
-            seconds, self.censored = step["censored_s"], True
-        if dollars is None:
-            dollars = prices.dollars(step, logger)
-        self.seconds = _sum(self.seconds, seconds)
-        self.dollars = _sum(self.dollars, dollars)
-
-    def taken(self) -> dict[str, Any]:
-        found = {"seconds": self.seconds, "dollars": self.dollars, "censored": self.censored}
-        self.__init__()
-        return found
-
-
-def _sum(total: float | None, more: float | None) -> float | None:
-    return total if more is None else more + (total or 0.0)
-
-
 def _run(episode: LoggedEpisode, groups: Mapping[str, str], prices: Prices) -> Run:
+    steps = [known(step) for step in episode.steps]
+    told, timed, priced = _told(steps, prices, episode.logger)
     calls: list[Call] = []
-    pending, timed = _Pending(), False
-    turns = [known(step) for step in episode.steps if step["kind"] in _MODEL]
-    priced = [step for step in turns if step.get("cost_usd") is not None or prices.dollars(step, episode.logger)]
-    billed = 2 * len(priced) > len(turns) if turns else True  # else what is known is not what the run cost
-    over: Mapping[str, Any] | None = None  # the hand-over: what follows is its own
-    for raw in episode.steps:
-        step = known(raw)
-        pending.add(step, prices, episode.logger)
-        if not billed:
-            pending.dollars = None
-        timed = timed or pending.seconds is not None
-        kind = step["kind"]
-        if over is not None or kind in _MODEL or step.get("by") == "user":
+    begin = 0
+    for move in moves_of(dataclasses.replace(episode, steps=told)):
+        seconds, dollars = move.before.plus(move.own)
+        censored = any("latency_s" not in step and "censored_s" in step for step in steps[begin : move.step + 1])
+        begin = move.step + 1
+        if calls and calls[-1].kind == ESCALATE and calls[-1].ok is not False:  # what follows is the hand-over's
+            last = calls[-1]
+            seconds, dollars = Spent(last.seconds, last.dollars).plus(Spent(seconds, dollars))
+            calls[-1] = dataclasses.replace(last, seconds=seconds, dollars=dollars, censored=last.censored or censored)
             continue
-        if kind not in (CLARIFY, ESCALATE):
-            kind = "tool"
-        row = _grouped(step["name"], groups) if kind == "tool" else kind
-        if kind == ESCALATE and step.get("ok") is not False:
-            over = step
-            continue
-        calls.append(Call(row, kind, step.get("ok"), **pending.taken()))
-    if over is not None:
-        calls.append(Call(ESCALATE, ESCALATE, over.get("ok"), **pending.taken()))
-    else:
-        last = pending.taken()
-        if last["seconds"] is None and timed:
-            last["seconds"] = 0.0  # the user left: nobody's turn
-        if last["dollars"] is None and billed and any(call.dollars is not None for call in calls):
-            last["dollars"] = 0.0
-        calls.append(Call(TERMINATE, TERMINATE, True, **last))
+        kind = move.kind if move.kind in (CLARIFY, ESCALATE, TERMINATE) else "tool"
+        row = _grouped(move.name, groups) if kind == "tool" else kind
+        calls.append(Call(row, move.name, kind, move.ok, seconds, dollars, censored))
+    if not (timed and priced):
+        calls = [
+            dataclasses.replace(call, seconds=call.seconds if timed else None, dollars=call.dollars if priced else None)
+            for call in calls
+        ]
     end = known(episode.end)
     return Run(episode.task, episode.logger, tuple(calls), end.get("success"), end.get("duration_s"))
+
+
+def _told(
+    steps: Sequence[Mapping[str, Any]], prices: Prices, logger: str
+) -> tuple[list[Mapping[str, Any]], bool, bool]:
+    """Steps with seconds and dollars where most say them, what does not counting as nothing; and whether most do.
+
+    Tools are not billed, and a first greeting is often canned; so it is the model's turns that have to say dollars.
+    """
+    seconds = [step.get("latency_s", step.get("censored_s")) for step in steps]
+    dollars = [step.get("cost_usd", prices.dollars(step, logger)) for step in steps]
+    billed = [cost for step, cost in zip(steps, dollars, strict=True) if step["kind"] == "llm"] or dollars
+    found = [
+        {**step, "latency_s": took or 0.0, "cost_usd": cost or 0.0}
+        for step, took, cost in zip(steps, seconds, dollars, strict=True)
+    ]
+    return found, _mostly(seconds), _mostly(billed)
+
+
+def _mostly(values: Sequence[float | None]) -> bool:
+    return 2 * sum(value is not None for value in values) > len(values)
 
 
 def _grouped(name: str, groups: Mapping[str, str]) -> str:
@@ -163,11 +149,11 @@ def _grouped(name: str, groups: Mapping[str, str]) -> str:
 
 
 def with_rows(runs: Sequence[Run], names: Mapping[str, str]) -> list[Run]:
-    """Runs whose tools have other names.
+    """Runs whose tools have other rows.
 
     Args:
       runs: as read.
-      names: by the names that they have.
+      names: of rows, by those that they have.
 
     Returns:
       Runs.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from aljax.calibration.counts import COLUMNS
@@ -19,6 +20,8 @@ class Contents:
     name: str
     rows: Sequence[str]
     kinds: Sequence[str]
+    covers: Mapping[str, Sequence[str]]
+    """What a row stands for, where that is more than calls of its own name."""
     places: Sequence[str]
     """Rows with a coordinate, which has their name."""
     unexplained: str
@@ -85,6 +88,8 @@ def _actions(contents: Contents) -> Iterator[str]:
         yield ""
         yield f"[actions.{_text(row)}]"
         yield f'kind = "{kind}"'
+        if row in contents.covers:
+            yield f"covers = {_list(map(_pattern, contents.covers[row]))}"
         for column in _ORDER:
             if column in contents.columns:
                 yield f"{column} = {_number(contents.columns[column][row].value)}"
@@ -136,6 +141,11 @@ def _sources(contents: Contents) -> Iterator[str]:
 def _text(text: str) -> str:
     """A basic string of TOML, which escapes as JSON does."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _pattern(name: str) -> str:
+    """A pattern, as of a shell, of one name."""
+    return _text(re.sub(r"([*?[])", r"[\1]", name))
 
 
 def _list(parts: Iterator[str] | map) -> str:

@@ -80,7 +80,7 @@ def test_a_hand_over_resolves_where_it_is_not_known_to_fail():
         end = {} if success is None else {"success": success}
         found = calibration.fit([episode("a", handed, **end)], CalibrationSettings(least=1))
         row = found.rows.index("escalate")
-        assert found.rows == ("look", "escalate", "terminate")
+        assert found.rows == ("look", "escalate", "terminate") and found.scenario.covers == {"escalate": ("transfer",)}
         assert bool(found.scenario.params.actions.resolves[row]) is resolves
 
 
