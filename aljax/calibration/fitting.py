@@ -129,8 +129,8 @@ def fit_runs(
     longest = like.longest if like else max(len(run.calls) for run in runs)
     warnings += _doubts(runs, needs)
     contents = Contents(
-        name, rows, kinds, covers_of(runs), places, UNEXPLAINED, columns, needs, resolves, told, longest, _weights(weights),
-        weights or {}, len(runs), tuple(warnings),
+        name, rows, kinds, covers_of(runs), places, UNEXPLAINED, columns, needs, resolves, told, longest,
+        _weights(weights), weights or {}, len(runs), tuple(warnings),
     )  # fmt: skip
     scenario = parse_scenario(text_of(contents), name=name, where=f"{name}.toml")
     return Calibration(
@@ -170,6 +170,8 @@ def _doubts(runs: Sequence[Run], needs: Needs) -> list[str]:
         found.append(
             f"Needs are weak: {weak} of {len(needs.tasks)} tasks have fewer than three runs, or none that succeeded"
         )
+    if judged and not needs.surplus.any():
+        found.append("No task shows how much agents call for beyond need: tasks may need less than the scenario says")
     if len(runs) < 100:
         found.append(f"{len(runs)} episodes are few: see how wide the intervals are before anything is trained")
     return found

@@ -16,7 +16,6 @@ own, that no tool brings into order: 1 with the probability with which runs fail
 
 import dataclasses
 import itertools
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,10 +55,42 @@ class Needs:
     """The probability that a run whose calls would do fails all the same. ``[J]``"""
     surplus: np.ndarray
     """Mean calls of each row beyond the need, of a run that succeeded. ``[d]``"""
-    points: np.ndarray
-    """Starts of the scenario, the last coordinate the unexplained one. ``[N, d + 1]``"""
+    starts: np.ndarray
+    """Needs that tasks may have, the last coordinate the unexplained one. ``[M, d + 1]``"""
+    owner: np.ndarray
+    """Whose they may be. Integer ``[M]``"""
     weights: np.ndarray
-    """How often, in runs. ``[N]``"""
+    """How often, in runs. ``[M]``"""
+
+    def points(self) -> tuple[np.ndarray, np.ndarray]:
+        """Starts of the scenario: the different ones, of very many those that are likeliest.
+
+        Returns:
+          Points ``[N, d + 1]`` and their weights, in runs ``[N]``.
+        """
+        points, place = np.unique(self.starts, axis=0, return_inverse=True)
+        weights = np.bincount(place.ravel(), self.weights)
+        most = max(1, min(_POINTS, _NUMBERS // points.shape[1]))
+        kept = np.sort(np.argsort(-weights, kind="stable")[:most])
+        return points[kept], weights[kept]
+
+    def drawn(self, rng: np.random.Generator, tasks: np.ndarray) -> np.ndarray:
+        """Starts of given tasks.
+
+        Args:
+          rng: the chance.
+          tasks: their numbers. Integer ``[B]``
+
+        Returns:
+          One of each. ``[B, d + 1]``
+        """
+        order = np.lexsort((np.arange(len(self.owner)), self.owner))
+        up_to = np.cumsum(self.weights[order])
+        last = np.cumsum(np.bincount(self.owner, minlength=len(self.tasks)))
+        high = up_to[last - 1]
+        low = np.concatenate([[0.0], high[:-1]])
+        found = np.searchsorted(up_to, low[tasks] + (high - low)[tasks] * rng.random(len(tasks)), side="right")
+        return self.starts[order[np.minimum(found, last[tasks] - 1)]]
 
     def mean(self, estimator: str) -> np.ndarray:
         """Mean needs over runs.
@@ -102,18 +133,16 @@ def fit_needs(runs: Sequence[Run], rows: Sequence[str], *, resolves: bool, seed:
         ends = _beta([(task.worked, task.unexplained(ends)) for task in tasks if task.judged], ends)
     rng = np.random.default_rng(seed)
     draws = max(1, min(_DRAWS, _POINTS // len(tasks)))
-    points: Counter[tuple[int, ...]] = Counter()
-    unexplained = []
-    for task in tasks:
+    starts, owner, weights, unexplained = [], [], [], []
+    for j, task in enumerate(tasks):
         fails = (ends[1] + task.unexplained(ends)) / (sum(ends) + task.worked + task.unexplained(ends))
         unexplained.append(fails if task.judged and fails >= LEAST else 0.0)
         drawn = task.draws(rng, ends, draws)
-        for cell in drawn:
-            for missed, share in ((0, 1 - unexplained[-1]), (1, unexplained[-1])):
-                if share > 0:
-                    points[(*map(int, cell), missed)] += len(task.counts) * share / len(drawn)
-    most = max(1, min(_POINTS, _NUMBERS // (len(rows) + 1)))
-    order = sorted(point for point, _ in points.most_common(most))
+        for missed, share in ((0, 1 - unexplained[-1]), (1, unexplained[-1])):
+            if share > 0:
+                starts.append(np.column_stack([drawn, np.full(len(drawn), missed)]))
+                owner += [j] * len(drawn)
+                weights += [len(task.counts) * share / len(drawn)] * len(drawn)
     by_row = (len(tasks), len(rows))
     return Needs(
         tasks=names,
@@ -124,8 +153,9 @@ def fit_needs(runs: Sequence[Run], rows: Sequence[str], *, resolves: bool, seed:
         weak=np.array([task.worked == 0 or task.judged < ENOUGH for task in tasks]),
         unexplained=np.array(unexplained),
         surplus=surplus,
-        points=np.array(order, np.float64).reshape(len(order), len(rows) + 1),
-        weights=np.array([points[point] for point in order]),
+        starts=np.concatenate(starts).astype(np.float64),
+        owner=np.array(owner),
+        weights=np.array(weights),
     )
 
 

@@ -85,7 +85,7 @@ def runs_of(
       loggers: whose runs are wanted; none: everybody's.
 
     Yields:
-      Runs, episodes without any step left out. What most of a run's turns do not say of seconds or dollars is not known.
+      Runs, episodes without any step left out. Seconds or dollars that most of its turns do not say are not known.
 
     Raises:
       UserError: a file cannot be read; one line with file and row.
@@ -123,9 +123,7 @@ def _run(episode: LoggedEpisode, groups: Mapping[str, str], prices: Prices) -> R
     return Run(episode.task, episode.logger, tuple(calls), end.get("success"), end.get("duration_s"))
 
 
-def _told(
-    steps: Sequence[Mapping[str, Any]], prices: Prices, logger: str
-) -> tuple[list[Mapping[str, Any]], bool, bool]:
+def _told(steps: Sequence[Mapping[str, Any]], prices: Prices, logger: str) -> tuple[list[dict[str, Any]], bool, bool]:
     """Steps with seconds and dollars where most say them, what does not counting as nothing; and whether most do.
 
     Tools are not billed, and a first greeting is often canned; so it is the model's turns that have to say dollars.

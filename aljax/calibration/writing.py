@@ -54,16 +54,17 @@ def text_of(contents: Contents) -> str:
 
 
 def _head(contents: Contents) -> Iterator[str]:
-    needs, tasks = contents.needs, len(contents.needs.tasks)
+    tasks = len(contents.needs.tasks)
+    points, weights = contents.needs.points()
     yield f"title = {_text(f'{contents.name}: calibrated from {contents.runs} episodes of {tasks} tasks')}"
     yield f"description = {_text(_about(contents))}"
     yield f"coordinates = {_list(map(_text, (*contents.places, contents.unexplained)))}"
     yield f"horizon = {contents.horizon}"
     yield "start_points = ["
-    for point in needs.points:
+    for point in points:
         yield f"  {_list(f'{x:g}' for x in point)},"
     yield "]"
-    yield f"start_weights = {_list(_number(weight) for weight in needs.weights)}"
+    yield f"start_weights = {_list(_number(weight) for weight in weights)}"
     yield "blind = true"
     yield "tolerance = 0.5"
     yield "tolerance_low = inf"

@@ -16,6 +16,7 @@ from tyro.conf import arg, subcommand
 
 from aljax.commands.options.baseline import Baseline
 from aljax.commands.options.bench import Bench
+from aljax.commands.options.calibrate import Calibrate
 from aljax.commands.options.collect import Collect
 from aljax.commands.options.evaluate import Evaluate
 from aljax.commands.options.importing import Import
@@ -38,6 +39,7 @@ COMMANDS: dict[str, type] = {
     "collect": Collect,
     "ope": Ope,
     "import": Import,
+    "calibrate": Calibrate,
     "bench": Bench,
 }
 """Each command's options, by its name. What does its work is the module beside this one that is called as theirs is."""
