@@ -59,7 +59,7 @@ def seconds(path: Path, calibration: Calibration) -> None:
         for call in run.calls:
             if call.seconds is not None and call.ok is not False and not call.censored:
                 taken[call.row].append(call.seconds)
-    rows = sorted((row for row in taken if taken[row]), key=lambda row: -len(taken[row]))[:12]
+    rows = sorted((row for row in taken if sum(taken[row]) > 0), key=lambda row: -len(taken[row]))[:12]
     columns = min(4, len(rows))
     lines = -(-len(rows) // columns)
     figure, axes = plt.subplots(
