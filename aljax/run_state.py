@@ -44,17 +44,17 @@ class TrainState(NamedTuple):
 
 
 class PackedState(NamedTuple):
-    """`TrainState` in few arrays. N weights are the policy's, then the critic's."""
+    """`TrainState` in few arrays, of M = N + T + 3 numbers: N weights, the policy's and then the critic's; behind them
+    `Running`, and how many steps Adam took, exact up to 2**24.
+    """
 
     key: jax.Array
-    weights: jax.Array
-    """``[N]``"""
+    numbers: jax.Array
+    """``[M]``"""
     mean: jax.Array
-    """Adam's, of all weights. ``[N]``"""
+    """Adam's, of the weights; 0 behind. ``[M]``"""
     square: jax.Array
-    """Likewise. ``[N]``"""
-    further: jax.Array
-    """`Running`, one number after the other, and how many steps Adam took. ``[T + 3]``"""
+    """Likewise. ``[M]``"""
     curve: jax.Array
     """`Curve`, a row an update. ``[updates, 9]``"""
 
@@ -68,52 +68,26 @@ def packed(state: TrainState) -> tuple[PackedState, Callable[[PackedState], Trai
     Returns:
       The packed state, and what makes trees of it, or of a later one, again.
     """
-    weights, weights_apart = ravel_pytree((state.variables, state.critic))
+    further = state.running, state.optimiser.steps.astype(jnp.float32)
+    nothing = jax.tree.map(jnp.zeros_like, further)
     optimisers = state.optimiser, state.critic_optimiser
-    mean, square = (ravel_pytree([getattr(one, name) for one in optimisers])[0] for name in ("mean", "square"))
+    numbers, numbers_apart = ravel_pytree((state.variables, state.critic, *further))
+    mean, square = (
+        ravel_pytree((*(getattr(one, name) for one in optimisers), *nothing))[0] for name in ("mean", "square")
+    )
 
     def apart(packed: PackedState) -> TrainState:
-        variables, critic = weights_apart(packed.weights)
-        (mean, critic_mean), (square, critic_square) = map(weights_apart, (packed.mean, packed.square))
-        running, steps = further_apart(packed.further)
+        variables, critic, running, steps = numbers_apart(packed.numbers)
+        (mean, critic_mean, *_), (square, critic_square, *_) = map(numbers_apart, (packed.mean, packed.square))
+        steps = steps.astype(jnp.int32)
         critic_steps = steps if jax.tree.leaves(critic) else state.critic_optimiser.steps
-        return TrainState(
-            packed.key,
-            variables,
+        optimiser, critic_optimiser = (
             AdamState(steps, mean, square),
-            critic,
             AdamState(critic_steps, critic_mean, critic_square),
-            running,
-            _curve(packed.curve),
         )
+        return TrainState(packed.key, variables, optimiser, critic, critic_optimiser, running, _curve(packed.curve))
 
-    further = further_of(state.running, state.optimiser.steps)
-    return PackedState(state.key, weights, mean, square, further, row_of(state.curve)), apart
-
-
-def further_of(running: Running, steps: jax.Array) -> jax.Array:
-    """What a packed state has beside weights and curves.
-
-    Args:
-      running: averages over past updates.
-      steps: how many Adam took; exact up to 2**24. Integer scalar
-
-    Returns:
-      ``[T + 3]``
-    """
-    return jnp.concatenate([running.mean, jnp.stack([running.square, running.weight, steps.astype(jnp.float32)])])
-
-
-def further_apart(further: jax.Array) -> tuple[Running, jax.Array]:
-    """The reverse of `further_of`.
-
-    Args:
-      further: ``[T + 3]``
-
-    Returns:
-      Averages over past updates, and the steps that Adam took.
-    """
-    return Running(further[:-3], further[-3], further[-2]), further[-1].astype(jnp.int32)
+    return PackedState(state.key, numbers, mean, square, row_of(state.curve)), apart
 
 
 def row_of(curve: Curve) -> jax.Array:

@@ -28,7 +28,7 @@ from aljax.options import Hyperparameters, Schedule, TrainConfig
 from aljax.policy import learned_of, masked
 from aljax.returns import lambda_advantages, normalised, step_costs, togo_of
 from aljax.rollout import Outcome, Trajectory, blocks_of, in_blocks, legal_steps, outcome, rollout
-from aljax.run_state import Curve, PackedState, TrainState, further_apart, further_of, packed, row_of
+from aljax.run_state import Curve, PackedState, TrainState, packed, row_of
 from aljax.shapes import check_weights
 from aljax.target import Target, here
 
@@ -234,10 +234,15 @@ def _learn(
         sums, _ = jax.lax.scan(lambda sums, block: (optax.tree.add(sums, gradients(block)), None), nothing, given)
         gradient, critic_gradient, entropy = sums
 
+    components = batch.result.costs.mean((0, 2))
+    if target.stores_packed:  # one pass over the episodes fewer
+        cost = jnp.tensordot(params.weights, components, 1, precision="highest")
+    else:
+        cost = batch.result.total.mean()
     point = Curve(
-        cost=batch.result.total.mean(),
+        cost=cost,
         success=batch.result.success.mean(),
-        components=batch.result.costs.mean((0, 2)),
+        components=components,
         entropy=entropy / jnp.maximum(alive.sum(), 1),
         gradient_norm=jnp.zeros(()),
     )
@@ -268,24 +273,23 @@ def _descend(
 def _descend_packed(
     update: jax.Array, state: PackedState, learnt: _Learnt, hyper: Hyperparameters, config: TrainConfig
 ) -> PackedState:
-    """`_descend` on all weights at once, the policy's and the critic's."""
+    """`_descend` on all weights at once, the policy's and the critic's; what is behind them is as it was learnt."""
     shrink = _schedule(config.schedule, 1.0 - update / config.updates, hyper)
-    gradient, _ = ravel_pytree((learnt.gradient, learnt.critic_gradient))
-    of_policy = jnp.arange(len(gradient)) < sum(leaf.size for leaf in jax.tree.leaves(learnt.gradient))
-    norm = jnp.sqrt(jnp.where(of_policy, gradient**2, 0.0).sum())
-    clipped = jnp.where(of_policy, _clipping(norm, hyper), 1.0) * gradient
-    _, steps = further_apart(state.further)
+    given, _ = ravel_pytree((learnt.gradient, learnt.critic_gradient, learnt.running, state.numbers[-1] + 1.0))
+    # One array is made of them first: then all numbers are worked out in one go, each in its place.
+    given = jax.lax.optimization_barrier(given)
+    steps = (given[-1] - 1.0).astype(jnp.int32)
+    of_policy, of_both = (
+        jnp.arange(len(given)) < sum(leaf.size for leaf in jax.tree.leaves(trees))
+        for trees in (learnt.gradient, (learnt.gradient, learnt.critic_gradient))
+    )
+    norm = jnp.sqrt(jnp.where(of_policy, given**2, 0.0).sum())
+    clipped = jnp.where(of_both, jnp.where(of_policy, _clipping(norm, hyper), 1.0) * given, 0.0)
     direction, optimiser = adam_step(clipped, AdamState(steps, state.mean, state.square))
     rate = jnp.where(of_policy, hyper.learning_rate, hyper.critic_learning_rate)
+    numbers = jnp.where(of_both, state.numbers - rate * shrink * direction, given)
     row = row_of(learnt.point._replace(gradient_norm=norm))
-    return PackedState(
-        state.key,
-        state.weights - rate * shrink * direction,
-        optimiser.mean,
-        optimiser.square,
-        further_of(learnt.running, optimiser.steps),
-        state.curve.at[update].set(row),
-    )
+    return PackedState(state.key, numbers, optimiser.mean, optimiser.square, state.curve.at[update].set(row))
 
 
 def _clipping(norm: jax.Array, hyper: Hyperparameters) -> jax.Array:
