@@ -2,12 +2,12 @@
 
 A tool fails in some tasks more than in others, so calls of one task tell less than as many of different ones: within
 task j, p_ij is Beta with mean p_i and a concentration κ that all tools share; the p_i of a column are Beta too. All
-three numbers are found by maximum marginal likelihood.
+three numbers are found by maximum marginal likelihood (see `aljax.calibration.shrinking`).
 
 That a call fails again whose latest one failed says first of all that its task is hard. The first calls of all runs
 of a task tell how hard: given them, a call fails with e = (failed + κ p_i) / (calls + κ) where nothing lasts. What
 lasts is the difference δ in logit(failure) = logit(e) + δ, shrunk over tools by a normal prior; after_failed is what
-that makes of p_i.
+that makes of all tasks on average.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import betaln, expit, logit
+from scipy.special import betaincinv, betaln, expit, logit
 
 from aljax.calibration.counts import COLUMNS, Failures
 from aljax.calibration.estimates import Estimate
@@ -30,6 +30,7 @@ _STRENGTHS = 2.0 ** np.arange(-1.0, 9.0)
 _DELTA = np.linspace(-6.0, 6.0, 121)
 _LASTING = [(mean, spread) for mean in np.arange(-3.0, 5.1, 0.25) for spread in (0.1, 0.3, 0.6, 1.0, 1.5)]
 _DRAWS, _EACH = 60, 20
+_SHARES = (np.arange(15) + 0.5) / 15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,9 +128,9 @@ def _lasting(counts: Failures, first: Column, naive: Column, rng: np.random.Gene
             samples.append(naive.posterior.draws(rng, draws * _EACH))
             continue
         if share > 1e-3:
-            values += share * expit(logit(rates) + _delta(counts, kappa, rates).means)
+            values += share * _over_tasks(rates[:, None], kappa, _delta(counts, kappa, rates).means[:, None])[:, 0]
         for drawn in first.posterior.draws(rng, draws).T:
-            samples.append(expit(logit(drawn)[:, None] + _delta(counts, kappa, drawn).draws(rng, _EACH)))
+            samples.append(_over_tasks(drawn[:, None], kappa, _delta(counts, kappa, drawn).draws(rng, _EACH)))
     every = np.concatenate(samples, 1)
     found = []
     for row, counted in enumerate(naive.estimates):
@@ -142,6 +143,12 @@ def _lasting(counts: Failures, first: Column, naive: Column, rng: np.random.Gene
             source = "assumed: never seen; what a failure leaves behind on average over all rows"
         found.append(Estimate(float(values[row]), low, high, counted.raw, counted.count, source))
     return found
+
+
+def _over_tasks(rates: np.ndarray, kappa: float, delta: np.ndarray) -> np.ndarray:
+    """How often calls fail after a failure on average over tasks, whose rates are Beta, by what lasts. ``[R, S]``"""
+    own = betaincinv(rates * kappa, (1 - rates) * kappa, _SHARES[:, None, None])
+    return expit(logit(np.clip(own, 1e-9, 1 - 1e-9)) + delta).mean(0)
 
 
 def _delta(counts: Failures, kappa: float, rates: np.ndarray) -> Posterior:

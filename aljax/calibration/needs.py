@@ -6,9 +6,10 @@ count of calls explains. So from the runs of a task:
 - **fewest**: the fewest successful calls of each row among the runs that succeeded. Right where agents call for nothing
   that is not needed; else too much, the more so the fewer runs there are.
 - **bracketed**: each row's need lies at or below that, and a run that failed says that some row's need lies above its
-  calls, unless it failed unexplained. Where the runs leave it open, a law says by how much calls exceed needs: each
-  successful run's by a geometric number, whose mean is that of the successful runs' calls over their fewest. So R of
-  them all exceed the need by s or more with probability ρ^(R s).
+  calls, unless it failed unexplained. Where the runs leave it open, a law says by how much the fewest calls exceed the
+  need: a geometric one, whose mean is that of the distance from the second fewest to the fewest. For calls that are
+  spread evenly above the need both have the same mean (Robson and Whitlock, 1964, on the end of a distribution), which
+  falls with the number R of runs like 1 / R; so the mean of R times the distance is pooled over tasks.
 
 Both take a task without a success for one that needs what its runs usually called. `unexplained` is a coordinate of its
 own, that no tool brings into order: 1 with the probability with which runs fail whose calls would do.
@@ -29,7 +30,7 @@ LEAST = 0.01
 """A smaller share of unexplained failures is none."""
 _CELLS = 5_000  # combinations of needs that are gone through
 _ROUNDS = 6
-_PRIOR_RUNS = 3.0  # what the mean surplus of all rows counts for in one row's, in runs
+_PRIOR_TASKS = 3.0  # what the mean surplus of all rows counts for in one row's, in tasks
 _DRAWS = 8  # points a task
 _POINTS, _NUMBERS = 2_000, 400_000  # of the scenario at most, and their coordinates
 _MEANS, _STRENGTHS = (*np.linspace(0.02, 0.98, 49), 0.99, 0.995, 0.999), 2.0 ** np.arange(0.0, 8.0)
@@ -54,7 +55,7 @@ class Needs:
     unexplained: np.ndarray
     """The probability that a run whose calls would do fails all the same. ``[J]``"""
     surplus: np.ndarray
-    """Mean calls of each row beyond the need, of a run that succeeded. ``[d]``"""
+    """About how many calls of each row beyond the need a run makes that succeeds. ``[d]``"""
     starts: np.ndarray
     """Needs that tasks may have, the last coordinate the unexplained one. ``[M, d + 1]``"""
     owner: np.ndarray
@@ -127,7 +128,7 @@ def fit_needs(runs: Sequence[Run], rows: Sequence[str], *, resolves: bool, seed:
         judged = None if resolves and run.calls[-1].kind == ESCALATE else run.success
         made[place[run.task]].append((counts, judged))
     surplus = _surplus(made, len(rows))
-    tasks = [_Task.of(found, surplus / (1 + surplus)) for found in made]
+    tasks = [_Task.of(found, surplus) for found in made]
     ends = 8.0, 2.0
     for _ in range(_ROUNDS):
         ends = _beta([(task.worked, task.unexplained(ends)) for task in tasks if task.judged], ends)
@@ -160,19 +161,19 @@ def fit_needs(runs: Sequence[Run], rows: Sequence[str], *, resolves: bool, seed:
 
 
 def _surplus(made: Sequence[Sequence[tuple[np.ndarray, bool | None]]], rows: int) -> np.ndarray:
-    """Mean calls beyond the fewest, of the runs of each task that succeeded, drawn to the mean over rows. ``[rows]``
+    """R times the distance of the second fewest calls of R successful runs from the fewest, on average. ``[rows]``
 
-    Of R geometric numbers the R − 1 others exceed the least by their mean each, nearly; rows that a task never calls
-    say nothing.
+    Rows that a task never calls say nothing of it; those that few tasks call are drawn to the mean over rows.
     """
-    beyond, others = np.zeros(rows), np.zeros(rows)
+    beyond, tasks = np.zeros(rows), np.zeros(rows)
     for runs in made:
         good = np.array([counts for counts, success in runs if success])
         if len(good) > 1:
-            beyond += (good - good.min(0)).sum(0)
-            others += (len(good) - 1) * (good.max(0) > 0)
-    pooled = beyond.sum() / others.sum() if others.sum() else 0.0
-    return (beyond + _PRIOR_RUNS * pooled) / (others + _PRIOR_RUNS)
+            least = np.partition(good, 1, axis=0)[:2]
+            beyond += len(good) * (least[1] - least[0])
+            tasks += good.max(0) > 0
+    pooled = beyond.sum() / tasks.sum() if tasks.sum() else 0.0
+    return (beyond + _PRIOR_TASKS * pooled) / (tasks + _PRIOR_TASKS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,7 +201,7 @@ class _Task:
     """How much less likely a need is than one more. ``[d]``"""
 
     @classmethod
-    def of(cls, found: Sequence[tuple[np.ndarray, bool | None]], rho: np.ndarray) -> "_Task":
+    def of(cls, found: Sequence[tuple[np.ndarray, bool | None]], surplus: np.ndarray) -> "_Task":
         counts = np.array([count for count, _ in found])
         good = np.array([success is True for _, success in found])
         bad = np.array([success is False for _, success in found])
@@ -208,7 +209,7 @@ class _Task:
         most = counts[good].min(0) if worked else np.floor(np.median(counts, axis=0)).astype(np.int64)
         clipped = np.minimum(counts[bad], most).reshape(-1, counts.shape[1])
         failed, often = np.unique(clipped, axis=0, return_counts=True) if len(clipped) else (clipped, np.zeros(0))
-        ratio = np.minimum(rho, 0.99) ** worked if worked else np.zeros(len(rho))
+        ratio = surplus / (worked + surplus) if worked else np.zeros(len(surplus))
         return cls(counts, most, failed, often, worked, *_cells(most, failed if worked else failed[:0], ratio), ratio)
 
     @property

@@ -1,9 +1,9 @@
 """Empirical Bayes on grids: rows of a table tell each other what numbers like theirs are like.
 
-Each row has a likelihood on a grid of values. The values are drawn from one of many priors, and the likeliest of them,
-given all rows together (maximum marginal likelihood), is what values are shrunk by. Intervals average over the priors
-in proportion to their likelihood, since few rows do not tell which it is (Morris, 1983, "Parametric empirical Bayes
-inference").
+Each row has a likelihood on a grid of values. The values are drawn from one of many priors, of which the likeliest
+given all rows together (maximum marginal likelihood) is found. Since few rows do not tell it from its neighbours, and
+intervals would be too narrow (Morris, 1983, "Parametric empirical Bayes inference"), priors are averaged over in
+proportion to that likelihood.
 """
 
 import dataclasses
@@ -21,13 +21,16 @@ class Posterior:
     grid: np.ndarray
     """Ascending. ``[G]``"""
     weights: np.ndarray
-    """How likely, averaged over priors. ``[R, G]``"""
-    means: np.ndarray
-    """Under the likeliest prior. ``[R]``"""
+    """How likely. ``[R, G]``"""
     prior: int
     """The likeliest one's number."""
     forms: np.ndarray
     """How likely each form of the likelihoods is. ``[K]``"""
+
+    @property
+    def means(self) -> np.ndarray:
+        """Of each row. ``[R]``"""
+        return self.weights @ self.grid
 
     def quantile(self, share: float) -> np.ndarray:
         """Where so much of each row's posterior lies below.
@@ -83,8 +86,5 @@ def shrink(grid: np.ndarray, likelihoods: np.ndarray, priors: np.ndarray, forms:
     weights = np.zeros(likelihoods.shape[1:])
     for form, (own, shares) in enumerate(zip(scaled, chance.reshape(len(scaled), -1), strict=True)):
         weights += own * ((shares / marginal[form]) @ priors)
-    form, prior = divmod(best, len(priors))
-    likeliest = scaled[form] * priors[prior]
-    means = (likeliest @ grid) / likeliest.sum(1)
     shares = chance.reshape(len(scaled), -1).sum(1)
-    return Posterior(grid, weights / weights.sum(1, keepdims=True), means, best, shares)
+    return Posterior(grid, weights / weights.sum(1, keepdims=True), best, shares)
