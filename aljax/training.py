@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from aljax.architecture import Variables
 from aljax.checks import check
@@ -122,7 +123,20 @@ def training_programs(config: TrainConfig, steps: int, devices: int) -> tuple[An
       protocol's seed, and the environment;
       the second gives its state's memory to its result.
     """
-    mesh = mesh_of(devices)
+    return programs_on(mesh_of(devices), config, steps)
+
+
+def programs_on(mesh: Mesh, config: TrainConfig, steps: int) -> tuple[Any, Any]:
+    """`training_programs` on given devices, which need not be this process's.
+
+    Args:
+      mesh: the devices, along an axis ``seeds``.
+      config: shape of the runs.
+      steps: length of an episode's scan.
+
+    Returns:
+      As `training_programs`.
+    """
     target = target_on(mesh)
     static: dict[str, Any] = {"config": config, "steps": steps}
 

@@ -72,6 +72,27 @@ def partial_folder(file: Path, key: dict[str, Any]) -> Path:
     return folder
 
 
+def in_a_process(command: Sequence[str], out: Path, **environment: str) -> Any:
+    """What another process writes as JSON: devices, plugins and memory are its alone.
+
+    Args:
+      command: which writes the file.
+      out: the file.
+      **environment: variables beside this process's own.
+
+    Returns:
+      What the file says.
+
+    Raises:
+      UserError: the process failed; what it said last.
+    """
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+    if done.returncode or not out.is_file():
+        said = done.stderr.strip().splitlines()[-3:]
+        raise UserError(f"{Path(command[1]).name}: {' '.join(said) or f'exit status {done.returncode}'}")
+    return json.loads(out.read_text(encoding="utf-8"))
+
+
 def status_of(study: Callable[[], None]) -> int:
     """Runs a study; the exit status is 0, or 2 with one line for what the user can put right."""
     try:

@@ -131,18 +131,18 @@ def time_aljax(work: Work, repeats: int) -> Timed:
     return Timed("aljax", wall, cpu, 1.0, runs, notes)
 
 
-def time_batched(work: Work, repeats: int, *, stacked: bool) -> Timed:
+def time_batched(work: Work, repeats: int, *, stacked: bool, threads: Sequence[int] = (1, 2)) -> Timed:
     """Batched PyTorch, at whichever number of threads is faster."""
     warm_up = dataclasses.replace(work.config, episodes=2 * work.config.batch)
     best, tried = None, {}
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
+    for count in threads:
+        torch.set_num_threads(count)
         learn = functools.partial(torch_batched.train, work.numbers, hyper=work.hyper, stacked=stacked)
         learn(config=warm_up, seeds=range(work.seeds))
         wall, cpu, runs = timed(functools.partial(learn, config=work.config, seeds=range(work.seeds)), repeats)
-        tried[str(threads)] = wall
+        tried[str(count)] = wall
         name = "batched" + (" over seeds too" if stacked else "")
-        notes = {"threads": threads, "tried_threads": tried, "outputs_sha256": digest_runs(runs)}
+        notes = {"threads": count, "tried_threads": tried, "outputs_sha256": digest_runs(runs)}
         result = Timed(name, wall, cpu, 1.0, runs, notes)
         best = result if best is None or result.median < best.median else best
     assert best is not None

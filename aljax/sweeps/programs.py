@@ -177,9 +177,9 @@ class Program:
         )
         shared = [jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=self.shared) for x in extra]
         begun = time.perf_counter()
-        self._compiled = sharded.lower(*shared, shapes).compile()
+        self.compiled = sharded.lower(*shared, shapes).compile()
         self.seconds = time.perf_counter() - begun
-        analysis: Any = self._compiled.memory_analysis()
+        analysis: Any = self.compiled.memory_analysis()
         self.memory = Memory(
             analysis.argument_size_in_bytes, analysis.output_size_in_bytes, analysis.temp_size_in_bytes
         )
@@ -204,7 +204,7 @@ class Program:
         def everywhere(value: Any) -> jax.Array:
             return jax.make_array_from_callback(np.shape(value), self.shared, np.asarray(value).__getitem__)
 
-        return self._compiled(*map(everywhere, extra), jax.tree.map(placed, rows))
+        return self.compiled(*map(everywhere, extra), jax.tree.map(placed, rows))
 
     def fetch(self, results: Any, count: int) -> Any:
         """Waits for what a call gave.

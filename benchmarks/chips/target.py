@@ -4,6 +4,7 @@ Import this before JAX is used: XLA reads where CUDA's compiler is, and the TPU'
 """
 
 import dataclasses
+import functools
 import importlib.util
 import os
 import time
@@ -46,23 +47,46 @@ class Chip:
     launch_seconds: tuple[float, float] | None = None
     """Assumed time of a launch, from the best to the usual case; None: a whole program is one launch."""
 
+    def to_json(self) -> dict[str, Any]:
+        """For a receipt."""
+        return dataclasses.asdict(self)
+
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
     """A program as XLA made it for a chip."""
 
-    text: str
-    memory: Mapping[str, int]
-    """Bytes of ``arguments``, ``outputs``, ``temporary`` and of outputs that take an argument's place, ``shared``."""
+    chip: Chip
+    program: Any
+    """`jax.stages.Compiled`."""
     seconds: float
     """Compiling took, on this machine."""
-    launches: launches.Launches | None
-    """None: not a GPU's program."""
+
+    @property
+    def text(self) -> str:
+        """The optimised program."""
+        return self.program.as_text()
+
+    @functools.cached_property
+    def memory(self) -> Mapping[str, int]:
+        """Bytes of arguments, of outputs, of what is temporary, and of outputs in the place of arguments (shared)."""
+        taken = self.program.memory_analysis()
+        return {
+            "arguments": taken.argument_size_in_bytes,
+            "outputs": taken.output_size_in_bytes,
+            "temporary": taken.temp_size_in_bytes,
+            "shared": taken.alias_size_in_bytes,
+        }
 
     @property
     def bytes(self) -> int:
         """Memory while it runs."""
         return self.memory["arguments"] + self.memory["outputs"] + self.memory["temporary"] - self.memory["shared"]
+
+    @functools.cached_property
+    def launches(self) -> launches.Launches | None:
+        """What one run launches; None: not a GPU's program."""
+        return launches.count(self.text) if self.chip.platform == "cuda" else None
 
 
 def catalogue() -> dict[str, Chip]:
@@ -122,28 +146,7 @@ def compile_for(chip: Chip | str, function: Callable[..., Any], *args: Any, **op
     jitted = jax.jit(function, in_shardings=everywhere, out_shardings=everywhere, **options)
     lowered = jitted.lower(*abstract(args))
     begun = time.perf_counter()
-    return read(chip, lowered.compile(), time.perf_counter() - begun)
-
-
-def read(chip: Chip, compiled: Any, seconds: float) -> Compiled:
-    """What is to be known of a compiled program.
-
-    Args:
-      chip: that it was compiled for.
-      compiled: `jax.stages.Compiled`.
-      seconds: compiling took.
-
-    Returns:
-      The program as text and figures.
-    """
-    text, taken = compiled.as_text(), compiled.memory_analysis()
-    memory = {
-        "arguments": taken.argument_size_in_bytes,
-        "outputs": taken.output_size_in_bytes,
-        "temporary": taken.temp_size_in_bytes,
-        "shared": taken.alias_size_in_bytes,
-    }
-    return Compiled(text, memory, seconds, launches.count(text) if chip.platform == "cuda" else None)
+    return Compiled(chip, lowered.compile(), time.perf_counter() - begun)
 
 
 def abstract(tree: Any) -> Any:

@@ -58,7 +58,7 @@ def torch_rollout(params: EnvParams, hidden: int, episodes: int, steps: int) -> 
     env = Environment(params, (episodes,))
     torch.manual_seed(1)
     network = make_network(observation_size(params), (hidden,), env.actions)
-    weights = torch.from_numpy(params.weights)
+    weights = torch.as_tensor(params.weights)
 
     def play() -> list[Any]:
         torch.manual_seed(0)

@@ -2,7 +2,8 @@
 
 All chance of a batch is drawn at once, the episodes play without recording gradients, the table's columns are
 gathered in one look-up a step, and the loss is one pass of the network over all steps. With `stacked` the seeds are
-a further leading axis of everything, the weights too, so that all of them train in the same kernels.
+a further leading axis of everything, the weights too, so that all of them train in the same kernels. Everything is on
+PyTorch's default device.
 """
 
 from collections.abc import Sequence
@@ -41,16 +42,16 @@ class Environment:
         columns = (table.latency, table.money, table.failure, table.noise)
         flags = (table.ends, table.resolves, table.reveals, ~table.allowed)
         numbers = np.concatenate([np.stack((*columns, *flags), 1), table.gain, table.shift], 1)
-        self.table = torch.from_numpy(numbers.astype(np.float32))
-        self.drift = torch.from_numpy(params.drift)
-        self.start_low = torch.from_numpy(params.start_low)
-        self.start_span = torch.from_numpy(params.start_high - params.start_low)
-        self.misread_scale = torch.from_numpy(params.misread)
-        self.tolerance, self.widest = torch.from_numpy(params.tolerance), torch.from_numpy(limit(params.tolerance))
-        self.z_scale = torch.from_numpy(params.z_scale)
+        self.table = torch.as_tensor(numbers.astype(np.float32))
+        self.drift = torch.as_tensor(params.drift)
+        self.start_low = torch.as_tensor(params.start_low)
+        self.start_span = torch.as_tensor(params.start_high - params.start_low)
+        self.misread_scale = torch.as_tensor(params.misread)
+        self.tolerance, self.widest = torch.as_tensor(params.tolerance), torch.as_tensor(limit(params.tolerance))
+        self.z_scale = torch.as_tensor(params.z_scale)
         self.horizon = int(params.horizon)
         budgets = np.stack([params.latency_budget, params.money_budget])
-        self.budgets, self.dearest = torch.from_numpy(budgets), torch.from_numpy(limit(budgets))
+        self.budgets, self.dearest = torch.as_tensor(budgets), torch.as_tensor(limit(budgets))
         self.budgeted = np.isfinite(budgets).any()
         self.spent_scale = torch.tensor([float(params.latency_scale), float(params.money_scale)])
 
@@ -172,8 +173,8 @@ def _train(params: EnvParams, config: TrainConfig, hyper: Hyperparameters, seed:
     parameters = list(network.parameters())
     optimiser = torch.optim.Adam(parameters, lr=float(hyper.learning_rate), fused=True)
     scheduler = schedule(config, hyper, optimiser)
-    weights = torch.from_numpy(params.weights)
-    mask = None if params.actions.allowed.all() else torch.from_numpy(~params.actions.allowed)
+    weights = torch.as_tensor(params.weights)
+    mask = None if params.actions.allowed.all() else torch.as_tensor(~params.actions.allowed)
     critic = (
         Critic(fresh(1), config, hyper, (*lead, env.horizon, config.batch)) if config.baseline == "critic" else None
     )
@@ -232,6 +233,6 @@ def _train(params: EnvParams, config: TrainConfig, hyper: Hyperparameters, seed:
         played += alive.sum((-1, -2))
 
     cost, success = (
-        torch.stack(curve, -1).reshape(-1, config.updates).numpy() for curve in (costs_curve, success_curve)
+        torch.stack(curve, -1).reshape(-1, config.updates).cpu().numpy() for curve in (costs_curve, success_curve)
     )
     return [Run(*each) for each in zip(cost, success, played.reshape(-1).int().tolist(), strict=True)]

@@ -36,17 +36,10 @@ def head(receipt: dict[str, Any]) -> list[str]:
 
 def show(receipt: dict[str, Any], console: Any) -> None:
     """Prints the tables."""
-    from rich import box
-    from rich.table import Table
-
     for line in head(receipt):
         console.print(line)
     for each in tables(receipt):
-        table = Table(*each.columns, title=each.title, caption=each.note, box=box.SIMPLE_HEAD, title_justify="left",
-                      caption_justify="left")  # fmt: skip
-        for row in each.rows:
-            table.add_row(*row)
-        console.print(table)
+        console.print(each.printed())
 
 
 def write(receipt: dict[str, Any], file: Path, figures: Path | None = None) -> None:
@@ -64,9 +57,7 @@ def write(receipt: dict[str, Any], file: Path, figures: Path | None = None) -> N
                 "",
             ]
     for table in tables(receipt):
-        lines += [f"## {table.title}", "", table.note, ""]
-        lines += ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
-        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table.rows] + [""]
+        lines += table.markdown()
     with whole_file(file) as place:
         place.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 

@@ -13,6 +13,24 @@ class Table:
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]]
 
+    def printed(self) -> Any:
+        """As the terminal shows it."""
+        from rich import box, table
+
+        found = table.Table(
+            *self.columns, title=self.title, caption=self.note, box=box.SIMPLE_HEAD, title_justify="left",
+            caption_justify="left",
+        )  # fmt: skip
+        for row in self.rows:
+            found.add_row(*row)
+        return found
+
+    def markdown(self) -> list[str]:
+        """As lines of a page, with its heading."""
+        lines = [f"## {self.title}", "", self.note, ""]
+        lines += ["| " + " | ".join(self.columns) + " |", "|" + "---|" * len(self.columns)]
+        return lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in self.rows] + [""]
+
 
 def tables(receipt: dict[str, Any]) -> list[Table]:
     """All tables of a receipt, of the sections that it has."""
