@@ -98,14 +98,26 @@ def fitting(work: Work, mesh: Mesh, lanes: int | None, limit: float | None) -> C
     limits.check_size("lanes", "a program", (tried, "runs side by side"), *each)
     while True:
         compiler = Compiler(work, mesh, tried)
-        needed = compiler.training(largest).memory.total
+        needed = _needed(compiler, largest)
         if needed <= limit:
             return compiler
-        said = f"{tried} runs side by side need {needed / 2**20:,.0f} MiB on each device, limit {limit / 2**20:,.0f}"
+        much = f"{needed / 2**20:,.0f} MiB" if math.isfinite(needed) else "more than the compiler can place"
+        said = f"{tried} runs side by side need {much} on each device, limit {limit / 2**20:,.0f}"
         if lanes is not None or tried == 1:
             raise UserError(f"{work.spec.where}: does not fit in memory: {said}")
         # Almost all of it grows with the lanes.
-        tried = max(1, min(tried // 2, 2 ** int(np.log2(max(1.0, tried * limit / needed)))))
+        share = limit / needed if math.isfinite(needed) else 0.5
+        tried = max(1, min(tried // 2, 2 ** int(np.log2(max(1.0, tried * share)))))
+
+
+def _needed(compiler: Compiler, shape: Shape) -> float:
+    """Bytes on each device that a shape's program takes; infinite: the compiler found no room, and gave none."""
+    try:
+        return compiler.training(shape).memory.total
+    except RuntimeError as error:  # as a TPU's compiler does, which places everything itself
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return math.inf
 
 
 def _memory_limit(mesh: Mesh) -> float:

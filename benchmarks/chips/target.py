@@ -19,9 +19,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from chips import launches
 
 # Arrays lie on this machine's processor: JAX then looks for no device, and no plugin asks for a driver or a server.
+# What only compiles for a TPU need not have it for itself.
 jax.config.update("jax_platforms", "cpu")
-for _name, _value in (("TPU_SKIP_MDS_QUERY", "1"), ("TPU_WORKER_HOSTNAMES", "localhost")):
-    os.environ.setdefault(_name, _value)
+for _setting in ("TPU_SKIP_MDS_QUERY=1", "TPU_WORKER_HOSTNAMES=localhost", "ALLOW_MULTIPLE_LIBTPU_LOAD=1"):
+    os.environ.setdefault(*_setting.split("="))
 
 _HERE = Path(__file__).parent
 _NEEDED = {"cuda": ("jax_cuda13_plugin", "nvidia.cu13"), "tpu": ("libtpu",)}

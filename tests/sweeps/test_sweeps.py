@@ -30,7 +30,7 @@ from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.scenario import load_scenario
 from aljax.seeds import EVALUATION, TRAINING, seed_keys
-from aljax.sweeps import execute, plan, repeat, run
+from aljax.sweeps import execute, plan, programs, repeat, run
 from aljax.sweeps.execute import Watch, prepared
 from aljax.sweeps.gathered import Gathered
 from aljax.sweeps.identity import recorded_lanes
@@ -364,6 +364,18 @@ def test_lanes_shrink_until_they_fit_or_it_says_why_not(scenario, monkeypatch):
     assert fitted.lanes == LANES and fitted.device_bytes < 0.6 * needed
     with pytest.raises(UserError, match=f"does not fit in memory: {2 * LANES} runs side by side need"):
         plan_only(raw, lanes=2 * LANES, devices=1, memory_limit=0.6 * needed)
+
+    def place(shape, mesh, lanes, *given):
+        """As a TPU's compiler, which places everything itself."""
+        if lanes > LANES:
+            raise RuntimeError("RESOURCE_EXHAUSTED: Ran out of memory on HBM")
+        return training_program(shape, mesh, lanes, *given)
+
+    training_program = programs.training_program
+    monkeypatch.setattr(programs, "training_program", place)
+    assert plan_only(raw, devices=1).lanes == LANES
+    with pytest.raises(UserError, match=f"{2 * LANES} runs side by side need more than the compiler can place"):
+        plan_only(raw, lanes=2 * LANES, devices=1)
 
 
 def test_what_the_host_cannot_hold_is_refused_before_anything_is_made(spec, monkeypatch):
