@@ -5,11 +5,14 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from jax.experimental import pallas as pl
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from chips import launches, target
+from chips import launches, measured, operations, page, target
+from chips.rows import row
 
 PROGRAM = """HloModule jit_train, is_scheduled=true
 
@@ -81,6 +84,97 @@ def test_every_chip_says_where_its_numbers_are_from():
     numbers = dict(line.strip().split(": ") for line in described.splitlines() if line.count(": ") == 1)
     peak = int(numbers["core_count"]) * int(numbers["fpus_per_core"]) * 2 * float(numbers["clock_rate_ghz"]) * 1e9
     assert chips["h100"].flops_per_second == pytest.approx(peak, rel=1e-3)
+
+
+def twice(reference, out):
+    out[...] = reference[...] + reference[...]
+
+
+@pytest.mark.parametrize(
+    ("function", "operations_"),
+    [
+        (lambda x: jnp.tanh(x @ x), 2 * 4 * 4 * 4 + 16),
+        (lambda x: jax.lax.scan(lambda y, _: (y * x, None), x, length=3)[0], 3 * 16),
+        (lambda x: jax.lax.cond(x[0, 0] > 0, lambda y: y, lambda y: y @ y, x), 2 * 4 * 4 * 4),
+        (lambda x: x.T.reshape(2, 8)[0], 0),
+        (lambda x: jnp.sum(x), 16),
+        (pl.pallas_call(twice, jax.ShapeDtypeStruct((4, 4), jnp.float32), grid=(2,)), 2 * 16),
+    ],
+    ids=["product", "loop", "condition", "moved", "sum", "kernel"],
+)  # fmt: skip
+def test_floating_point_operations_are_counted(function, operations_):
+    assert operations.flops(function, jax.ShapeDtypeStruct((4, 4), jnp.float32)) == operations_
+
+
+class Stub:
+    """A compiled program of 100 MiB."""
+
+    def as_text(self):
+        return PROGRAM
+
+    def memory_analysis(self):
+        return self
+
+    argument_size_in_bytes = output_size_in_bytes = alias_size_in_bytes = 2**20
+    temp_size_in_bytes = 99 * 2**20
+
+
+def rows_of(chip, flops):
+    made = target.Compiled(chip, Stub(), 1.0)
+    return [row(name, made, flops, steps=10) for name in ("update", "rollout")]
+
+
+def test_a_row_is_counted_by_the_update_and_its_floor_is_launches_or_arithmetic():
+    chips = target.catalogue()
+    update, rollout = rows_of(chips["h100"], flops=1.0)
+    assert (update["launches"], update["conditionals"], update["launches_around_updates"]) == (22, 1, 2)
+    assert rollout["launches"] == 24 and rollout["launches_a_step"] == 2.4
+    np.testing.assert_allclose(update["floor_seconds"], [22 * 2e-6, 22 * 4e-6])
+    assert update["memory"]["in_all"] == 100 * 2**20
+    assert rows_of(chips["h100"], flops=66.9e12)[0]["floor_seconds"] == [1.0, 1.0]
+    held, _ = rows_of(chips["v5e"], flops=197e12)
+    assert "launches" not in held and held["floor_seconds"] == [1.0]
+    assert held["share_of_memory"] == 100 * 2**20 / 16e9
+
+
+def test_the_page_shows_both_revisions_and_what_was_not_compiled(tmp_path):
+    chips = target.catalogue()
+    rows = [each for chip in chips.values() for each in rows_of(chip, flops=1e6)]
+    failed = {"chip": "h100", "program": "solver", "failed": "INTERNAL: no"}
+    receipt = {
+        "started": "then",
+        "versions": {"jax": "1"},
+        "chips": {key: chip.to_json() for key, chip in chips.items()},
+        "rows": [*rows, failed],
+        "before": {"revision": "0ld", "rows": rows},
+    }
+    page.write(receipt, tmp_path / "page.md")
+    text = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "Nothing on this page was measured" in text and "launches at 0ld" in text
+    line = next(line for line in text.splitlines() if line.startswith("| an update of 5 seeds"))
+    assert line.split(" | ")[1:] == ["22", "1", "100 MiB", "1", "44 to 88", "22", "1", "44 to 88 |"]
+    assert "| not compiled |" in text and "| 100 MiB | 0.66 % | 1 |" in text
+
+
+def test_what_was_measured_is_shown_beside_its_rivals():
+    times = {"median": 0.5, "min": 0.4, "max": 0.6}
+    learned = {"cost": 9.0, "cost_std": 0.1}
+    trained = {"name": "batched", "seconds": times, "last_batches": learned}
+    slower = trained | {"seconds": {"median": 1.0, "min": 1.0, "max": 1.0}}
+    stepped = {"episodes": 1000, "steps": 10_000, "seconds": times}
+    swept = {"runs": 10, "lanes": 5, "train_seconds": 2.0, "seconds_in_all": 3.0, "episodes_per_second": 60.0}
+    parts = [
+        {"part": "training", "place": "gpu", "device": "gpu: H100", "rows": [trained]},
+        {"part": "torch_training", "place": "gpu", "device": "NVIDIA H100", "rows": [slower]},
+        {"part": "stepping", "place": "cores", "device": "cpu", "rows": [stepped]},
+        {"part": "sweep", "place": "gpu", "device": "gpu: H100", "rows": [swept]},
+    ]
+    first, second, third = measured.tables({"sizes": {"episodes": 12_000}, "cores": 2, "parts": parts})
+    assert [line[:2] + line[3:4] for line in first.rows] == [
+        ("aljax", "gpu: H100", "1"), ("PyTorch, batched", "NVIDIA H100", "2")
+    ]  # fmt: skip
+    assert second.rows == [("aljax", "2 processor cores", "1,000", "0.02")]
+    assert third.rows == [("gpu: H100", "10", "5", "2", "3", "60")]
 
 
 def there(key):
