@@ -123,7 +123,7 @@ def torch_stepping(sizes: Sizes, _: bool) -> list[dict[str, Any]]:
     scenario, rows = load_scenario("paper"), []
     numbers, steps = jax.tree.map(np.array, scenario.params), scenario.horizon
     for episodes in sizes.side_by_side:
-        work = _waited_for(torch_rollout(numbers, (rollouts.HIDDEN), episodes, steps))
+        work = _waited_for(torch_rollout(numbers, rollouts.HIDDEN, episodes, steps))
         found = measure.repeated(work, sizes.repeats, seconds=10.0, fetch=lambda kept: [x.cpu().numpy() for x in kept])
         rows.append({"episodes": episodes, "steps": episodes * steps} | found)
     return rows
@@ -202,7 +202,8 @@ def apart(part: str, place: str, chosen: argparse.Namespace, folder: Path) -> di
     # PyTorch's parts need JAX for the scenario's numbers only: the GPU is all theirs.
     on_cpu = place == "cores" or part.startswith("torch")
     environment = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(CORES)} if on_cpu else {}
-    return in_a_process(command + ["--quick"] * chosen.quick, out, **environment)
+    # Nothing is found that was compiled before.
+    return in_a_process(command + ["--quick"] * chosen.quick, out, **environment, ALJAX_CACHE_DIR="")
 
 
 def study(chosen: argparse.Namespace) -> None:
