@@ -81,7 +81,7 @@ def check_jax() -> list[str]:
                 wanted = f"expected a platform that is here, such as cpu{_help(asked + reason)}"
                 raise UserError(f"JAX_PLATFORMS={asked}: {reason}: {wanted}") from None
             raise UserError(f"JAX finds no device to compute on: {reason}{_help(reason)}") from None
-    return [f"{_cut(text)}: goes on on {devices[0].platform}{_help(text)}" for text in said]
+    return [f"{_cut(text)}: computes on {devices[0].platform}{_help(text)}" for text in said]
 
 
 def devices_in_words() -> str:

@@ -161,7 +161,7 @@ def test_a_plugin_that_does_not_work_is_one_line_and_the_work_goes_on(capfd, mon
 
     monkeypatch.setattr(jax, "devices", devices)
     (line,) = process.check_jax()
-    assert line.startswith("xla_cuda13: Unable to load cuDNN. Is it installed?: goes on on cpu; ")
+    assert line.startswith("xla_cuda13: Unable to load cuDNN. Is it installed?: computes on cpu; ")
     assert "aljax[cuda13]" in line and capfd.readouterr().err == ""
 
 
