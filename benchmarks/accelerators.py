@@ -5,6 +5,7 @@ is one, see ``benchmarks/gpu.py``.
 """
 
 import argparse
+import concurrent.futures
 import datetime
 import functools
 import io
@@ -12,7 +13,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -47,26 +47,29 @@ def compile_programs(chip: Chip, names: list[str], out: Path) -> None:
     write_json(out, found)
 
 
-def rows_here(chips: list[Chip], names: list[str], folder: Path) -> Iterator[dict[str, Any]]:
-    """Of this revision."""
-    for chip in chips:
-        out = folder / f"{chip.key}.json"
-        command = [sys.executable, str(Path(__file__)), "--chip", chip.key, "--what", *names, "--rows", str(out)]
-        yield from in_a_process(command, out)
+def rows_here(chip: Chip, names: list[str], folder: Path) -> list[dict[str, Any]]:
+    """Of this revision. A process a chip: a plugin is loaded once, and compilers leave memory behind."""
+    out = folder / f"{chip.key}.json"
+    command = [sys.executable, str(Path(__file__)), "--chip", chip.key, "--what", *names, "--rows", str(out)]
+    return in_a_process(command, out)
 
 
-def rows_before(chips: list[Chip], revision: str, folder: Path) -> Iterator[dict[str, Any]]:
-    """Of an earlier one, whose package git has."""
+def rows_before(chip: Chip, package: Path, folder: Path) -> list[dict[str, Any]]:
+    """Of an earlier one."""
+    out = folder / f"before-{chip.key}.json"
+    command = [sys.executable, str(ROOT / "benchmarks" / "chips" / "earlier.py"), chip.key, str(out)]
+    return in_a_process(command, out, PYTHONPATH=str(package))
+
+
+def unpacked(revision: str, folder: Path) -> Path:
+    """The package of an earlier revision, which git has, in a folder of its own."""
     git = ["git", "-C", str(ROOT), "archive", revision, "aljax"]
     done = subprocess.run(git, capture_output=True, check=False)
     if done.returncode:
         raise UserError(f"--before: git has no revision {revision} here: {one_line(done.stderr.decode())}")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         archive.extractall(folder / "before", filter="data")
-    for chip in chips:
-        out = folder / f"before-{chip.key}.json"
-        command = [sys.executable, str(ROOT / "benchmarks" / "chips" / "earlier.py"), chip.key, str(out)]
-        yield from in_a_process(command, out, PYTHONPATH=str(folder / "before"))
+    return folder / "before"
 
 
 def study(chosen: argparse.Namespace) -> None:
@@ -87,14 +90,19 @@ def study(chosen: argparse.Namespace) -> None:
         "chips": {chip.key: chip.to_json() for chip in chips},
         "measured": "nothing: programs were compiled for chips that were not there",
     }
-    with tempfile.TemporaryDirectory() as name:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        concurrent.futures.ThreadPoolExecutor(chosen.jobs) as pool,
+        console.status("compiling"),
+    ):
         folder = Path(name)
-        with console.status("compiling"):
-            receipt["rows"] = list(rows_here(chips, chosen.what, folder))
-        if chosen.before:
-            with console.status(f"compiling {chosen.before}"):
-                rows = list(rows_before(chips, chosen.before, folder))
+        package = unpacked(chosen.before, folder) if chosen.before else None
+        here = [pool.submit(rows_here, chip, chosen.what, folder) for chip in chips]
+        before = [pool.submit(rows_before, chip, package, folder) for chip in chips] if package else []
+        receipt["rows"] = [row for future in here for row in future.result()]
+        if package:
             how = "by that revision's own functions, told that the default backend is the chip's (chips/earlier.py)"
+            rows = [row for future in before for row in future.result()]
             receipt["before"] = {"revision": chosen.before, "how": how, "rows": rows}
     page.show(receipt, console)
     if chosen.json is not None:
@@ -120,6 +128,7 @@ def main() -> int:
     several("--chip", choices=chips, default=chips, help=f"of {', '.join(chips)} (default: all)")
     several("--what", choices=PROGRAMS, default=list(PROGRAMS), help=f"of {', '.join(PROGRAMS)} (default: all)")
     parser.add_argument("--before", default=BEFORE, help="revision to stand beside, '' for none (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=3, help="compilers at work at once (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the receipt there")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the page there, Markdown")
     parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)  # what a process of its own is asked for
