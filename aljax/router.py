@@ -6,8 +6,7 @@
     episode.record("search", ok=False, seconds=2.1, dollars=0.004)
 
 Standard library only, Python 3.10 or newer. ``python router.py --check`` replays the examples inside the file beside
-it. Nothing in a router file is executed. A router is never changed once loaded; every episode is an object of its own,
-so threads and asynchronous tasks may run as many episodes at once as they like.
+it. Nothing in a router file is executed. Threads and asynchronous tasks may each run episodes of their own at once.
 """
 
 import bisect
@@ -15,10 +14,10 @@ import hashlib
 import json
 import logging
 import math
-import os
 import random
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 from operator import mul
@@ -70,8 +69,7 @@ class Router:
         self.sample, self.log, self.where = sample, log, where
         self.errors = 0
         """Errors inside the router so far: each became a fallback."""
-        self._random, self._lock, self._count = random.Random(seed), threading.Lock(), 0
-        self._prefix = f"{os.getpid():x}-{random.SystemRandom().getrandbits(32):08x}"
+        self._random, self._lock = random.Random(seed), threading.Lock()
         network = data["network"]
         self.recurrent = network["architecture"] == "gru"
         self.layers = {name: (layer["kernel"], layer["bias"]) for name, layer in network["layers"].items()}
@@ -90,6 +88,9 @@ class Router:
           sample: draw among the allowed calls instead of taking the likeliest, so that logs can be learned from.
           seed: of the drawing.
 
+        Returns:
+          The router.
+
         Raises:
           RouterError: it cannot be read, is damaged or of another version.
         """
@@ -105,7 +106,7 @@ class Router:
         if hashlib.sha256(text[begins:]).hexdigest().encode() != text[len(_DIGEST) : begins]:
             raise RouterError(f"{where}: changed since it was written (its digest does not match): export it again")
         try:
-            data = json.loads(text, parse_constant=_refused)
+            data = json.loads(text, parse_constant=int)  # NaN and the like are none
             if (data["format"], data["version"]) != (FORMAT, VERSION):
                 raise ValueError(f"format {data['format']!r}, version {data['version']!r}")
             router = cls(data, None if log is None else Path(log), sample, seed, where)
@@ -119,8 +120,7 @@ class Router:
         """Replays examples as the file has them.
 
         Args:
-          examples: episodes of steps: what was available, what JAX chose and which numbers its network gave, and what
-            came of it.
+          examples: episodes: what was available, what JAX chose, its network's numbers, and what came of it.
 
         Returns:
           The largest difference between numbers, relative to the largest number of each step.
@@ -150,11 +150,11 @@ class Router:
           episode: its name in the log; default: one of its own.
           task: which task it is, for the log.
           readings: what the agent reads of coordinates that are not known beforehand.
+
+        Returns:
+          The episode.
         """
-        with self._lock:
-            self._count += 1
-            name = episode or f"{self._prefix}-{self._count}"
-        return Episode(self, name, task, readings or {})
+        return Episode(self, episode or uuid.uuid4().hex, task, readings or {})
 
     def _failed(self, what: str, error: Exception) -> None:
         with self._lock:
@@ -322,9 +322,9 @@ class _Book:
         drift = [place["drift"] for place in self.data["coordinates"]]
         if failed:
             self.z = [z + d for z, d in zip(self.z, drift)]
-        elif entry["resolves"]:
-            self.z = [0.0] * len(self.z)
-        elif not entry["ends"]:
+        elif entry["ends"]:
+            self.z = [0.0] * len(self.z) if entry["resolves"] else self.z
+        else:
             self.z = [g * z + s + d for z, d, g, s in zip(self.z, drift, entry["gain"], entry["shift"])]
         self.latency, self.money, self.time = self.latency + seconds, self.money + dollars, self.time + 1
         self.status[row] = 2 if failed else 1
@@ -385,19 +385,16 @@ class _Book:
         own = self._dense("GRU_state", state)
         found = []
         for unit, before in enumerate(state):
-            reset = _logistic(given[unit] + own[unit])
-            kept = _logistic(given[units + unit] + own[units + unit])
+            reset = 0.5 * (1.0 + math.tanh(0.5 * (given[unit] + own[unit])))  # the logistic function
+            kept = 0.5 * (1.0 + math.tanh(0.5 * (given[units + unit] + own[units + unit])))
             candidate = math.tanh(given[2 * units + unit] + reset * own[2 * units + unit])
             found.append(kept * before + (1.0 - kept) * candidate)
         return found
 
     def out(self) -> list[bool]:
         """Which coordinates are out of tolerance."""
-        found = []
-        for z, place in zip(self.z, self.data["coordinates"]):
-            high, low = place.get("tolerance", math.inf), place.get("tolerance_low", math.inf)
-            found.append(_exceeds(z, high) or _exceeds(-z, low))
-        return found
+        bounds = [(p.get("tolerance", math.inf), p.get("tolerance_low", math.inf)) for p in self.data["coordinates"]]
+        return [_exceeds(z, high) or _exceeds(-z, low) for z, (high, low) in zip(self.z, bounds)]
 
     def _failure(self, row: int) -> float:
         """The probability that a call of a legal row fails before any time-out, if what is behind it is up."""
@@ -454,10 +451,6 @@ def _exceeds(x: float, c: float) -> bool:
     return c < math.inf and x > c + SLACK * max(1.0, abs(c))
 
 
-def _logistic(x: float) -> float:
-    return 0.5 * (1.0 + math.tanh(0.5 * x))
-
-
 def _beyond(k: float) -> float:
     """The probability that a standard normal number is above k."""
     return 0.5 * math.erfc(k / math.sqrt(2.0))
@@ -484,21 +477,16 @@ def _number(value: Any) -> float | None:
     return float(value)
 
 
-def _refused(text: str) -> float:
-    raise ValueError(f"{text} is no number of a router file")
-
-
-def main(arguments: list[str]) -> int:
+def _main(arguments: list[str]) -> int:
     """``python router.py --check [FILE]``: replays the file's examples, which say what JAX chose."""
     if arguments[:1] != ["--check"] or len(arguments) > 2:
-        print("usage: python router.py --check [router.json]", file=sys.stderr)
-        return 2
+        sys.exit("usage: python router.py --check [router.json]")
     path = arguments[1] if len(arguments) > 1 else Path(__file__).with_name("router.json")
     try:
         router = Router.load(path)
         worst = router.replay(router.data["examples"])
     except ValueError as error:
-        print(f"{error}", file=sys.stderr)
+        print(error, file=sys.stderr)
         return 2
     steps = sum(len(example["steps"]) for example in router.data["examples"])
     print(f"{path}: {steps} choices as in training, numbers within {worst:.1g}")
@@ -506,4 +494,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(_main(sys.argv[1:]))

@@ -19,6 +19,7 @@ from aljax.commands.options.bench import Bench
 from aljax.commands.options.calibrate import Calibrate
 from aljax.commands.options.collect import Collect
 from aljax.commands.options.evaluate import Evaluate
+from aljax.commands.options.export import Export
 from aljax.commands.options.importing import Import
 from aljax.commands.options.ope import Ope
 from aljax.commands.options.optimal import Optimum
@@ -40,6 +41,7 @@ COMMANDS: dict[str, type] = {
     "ope": Ope,
     "import": Import,
     "calibrate": Calibrate,
+    "export": Export,
     "bench": Bench,
 }
 """Each command's options, by its name. What does its work is the module beside this one that is called as theirs is."""
