@@ -19,6 +19,7 @@ import numpy as np
 
 from aljax.chance import uniform
 from aljax.keys import one_key
+from aljax.target import Target, here
 
 Variables = Any
 """A tree of weights."""
@@ -60,12 +61,13 @@ class Architecture:
         del variables, seen
         return carried
 
-    def unroll(self, variables: Variables, seen: jax.Array) -> jax.Array:
+    def unroll(self, variables: Variables, seen: jax.Array, target: Target | None = None) -> jax.Array:
         """The numbers for all steps of whole episodes, as learning needs them.
 
         Args:
           variables: weights.
           seen: every step's observation. ``[I, T, B]``
+          target: what it is compiled for; None: this process's default backend.
 
         Returns:
           ``[outputs, T, B]``.
@@ -77,7 +79,8 @@ class Architecture:
             return self.carry(variables, carried, after), self.output(variables, here, carried)
 
         after = jnp.concatenate([steps[1:], steps[-1:]])
-        _, found = jax.lax.scan(step, self.begin(variables, steps[0]), (steps, after))
+        unroll = (target or here()).unrolled(len(steps))
+        _, found = jax.lax.scan(step, self.begin(variables, steps[0]), (steps, after), unroll=unroll)
         return jnp.moveaxis(found, 0, 1)
 
     def widths(self, inputs: int) -> tuple[int, ...]:
@@ -211,8 +214,9 @@ class MLP(Layered):
         found: Any = Layers(self.hidden, self.outputs).apply(variables, seen)
         return found
 
-    def unroll(self, variables: Variables, seen: jax.Array) -> jax.Array:
-        """All steps at once. See `Architecture.unroll`."""
+    def unroll(self, variables: Variables, seen: jax.Array, target: Target | None = None) -> jax.Array:
+        """All steps at once, wherever it runs. See `Architecture.unroll`."""
+        del target
         size, steps, episodes = seen.shape
         return self.output(variables, seen.reshape(size, steps * episodes)).reshape(-1, steps, episodes)
 

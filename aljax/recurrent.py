@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from aljax.architecture import Layer, Layered, Variables, draw_layers
 from aljax.layout import lift
+from aljax.target import Target, here
 
 _INPUTS, _STATE = "GRU_inputs", "GRU_state"
 """The gated units' layers: from what is seen, and, without biases, from what is carried."""
@@ -69,7 +70,7 @@ class GRU(Layered):
         del seen  # it is taken in already
         return _dense(variables["params"][self.last], carried)
 
-    def unroll(self, variables: Variables, seen: jax.Array) -> jax.Array:
+    def unroll(self, variables: Variables, seen: jax.Array, target: Target | None = None) -> jax.Array:
         """What observations contribute is worked out for all steps at once; only the state goes from step to step.
 
         See `aljax.architecture.Architecture.unroll`.
@@ -80,7 +81,8 @@ class GRU(Layered):
             carried = self._moved(variables, carried, here)
             return carried, carried
 
-        _, states = jax.lax.scan(step, jnp.zeros((self.hidden[-1], *seen.shape[2:])), given)
+        unroll = (target or here()).unrolled(len(given))
+        _, states = jax.lax.scan(step, jnp.zeros((self.hidden[-1], *seen.shape[2:])), given, unroll=unroll)
         return self.output(variables, seen, jnp.moveaxis(states, 0, 1))
 
     def products(self, inputs: int) -> int:

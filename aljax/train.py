@@ -196,7 +196,7 @@ def _learn(
     def play(key: jax.Array) -> _Block:
         sampler = learned_of(config, params, state.variables, greedy=False)
         played = rollout(key, sampler, params, episodes=config.batch // blocks, steps=steps, target=target)
-        values = critic_values(state.critic, state.running, played, config) if learns_critic else None
+        values = critic_values(state.critic, state.running, played, config, target) if learns_critic else None
         return _Block(played, step_costs(played, params), values, outcome(played, params))
 
     batch: _Block = in_blocks(play, jax.random.fold_in(state.key, update), blocks)
@@ -217,11 +217,13 @@ def _learn(
         """Of the policy, of the critic, and the policy's summed entropy: one block's share of them."""
         played, advantages, errors = block
         (_, entropy), gradient = jax.value_and_grad(surrogate, has_aux=True)(
-            state.variables, architecture, played, advantages, hyper.entropy * remaining, params
+            state.variables, architecture, played, advantages, hyper.entropy * remaining, params, target
         )
         critic_gradient: Variables = {}
         if learns_critic:  # the compiler sees that these estimates are those of `play`
-            estimate = functools.partial(critic_values, running=state.running, played=played, config=config)
+            estimate = functools.partial(
+                critic_values, running=state.running, played=played, config=config, target=target
+            )
             (critic_gradient,) = jax.vjp(estimate, state.critic)[1](errors)
         return optax.tree.scale(1.0 / blocks, gradient), critic_gradient, entropy * played.alive.sum()
 
@@ -325,6 +327,7 @@ def surrogate(
     advantages: jax.Array,
     entropy_weight: float | jax.Array,
     params: EnvParams,
+    target: Target | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """The scalar whose gradient is the policy gradient, and the policy's mean entropy over steps played.
 
@@ -338,11 +341,12 @@ def surrogate(
       advantages: costs to go less a baseline; held constant. ``[T, B]``
       entropy_weight: of the bonus.
       params: the environment.
+      target: what it is compiled for; None: this process's default backend.
 
     Returns:
       The scalar, to be minimised, and the entropy in nats.
     """
-    logits = masked(architecture.unroll(variables, _seen(played)), legal_steps(played, params))
+    logits = masked(architecture.unroll(variables, _seen(played), target), legal_steps(played, params))
     log_probabilities = jax.nn.log_softmax(logits, axis=0)
     rows = jnp.arange(logits.shape[0]).reshape(-1, 1, 1)
     chosen = jnp.where(rows == played.action, log_probabilities, 0.0).sum(0)
@@ -367,7 +371,9 @@ def _schedule(kind: Schedule, remaining: jax.Array, hyper: Hyperparameters) -> j
     return hyper.learning_rate_end + (1.0 - hyper.learning_rate_end) * fall
 
 
-def critic_values(critic: Variables, running: Running, played: Trajectory, config: TrainConfig) -> jax.Array:
+def critic_values(
+    critic: Variables, running: Running, played: Trajectory, config: TrainConfig, target: Target | None = None
+) -> jax.Array:
     """The critic's estimates of the costs to go. ``[T, B]``
 
     Args:
@@ -375,9 +381,10 @@ def critic_values(critic: Variables, running: Running, played: Trajectory, confi
       running: averages over past updates, which are its frame.
       played: B episodes of T steps.
       config: shape of the run, which says its layers.
+      target: what it is compiled for; None: this process's default backend.
 
     Returns:
       In the costs' own units. ``[T, B]``
     """
     offset, scale = critic_frame(running)
-    return offset + scale * architecture_of(config, 1).unroll(critic, _seen(played))[0]
+    return offset + scale * architecture_of(config, 1).unroll(critic, _seen(played), target)[0]
