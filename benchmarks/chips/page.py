@@ -6,6 +6,7 @@ from typing import Any
 from aljax import TrainConfig
 from aljax.host.files import whole_file
 
+from chips import measured
 from suite.tables import Table, number, size
 
 _COMMAND = "python benchmarks/accelerators.py --json benchmarks/results/accelerators.json"
@@ -20,13 +21,15 @@ _HEAD = """# Accelerators
 
 Written by `make accelerators`, that is `{command} --page docs/reference/accelerators.md`, from its receipt.
 
-**Nothing on this page was measured on an accelerator: none was at hand.** XLA compiles for chips of which it only knows
+{measured} XLA compiles for chips of which it only knows
 the description, and this page tells what it made of our programs: how many kernels a GPU has to launch for them, how
 often its host must wait, what memory they take, how much they compute. `python benchmarks/gpu.py` measures all of it
 where there is a GPU.
 
-On a GPU it is not arithmetic that decides: {dear} Therefore programs for accelerators are other programs than those for
-CPUs; what differs is decided in one place, `aljax.target`, from what a program is compiled for.
+On a GPU it is not arithmetic that decides:
+{dear}
+Therefore programs for accelerators are other programs than those for CPUs; what differs is decided in one place,
+`aljax.target`, from what a program is compiled for.
 
 - **Launches**: kernels, copies and calls of libraries in the compiled program, loops as often as they go round. A
   conditional counts too, and makes the host wait until its predicate is known.
@@ -142,12 +145,15 @@ def show(receipt: dict[str, Any], console: Any) -> None:
         console.print(each.printed())
 
 
-def write(receipt: dict[str, Any], file: Path) -> None:
-    """Writes the page."""
-    lines = [_HEAD.format(command=_COMMAND, dear=_dear(receipt))]
+def write(receipt: dict[str, Any], file: Path, gpu: dict[str, Any] | None) -> None:
+    """Writes the page; at its end what was measured, if there is a receipt of ``benchmarks/gpu.py``."""
+    said = "**Nothing on this page was measured on an accelerator: none was at hand.**"
+    if gpu is not None:
+        said = "What was measured on a GPU stands at the end; all else is counted, and was not run."
+    lines = [_HEAD.format(command=_COMMAND, dear=_dear(receipt), measured=said)]
     versions = ", ".join(f"{name} {version}" for name, version in receipt["versions"].items())
     lines += [f"Versions: {versions}. Compiled {receipt['started']}.", ""]
-    for table in tables(receipt):
+    for table in tables(receipt) + (measured.tables(gpu) if gpu is not None else []):
         lines += table.markdown()
     with whole_file(file) as place:
         place.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
@@ -161,7 +167,7 @@ def _dear(receipt: dict[str, Any]) -> str:
             computing = number(1e6 * row["flops"] / chip["flops_per_second"])
             work, each = number(row["flops"] / 1e6), _microseconds(chip["launch_seconds"])
             return (
-                f"the {work} million operations of an update take an\n{chip['name']}, {computing} µs at its peak, and "
-                f"every launch an assumed {each}."
+                f"the {work} million operations of an update take an {chip['name']}, {computing} µs at its peak,\n"
+                f"and every launch an assumed {each}."
             )
     return "an update computes little, and every launch takes microseconds."

@@ -148,7 +148,7 @@ def test_the_page_shows_both_revisions_and_what_was_not_compiled(tmp_path):
         "rows": [*rows, failed],
         "before": {"revision": "0ld", "rows": rows},
     }
-    page.write(receipt, tmp_path / "page.md")
+    page.write(receipt, tmp_path / "page.md", None)
     text = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert "Nothing on this page was measured" in text and "launches at 0ld" in text
     line = next(line for line in text.splitlines() if line.startswith("| an update of 5 seeds"))
