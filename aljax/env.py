@@ -32,6 +32,7 @@ from aljax.state import (
     begin,
     downtime_share,
     expected_start,
+    fresh,
     keeps_status,
     outage_rate,
 )
@@ -39,8 +40,8 @@ from aljax.target import Target, here
 
 __all__ = [
     "COMPONENTS", "FAILED", "FEW", "NOT_CALLED", "SLACK", "WORKED", "ActionTable", "EnvParams", "EnvState", "Luck",
-    "Start", "always_legal", "begin", "downtime_share", "draw_luck", "exceeds", "expected_start", "legal",
-    "legal_varies",
+    "Start", "always_legal", "begin", "downtime_share", "draw_luck", "exceeds", "expected_start", "fresh",
+    "legal", "legal_varies",
     "num_actions", "num_coordinates", "observation_size", "observe", "out_of_tolerance", "outage_rate", "over",
     "places", "played", "present", "reset", "step", "transition", "transition_apart", "violation",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from aljax.env import EnvParams
-from aljax.rollout import Trajectory
+from aljax.episodes import Trajectory
 from aljax.target import Target, here
 
 

@@ -1,8 +1,6 @@
 """Whole episodes: a batch of them under one policy, all their chance drawn from one key."""
 
 import dataclasses
-import functools
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,36 +10,13 @@ import jax.numpy as jnp
 from aljax import env
 from aljax.chance import Chance, draw_chance
 from aljax.env import EnvParams, EnvState
+from aljax.episodes import Trajectory, play_step, succeeded
 from aljax.host.modules import make_callable
-from aljax.layout import FEW, Kept
+from aljax.layout import Kept
 from aljax.policy import Policy
 from aljax.target import Target, here
 
 make_callable(__name__)
-
-_FAILURE = env.COMPONENTS.index("failure")
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Trajectory:
-    """What happened in B episodes of at most T steps. Steps after an episode's end are not alive and cost 0."""
-
-    observation: jax.Array
-    """What the policy saw before each step (`aljax.policy.Policy.sees`): the environment's observation, and behind it
-    what a policy with memory makes of earlier ones. ``[T, I, B]``"""
-    action: jax.Array
-    """The row that it played. Integer ``[T, B]``"""
-    costs: jax.Array
-    """The five unweighted costs of each step. ``[T, 5, B]``"""
-    alive: jax.Array
-    """The episode had not ended before the step. Boolean ``[T, B]``"""
-    final: EnvState
-    """Where the episodes ended, trailing axis B."""
-    success: jax.Array
-    """Ended with nothing violated. Boolean ``[B]``"""
-    legal: jax.Array | None = None
-    """Which rows could be chosen at each step; None: the same ones always. Boolean ``[T, A, B]``"""
 
 
 @jax.tree_util.register_dataclass
@@ -95,21 +70,21 @@ def play(chance: Chance, policy: Policy, params: EnvParams, *, target: Target | 
       The trajectories.
     """
     target = target or here()
-    state, varies = env.begin(chance.start, params), env.legal_varies(params)
+    if target.whole_rollouts:
+        from aljax.kernels import play as kernel  # Pallas is loaded where it is of use
+
+        if kernel.covers(chance, policy, params, target):
+            return kernel.play(chance, policy, params, target)
+    state = env.begin(chance.start, params)
     observation = policy.observe(params, state)
     kept = Kept(target)
 
     def body(carry: tuple[jax.Array, EnvState, Any], drawn: tuple[env.Luck, jax.Array]) -> tuple[Any, Any]:
-        observation, state, memory = carry
-        xi, choice = drawn
-        legal, shown = env.legal(state, params), policy.sees(params, observation, memory)
-        action = sample(policy.logits(params, observation, legal, memory), choice)
-        moved, costs = env.transition_apart(state, action, xi, params, target)
-        seen = policy.observe(params, moved)
-        paid = jnp.stack(costs) if target.stores_packed else costs
-        left = shown, action, paid, ~state.done, legal if varies else None
+        (seen, moved, memory), left = play_step(policy, params, carry, *drawn, target)
+        if target.stores_packed:
+            left = left._replace(costs=jnp.stack(left.costs))
         (seen, moved), stored = kept.store((seen, moved), left)
-        return (seen, moved, policy.remember(params, memory, action, costs[_FAILURE] > 0, seen)), stored
+        return (seen, moved, memory), stored
 
     carry, drawn = (observation, state, policy.begin(params, observation)), (chance.luck, chance.choice)
     (_, final, _), stored = jax.lax.scan(body, carry, drawn, unroll=target.unrolled(len(chance.choice)))
@@ -163,40 +138,6 @@ def blocks_of(episodes: int, most: int) -> int:
     """
     found = next(blocks for blocks in range(-(-episodes // most), episodes + 1) if episodes % blocks == 0)
     return found if episodes // found > most // 8 else 1
-
-
-def sample(logits: jax.Array, uniform: jax.Array) -> jax.Array:
-    """Draws a row by the inverse distribution function, never one whose logit is −inf.
-
-    Args:
-      logits: unnormalised log-probabilities ``[A]``.
-      uniform: a number on [0, 1).
-
-    Returns:
-      The row, an integer scalar.
-    """
-    if logits.shape[0] > FEW:
-        weights = jnp.exp(logits - jnp.max(logits, axis=0))
-        cumulated = jnp.cumsum(weights, axis=0)
-        return jnp.sum(cumulated <= uniform * cumulated[-1], axis=0)
-    # The same written out row by row, for which CPUs have vector instructions.
-    highest = functools.reduce(jnp.maximum, logits)
-    sums = list(itertools.accumulate(jnp.exp(row - highest) for row in logits))
-    target = uniform * sums[-1]
-    return functools.reduce(jnp.add, [(below <= target).astype(jnp.int32) for below in sums])
-
-
-def succeeded(state: EnvState, params: EnvParams) -> jax.Array:
-    """The episode has ended and violates nothing. Boolean scalar
-
-    Args:
-      state: of one episode.
-      params: the environment.
-
-    Returns:
-      Boolean scalar.
-    """
-    return state.done & (env.violation(state.z, state.latency, state.money, params) == 0.0)
 
 
 def outcome(trajectory: Trajectory, params: EnvParams) -> Outcome:

@@ -114,6 +114,23 @@ def begin(start: Start, params: EnvParams) -> EnvState:
     if table.mean_uptime is not None:
         check_array("down", start.down, a_row, float, "[A]")
         down = jnp.asarray(start.down) < lift(downtime_share(table), ndim)
+    return fresh(z, misread, down, params)
+
+
+def fresh(z: jax.Array, misread: jax.Array, down: jax.Array | None, params: EnvParams) -> EnvState:
+    """The start state of a task, once all that chance decides of it is known.
+
+    Args:
+      z: the task vector. ``[d]``
+      misread: what the agent's view adds to it. ``[d]``
+      down: which rows are down, where the environment has outages. Boolean ``[A]``
+      params: the environment.
+
+    Returns:
+      The state at time 0.
+    """
+    batch, table = z.shape[1:], params.actions
+    a_row = (num_actions(params), *batch)
     return EnvState(
         z=z,
         misread=misread,
@@ -124,7 +141,7 @@ def begin(start: Start, params: EnvParams) -> EnvState:
         status=jnp.full(a_row, NOT_CALLED, jnp.int32) if keeps_status(present(params)) else None,
         down=down,
         calls=None if table.max_calls is None else jnp.zeros(a_row, jnp.int32),
-        tokens=None if table.rate_burst is None else jnp.broadcast_to(lift(table.rate_burst, ndim), a_row),
+        tokens=None if table.rate_burst is None else jnp.broadcast_to(lift(table.rate_burst, len(batch)), a_row),
     )
 
 

@@ -15,6 +15,7 @@ import jax
 from aljax.errors import UserError
 
 Platform = Literal["cpu", "gpu", "tpu"]
+Kernels = Literal["compiled", "interpreted", "none"]
 
 _PLATFORMS: dict[str, Platform] = {"cpu": "cpu", "gpu": "gpu", "cuda": "gpu", "rocm": "gpu", "tpu": "tpu"}
 _UNROLLED = 32
@@ -27,6 +28,9 @@ class Target:
     """A kind of device, and what pays there. Hashable: equal targets share a compilation."""
 
     platform: Platform
+    kernels: Kernels = "compiled"
+    """How kernels written for an accelerator are run: compiled for it; interpreted, which any device can, for their
+    numbers; none: the general path is taken in their place."""
 
     @property
     def accelerator(self) -> bool:
@@ -82,6 +86,11 @@ class Target:
     def stores_packed(self) -> bool:
         """What a step leaves, and what an update leaves, is one array; on a CPU arrays are better kept apart."""
         return self.accelerator
+
+    @property
+    def whole_rollouts(self) -> bool:
+        """Rollouts for which there is a kernel (`aljax.kernels`) are one launch."""
+        return self.platform == "gpu" and self.kernels != "none"
 
     def unrolled(self, steps: int) -> int:
         """Steps of an episode in each round of its loop.

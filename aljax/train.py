@@ -20,6 +20,7 @@ from aljax import env
 from aljax.architecture import Architecture, Variables
 from aljax.baselines import Running, baselined, critic_frame, run_on
 from aljax.env import EnvParams
+from aljax.episodes import Trajectory
 from aljax.host.modules import make_callable
 from aljax.inputs import architecture_of, inputs_of
 from aljax.keys import one_key
@@ -27,7 +28,7 @@ from aljax.optimiser import AdamState, adam_init, adam_step
 from aljax.options import Hyperparameters, Schedule, TrainConfig
 from aljax.policy import learned_of, masked
 from aljax.returns import lambda_advantages, normalised, step_costs, togo_of
-from aljax.rollout import Outcome, Trajectory, blocks_of, in_blocks, legal_steps, outcome, rollout
+from aljax.rollout import Outcome, blocks_of, in_blocks, legal_steps, outcome, rollout
 from aljax.run_state import Curve, PackedState, TrainState, packed, row_of
 from aljax.shapes import check_weights
 from aljax.target import Target, here

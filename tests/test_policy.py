@@ -9,8 +9,8 @@ import pytest
 
 from aljax import env
 from aljax.architecture import MLP
+from aljax.episodes import sample
 from aljax.policy import CostAware, Latency, Learned, Random, expected_immediate_cost, heuristics
-from aljax.rollout import sample
 from aljax.scenario import load_scenario
 
 from tiny import tiny_scenario

@@ -1,0 +1,1 @@
+"""Kernels for accelerators: whole rollouts in one launch, made of the functions that the general path runs."""
