@@ -49,7 +49,7 @@ def fill_failures(
         for number, column in enumerate(COLUMNS):
             seen = some.calls[number].sum() > 0
             counted = fitted.columns[column].estimates if seen else same
-            found[column] += counted if column != "after_failed" or not seen else fitted.lasting
+            found[column] += fitted.lasting.get(column, counted) if seen else counted
             if column == "after_failed":
                 found["after_failed_naive"] += counted
             if not seen and part.start == 0:
@@ -58,8 +58,8 @@ def fill_failures(
     columns |= {name: dict(zip(rows, (*estimates, never), strict=True)) for name, estimates in found.items()}
     if failing is not None and not failing.within and counts.calls[2, :tools].sum():
         warnings.append(
-            "Tasks cannot be told apart: no tool's failures differ by task, or no task was run twice; "
-            "after_failed is as it is counted, and may be that hard tasks fail again"
+            "Hard tasks cannot be told from failures that last, as no tool was called in two runs of a task: "
+            "after_failed is as it is counted"
         )
     return failing, warnings
 

@@ -1,18 +1,18 @@
-"""Failure rates with their doubt: a beta-binomial a column, and what lasts of a failure.
+"""Failure rates with their doubt: a beta-binomial a column, and what lasts of a failure, or of a success.
 
 A tool fails in some tasks more than in others, so calls of one task tell less than as many of different ones: within
-task j, p_ij is Beta with mean p_i and a concentration κ that all tools share; the p_i of a column are Beta too. All
-three numbers are found by maximum marginal likelihood (see `aljax.calibration.shrinking`).
+task j, p_ij is Beta with mean p_i and a standard deviation of σ p_i (1 − p_i), so that tasks are as far apart in logits
+wherever p_i lies; all tools share σ, and the p_i of a column are Beta too. All is found by maximum marginal likelihood
+(see `aljax.calibration.shrinking`).
 
-That a call fails again whose latest one failed says first of all that its task is hard. The first calls of all runs
-of a task tell how hard: given them, a call fails with e = (failed + κ p_i) / (calls + κ) where nothing lasts. What
-lasts is the difference δ in logit(failure) = logit(e) + δ, shrunk over tools by a normal prior; after_failed is what
-that makes of all tasks on average.
+That a call fails again whose latest one failed says first of all that its task is hard. The first calls of all runs of
+a task tell how hard: given them, a call fails with e = (failed + κ p_i) / (calls + κ) where nothing lasts and κ is the
+concentration of the Beta law. What lasts is the difference δ in logit(failure) = logit(e) + δ, shrunk over tools by a
+normal prior; after_failed is what that makes of all tasks on average, and after_ok likewise.
 """
 
 import dataclasses
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import betaincinv, betaln, expit, logit
@@ -21,15 +21,15 @@ from aljax.calibration.counts import COLUMNS, Failures
 from aljax.calibration.estimates import Estimate
 from aljax.calibration.shrinking import TAIL, Posterior, shrink
 
-CONCENTRATIONS = (math.inf, 100.0, 30.0, 10.0, 3.0, 1.0)
-"""κ of a tool's rates over tasks; inf: it fails alike in all."""
+SPREADS = (0.0, 0.3, 0.6, 1.0, 1.7, 3.0)
+"""σ of a tool's rates over tasks; 0: it fails alike in all."""
 _ALIKE = 0.5  # the chance of that before any data
 _P = expit(np.linspace(-12.0, 8.0, 321))
 _MEANS = expit(np.arange(-6.5, 3.1, 0.25))
 _STRENGTHS = 2.0 ** np.arange(-1.0, 9.0)
-_DELTA = np.linspace(-6.0, 6.0, 121)
-_LASTING = [(mean, spread) for mean in np.arange(-3.0, 5.1, 0.25) for spread in (0.1, 0.3, 0.6, 1.0, 1.5)]
-_DRAWS, _EACH = 60, 20
+_DELTA = np.linspace(-8.0, 8.0, 129)
+_LASTING = [(mean, spread) for mean in np.arange(-5.0, 5.1, 0.25) for spread in (0.1, 0.3, 0.6, 1.0, 1.5)]
+_DRAWS, _EACH = 24, 50
 _SHARES = (np.arange(15) + 0.5) / 15
 
 
@@ -40,9 +40,9 @@ class Column:
     estimates: tuple[Estimate, ...]
     """One a row."""
     posterior: Posterior
-    """Of the rates over all tasks."""
-    concentration: float
-    """κ, how alike tasks are."""
+    """Of the rates over all tasks, and of `SPREADS`."""
+    spread: float
+    """The likeliest σ."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +50,11 @@ class Failing:
     """What the table's failure columns are."""
 
     columns: dict[str, Column]
-    """By the names of `COLUMNS`; after_failed as it is counted, whatever the task."""
-    lasting: tuple[Estimate, ...]
-    """after_failed within tasks: what the scenario takes. One a row"""
+    """By the names of `COLUMNS`, as they are counted, whatever the task."""
+    lasting: dict[str, tuple[Estimate, ...]]
+    """Within tasks, by the names of those that follow a call: what the scenario takes. One a row"""
     within: bool
-    """The log tells hard tasks from failures that last: some tools were called in several runs of a task."""
+    """Hard tasks can be told from failures that last: some tool was called in several runs of a task."""
 
 
 def fit_failures(counts: Failures, seed: int = 0) -> Failing:
@@ -70,10 +70,27 @@ def fit_failures(counts: Failures, seed: int = 0) -> Failing:
     columns = {}
     for number, name in enumerate(COLUMNS):
         columns[name] = _column(counts.failed[number], counts.calls[number], name)
-    first, naive = columns["failure"], columns["after_failed"]
-    within = first.posterior.forms[0] < _ALIKE and counts.calls[2].sum() > 0
-    lasting = _lasting(counts, first, naive, np.random.default_rng(seed)) if within else naive.estimates
-    return Failing(columns, tuple(lasting), within)
+    first, rng = columns["failure"], np.random.default_rng(seed)
+    within = bool((counts.calls[0] > 1).any())
+    lasting = {
+        name: _lasting(counts, number, first, columns[name], rng) if within else columns[name].estimates
+        for number, name in enumerate(COLUMNS)
+        if number
+    }
+    return Failing(columns, lasting, within)
+
+
+def concentration(rates: np.ndarray, spread: np.ndarray | float) -> np.ndarray:
+    """κ of the Beta laws of rates over tasks.
+
+    Args:
+      rates: their means.
+      spread: σ, above 0.
+
+    Returns:
+      Concentrations, of the shape that both broadcast to.
+    """
+    return np.maximum(1 / (spread**2 * rates * (1 - rates)) - 1, 0.05)
 
 
 def _column(failed: np.ndarray, calls: np.ndarray, name: str) -> Column:
@@ -82,9 +99,8 @@ def _column(failed: np.ndarray, calls: np.ndarray, name: str) -> Column:
     rows = np.repeat(np.arange(len(failed)), failed.shape[1])
     often = np.zeros((len(failed), pairs.shape[1]))
     np.add.at(often, (rows, place.ravel()), 1.0)
-    likelihoods = np.stack([often @ _likelihood(pairs[0], pairs[1], kappa) for kappa in CONCENTRATIONS])
-    apart = (1 - _ALIKE) / (len(CONCENTRATIONS) - 1)
-    forms = np.array([_ALIKE if math.isinf(kappa) else apart for kappa in CONCENTRATIONS])
+    likelihoods = np.stack([often @ _likelihood(pairs[0], pairs[1], spread) for spread in SPREADS])
+    forms = np.array([_ALIKE if spread == 0 else (1 - _ALIKE) / (len(SPREADS) - 1) for spread in SPREADS])
     posterior = shrink(_P, likelihoods, _priors(), forms)
     form, prior = divmod(posterior.prior, len(_priors()))
     mean, strength = np.repeat(_MEANS, len(_STRENGTHS))[prior], np.tile(_STRENGTHS, len(_MEANS))[prior]
@@ -95,14 +111,15 @@ def _column(failed: np.ndarray, calls: np.ndarray, name: str) -> Column:
         raw = float(bad / all_) if all_ else math.nan
         source = f"shrunk: {bad} of {all_} calls failed, {told}" if all_ else f"assumed: never seen; {told}"
         found.append(Estimate(float(posterior.means[row]), float(low[row]), float(high[row]), raw, int(all_), source))
-    return Column(tuple(found), posterior, CONCENTRATIONS[form])
+    return Column(tuple(found), posterior, SPREADS[form])
 
 
-def _likelihood(failed: np.ndarray, calls: np.ndarray, kappa: float) -> np.ndarray:
+def _likelihood(failed: np.ndarray, calls: np.ndarray, spread: float) -> np.ndarray:
     """The logarithm of that of each pair on the grid, without the binomial coefficient. ``[U, G]``"""
     failed, worked = failed[:, None], (calls - failed)[:, None]
-    if math.isinf(kappa):
+    if spread == 0:
         return failed * np.log(_P) + worked * np.log1p(-_P)
+    kappa = concentration(_P, spread)
     return betaln(failed + kappa * _P, worked + kappa * (1 - _P)) - betaln(kappa * _P, kappa * (1 - _P))
 
 
@@ -115,22 +132,26 @@ def _priors() -> np.ndarray:
     return density / density.sum(1, keepdims=True)
 
 
-def _lasting(counts: Failures, first: Column, naive: Column, rng: np.random.Generator) -> Sequence[Estimate]:
-    """after_failed within tasks, averaged over how alike tasks may be; see the module."""
-    bad, all_ = counts.failed[2].sum(1), counts.calls[2].sum(1)
+def _lasting(
+    counts: Failures, number: int, first: Column, naive: Column, rng: np.random.Generator
+) -> tuple[Estimate, ...]:
+    """A column within tasks, averaged over how alike tasks may be; see the module."""
+    bad, all_ = counts.failed[number].sum(1), counts.calls[number].sum(1)
     rates = np.array([estimate.value for estimate in first.estimates])
     plain = np.array([estimate.value for estimate in naive.estimates])
     values, samples = np.zeros(len(rates)), []
-    for kappa, share in zip(CONCENTRATIONS, first.posterior.forms, strict=True):
+    for spread, share in zip(SPREADS, first.posterior.forms, strict=True):
         draws = round(share * _DRAWS)
-        if math.isinf(kappa):  # a failure says nothing of its task
+        if spread == 0:  # how the latest call went says nothing of the task
             values += share * plain
             samples.append(naive.posterior.draws(rng, draws * _EACH))
             continue
         if share > 1e-3:
-            values += share * _over_tasks(rates[:, None], kappa, _delta(counts, kappa, rates).means[:, None])[:, 0]
+            lasts = _delta(counts, number, spread, rates).means[:, None]
+            values += share * _over_tasks(rates[:, None], spread, lasts)[:, 0]
         for drawn in first.posterior.draws(rng, draws).T:
-            samples.append(_over_tasks(drawn[:, None], kappa, _delta(counts, kappa, drawn).draws(rng, _EACH)))
+            lasts = _delta(counts, number, spread, drawn).draws(rng, _EACH)
+            samples.append(_over_tasks(drawn[:, None], spread, lasts))
     every = np.concatenate(samples, 1)
     found = []
     for row, counted in enumerate(naive.estimates):
@@ -140,22 +161,24 @@ def _lasting(counts: Failures, first: Column, naive: Column, rng: np.random.Gene
             source = f"{told}; whatever the task, the rate is {counted.value:.3f}"
         else:  # nothing but the model speaks: the doubt is as large as without it
             low, high = min(low, counted.low), max(high, counted.high)
-            source = "assumed: never seen; what a failure leaves behind on average over all rows"
+            source = "assumed: never seen; what such a call leaves behind on average over all rows"
         found.append(Estimate(float(values[row]), low, high, counted.raw, counted.count, source))
-    return found
+    return tuple(found)
 
 
-def _over_tasks(rates: np.ndarray, kappa: float, delta: np.ndarray) -> np.ndarray:
-    """How often calls fail after a failure on average over tasks, whose rates are Beta, by what lasts. ``[R, S]``"""
+def _over_tasks(rates: np.ndarray, spread: float, delta: np.ndarray) -> np.ndarray:
+    """How often calls fail on average over tasks, whose rates are Beta, given what lasts. ``[R, S]``"""
+    kappa = concentration(rates, spread)
     own = betaincinv(rates * kappa, (1 - rates) * kappa, _SHARES[:, None, None])
     return expit(logit(np.clip(own, 1e-9, 1 - 1e-9)) + delta).mean(0)
 
 
-def _delta(counts: Failures, kappa: float, rates: np.ndarray) -> Posterior:
-    """What lasts of a failure, in logits, where first calls fail at these rates ``[R]``."""
+def _delta(counts: Failures, number: int, spread: float, rates: np.ndarray) -> Posterior:
+    """What lasts of an earlier call, in logits, where first calls fail at these rates ``[R]``."""
+    kappa = concentration(rates, spread)[:, None]
     hard = (counts.failed[0] + kappa * rates[:, None]) / (counts.calls[0] + kappa)
-    bad, good = counts.failed[2], counts.calls[2] - counts.failed[2]
-    place = np.nonzero(counts.calls[2])
+    bad, good = counts.failed[number], counts.calls[number] - counts.failed[number]
+    place = np.nonzero(counts.calls[number])
     chance = logit(np.clip(hard[place], 1e-9, 1 - 1e-9))[:, None] + _DELTA
     each = bad[place][:, None] * -np.logaddexp(0, -chance) + good[place][:, None] * -np.logaddexp(0, chance)
     likelihoods = np.zeros((len(rates), len(_DELTA)))

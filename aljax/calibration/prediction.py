@@ -14,7 +14,7 @@ import numpy as np
 
 from aljax.calibration.behaviour import fit_behaviour
 from aljax.calibration.counts import COLUMNS, Failures, count_failures
-from aljax.calibration.failing import CONCENTRATIONS, Failing
+from aljax.calibration.failing import SPREADS, Failing, concentration
 from aljax.calibration.fitting import Calibration, fit_runs
 from aljax.calibration.playing import Played, play_loggers
 from aljax.calibration.runs import Run
@@ -214,12 +214,13 @@ def _covered(failing: Failing, counts: Failures, rng: np.random.Generator) -> _C
     for number, name in enumerate(COLUMNS):
         column = failing.columns[name]
         rates = column.posterior.draws(rng, _DRAWS)  # [R, S]
-        kappa = np.array(CONCENTRATIONS)[rng.choice(len(CONCENTRATIONS), _DRAWS, p=column.posterior.forms)]
-        alike = np.isinf(kappa)
+        spread = np.array(SPREADS)[rng.choice(len(SPREADS), _DRAWS, p=column.posterior.forms)]
+        alike = spread == 0
+        kappa = concentration(rates, np.where(alike, 1.0, spread))
         for task in np.flatnonzero(counts.calls[number].any(0)):
             calls = counts.calls[number][:, task]
             rows = np.flatnonzero(calls)
-            own, strength = rates[rows], np.where(alike, 1.0, kappa)
+            own, strength = rates[rows], kappa[rows]
             drawn = rng.beta(np.maximum(own * strength, 1e-9), np.maximum((1 - own) * strength, 1e-9))
             total[rows] += rng.binomial(calls[rows, None], np.where(alike, own, drawn))
     rows = np.flatnonzero(counts.calls.sum((0, 2)))

@@ -163,10 +163,10 @@ def _failures(calibration: Calibration, pictures: Mapping[str, str]) -> Iterator
         "after it failed: the share that failed, and beside it what that becomes with what is known of the other rows "
         "(beta-binomial, hyperparameters by maximum marginal likelihood). "
         + (
-            "Tasks differ, and hard ones fail again for reasons that are no failure that lasts: `after_failed` is "
-            "estimated within tasks, and *naive* is what it would be whatever the task."
+            "Tasks differ, and hard ones fail again for reasons that are no failure that lasts: `after_ok` and "
+            "`after_failed` are estimated within tasks, and *naive* is what the latter would be whatever the task."
             if failing.within
-            else "Tasks cannot be told apart, so `after_failed` may be that hard tasks fail again."
+            else "No task was run twice, so `after_failed` may be that hard tasks fail again."
         )
     )
     lines = [
