@@ -24,11 +24,13 @@ def arrange(runs: Sequence[Run], least: int) -> list[Run]:
       The runs.
 
     Raises:
-      UserError: there are none.
+      UserError: there are none, or no tool is called in them.
     """
     called = Counter(call.row for run in runs for call in run.calls if call.kind == "tool")
     if not runs:
         raise UserError("nothing to calibrate: the log has no episode with a step")
+    if not any(call.kind in ("tool", CLARIFY) for run in runs for call in run.calls):
+        raise UserError("nothing to calibrate: no tool is called in the log, and the user is never asked")
     names: dict[str, str] = {}
     taken = {CLARIFY, ESCALATE, TERMINATE, OTHER, UNEXPLAINED, "kind", *COLUMNS}
     for tool, count in sorted(called.items(), key=lambda item: (-item[1], item[0])):

@@ -93,6 +93,8 @@ def test_weights_that_cannot_be_are_refused(given, message):
         calibration.fit(desk(0, 2, 1), weights=given)
 
 
-def test_an_empty_log_is_refused():
-    with pytest.raises(UserError, match="nothing to calibrate"):
+def test_a_log_without_steps_or_without_tools_is_refused():
+    with pytest.raises(UserError, match="nothing to calibrate: the log has no episode with a step"):
         calibration.fit([episode("a", [])])
+    with pytest.raises(UserError, match="nothing to calibrate: no tool is called"):
+        calibration.fit([episode("a", [turn(), {"kind": "escalate", "name": "b"}])])
