@@ -23,7 +23,7 @@ Elements = np.ndarray
 _ELEMENTWISE = frozenset(
     {"abs", "add", "and", "ceil", "clamp", "convert_element_type", "copy", "div", "eq", "exp", "expm1", "floor",
      "ge", "gt", "integer_pow", "le", "log", "log1p", "lt", "max", "min", "mul", "ne", "neg", "or", "pow",
-     "select_n", "sign", "sqrt", "square", "sub", "tanh", "xor"}
+     "sign", "sqrt", "square", "sub", "tanh", "xor"}
 )  # fmt: skip
 _NESTED = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr"}
 
@@ -168,6 +168,17 @@ def _elementwise(equation: Any, *operands: Elements) -> Elements:
     return _each(functools.partial(equation.primitive.bind, **equation.params), *operands)
 
 
+def _select_n(equation: Any, which: Elements, *cases: Elements) -> Elements:
+    """Of two cases the operation itself; of more a chain of it, as Triton has none."""
+    if len(cases) == 2:
+        return _elementwise(equation, which, *cases)
+    found = cases[0]
+    for number, case in enumerate(cases[1:], 1):
+        here = _each(lambda place, number=number: lax.eq(*alike(place, np.int32(number))), which)
+        found = _each(lax.select_n, here, found, case)
+    return found
+
+
 def _not(equation: Any, values: Elements) -> Elements:
     """By another operation, as Triton's own is refused for numbers known beforehand."""
     del equation
@@ -266,6 +277,7 @@ _RULES: dict[str, Callable[..., Elements]] = {
     "reduce_min": _folded(lax.min),
     "reduce_or": _folded(lax.bitwise_or),
     "reduce_sum": _folded(lax.add),
+    "select_n": _select_n,
     "reshape": lambda equation, values: values.reshape(equation.params["new_sizes"]),
     "rev": lambda equation, values: np.flip(values, equation.params["dimensions"]),
     "slice": _slice,
