@@ -95,13 +95,13 @@ def untrained(scenario: Scenario, **options) -> Learned:
 
 
 @functools.cache
-def text(policy: str = "mlp", inputs: str = "belief", **settings) -> bytes:
+def text(policy="mlp", inputs="belief", **settings) -> bytes:
     scenario = desk()
     learned = untrained(scenario, policy=policy, inputs=inputs, hidden=(16,))
     return router_text(scenario, learned, Settings(**settings), about={})
 
 
-def loaded(folder, *, policy: str = "mlp", inputs: str = "belief", log=None) -> Router:
+def loaded(folder, *, policy="mlp", inputs="belief", log=None) -> Router:
     path = folder / "router.json"
     path.write_bytes(text(policy, inputs))
     return Router.load(path, log=log)

@@ -11,6 +11,7 @@ import numpy as np
 from aljax import env
 from aljax.chance import draw_chance
 from aljax.env import EnvParams, EnvState
+from aljax.layout import lift
 from aljax.policy import Learned, Policy, masked
 from aljax.rollout import legal_steps, play
 from aljax.scenario import Scenario
@@ -39,7 +40,8 @@ class Shadowed(Policy):
     def logits(self, params: EnvParams, observation: jax.Array, legal: jax.Array, memory: Any) -> jax.Array:
         """See `Policy.logits`."""
         del memory
-        return masked(jnp.zeros((env.num_actions(params), *observation.shape[1:])), legal)
+        seldom = lift(jnp.where(params.actions.ends, -3.0, 0.0), observation.ndim - 1)  # or episodes would be short
+        return masked(jnp.broadcast_to(seldom, (env.num_actions(params), *observation.shape[1:])), legal)
 
     def remember(
         self, params: EnvParams, memory: Any, action: jax.Array, failed: jax.Array, observation: jax.Array

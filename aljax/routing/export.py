@@ -119,7 +119,9 @@ def check_settings(settings: Settings, scenario: Scenario) -> None:
         raise UserError(f"fallback: expected one of {expected}, got {short(settings.fallback)}")
 
 
-def router_text(scenario: Scenario, policy: Learned, settings: Settings, *, about: Mapping[str, Any]) -> bytes:
+def router_text(
+    scenario: Scenario, policy: Learned, settings: Settings, *, about: Mapping[str, Any], episodes: int = _EXAMPLES
+) -> bytes:
     """A router file's contents.
 
     Args:
@@ -127,13 +129,14 @@ def router_text(scenario: Scenario, policy: Learned, settings: Settings, *, abou
       policy: one seed's.
       settings: of the router.
       about: further things to tell; nothing reads them.
+      episodes: how many examples it brings along.
 
     Returns:
       JSON, its first entry the digest of what follows.
     """
     read = read_at_start(scenario)
     data = _data(scenario, policy, settings, read) | dict(about)
-    data["examples"] = examples(scenario, policy, read, episodes=_EXAMPLES, seed=0)
+    data["examples"] = examples(scenario, policy, read, episodes=episodes, seed=0)
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in data.items())
     rest = f'",\n{lines}}}\n'.encode()
     return b'{"digest": "' + hashlib.sha256(rest).hexdigest().encode() + rest
