@@ -11,7 +11,7 @@ from jax.experimental import pallas as pl
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from chips import launches, measured, operations, page, target
+from chips import launches, measured, operations, page, programs, target
 from chips.rows import row
 
 PROGRAM = """HloModule jit_train, is_scheduled=true
@@ -175,6 +175,18 @@ def test_what_was_measured_is_shown_beside_its_rivals():
     ]  # fmt: skip
     assert second.rows == [("aljax", "2 processor cores", "1,000", "0.02")]
     assert third.rows == [("gpu: H100", "10", "5", "2", "3", "60")]
+
+
+@pytest.mark.parametrize("seeds", [5, 64])
+def test_an_update_launches_few_kernels_however_many_seeds(seeds):
+    made, _ = programs.update(there("h100"), seeds=seeds)
+    assert made.launches and made.launches.open_loop
+    assert made.launches.open_loop.total <= 40 and made.launches.open_loop.conditionals == 0
+
+
+def test_a_rollout_launches_few_kernels():
+    made, _ = programs.play(there("h100"))
+    assert made.launches and made.launches.total <= 4 and made.launches.conditionals == 0
 
 
 def there(key):
