@@ -7,6 +7,9 @@ import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")  # for what is spread over devices; the rest uses the first
+# Compiling is most of the work, and what is compiled runs but once or twice: LLVM's dearest passes are left out;
+# tests/test_optimised.py tries what is promised to the last bit with them.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # NumPy's matrices are small here: threads that wait for each other, and for those of other workers, take several times
 # the work.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
