@@ -1,4 +1,7 @@
-"""Layers in Flax, for inputs whose features are the *first* axis: nothing is transposed on the way."""
+"""Layers in Flax, for inputs whose features are the *first* axis: nothing is transposed on the way.
+
+Products are in full single precision, which accelerators have to be asked for.
+"""
 
 import flax.linen as nn
 import jax
@@ -16,7 +19,7 @@ class Dense(nn.Module):
         """Maps ``[I, ...]`` to ``[features, ...]``."""
         kernel = self.param("kernel", nn.initializers.zeros, (x.shape[0], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return jnp.tensordot(kernel, x, (0, 0)) + bias.reshape(bias.shape + (1,) * (x.ndim - 1))
+        return jnp.tensordot(kernel, x, (0, 0), precision="highest") + bias.reshape(bias.shape + (1,) * (x.ndim - 1))
 
 
 class Layers(nn.Module):

@@ -106,7 +106,7 @@ class GRU(Layered):
         """The state after a step, of the one before and of what the observation contributes."""
         kernel = variables["params"][_STATE]["kernel"]
         r, k, n = jnp.split(given, 3)
-        r_own, k_own, n_own = jnp.split(jnp.tensordot(kernel, carried, (0, 0)), 3)
+        r_own, k_own, n_own = jnp.split(jnp.tensordot(kernel, carried, (0, 0), precision="highest"), 3)
         candidate = jnp.tanh(n + jax.nn.sigmoid(r + r_own) * n_own)
         kept = jax.nn.sigmoid(k + k_own)
         return kept * carried + (1.0 - kept) * candidate
@@ -124,4 +124,4 @@ class GRU(Layered):
 
 def _dense(layer: Variables, given: jax.Array) -> jax.Array:
     """A linear layer, features first. ``[inputs, ...]`` to ``[outputs, ...]``"""
-    return jnp.tensordot(layer["kernel"], given, (0, 0)) + lift(layer["bias"], given.ndim - 1)
+    return jnp.tensordot(layer["kernel"], given, (0, 0), precision="highest") + lift(layer["bias"], given.ndim - 1)
