@@ -6,9 +6,9 @@ wherever p_i lies; all tools share σ, and the p_i of a column are Beta too. All
 (see `aljax.calibration.shrinking`).
 
 That a call fails again whose latest one failed says first of all that its task is hard. The first calls of all runs of
-a task tell how hard: given them, a call fails with e = (failed + κ p_i) / (calls + κ) where nothing lasts and κ is the
-concentration of the Beta law. What lasts is the difference δ in logit(failure) = logit(e) + δ, shrunk over tools by a
-normal prior; after_failed is what that makes of all tasks on average, and after_ok likewise.
+a task tell how hard: given them p_ij is Beta again, with what failed and what worked added to its parameters. What
+lasts of a failure is the difference δ in logit(failure) = logit(p_ij) + δ, shrunk over tools by a normal prior;
+after_failed is what that makes of all tasks on average, and after_ok likewise.
 """
 
 import dataclasses
@@ -29,8 +29,8 @@ _MEANS = expit(np.arange(-6.5, 3.1, 0.25))
 _STRENGTHS = 2.0 ** np.arange(-1.0, 9.0)
 _DELTA = np.linspace(-8.0, 8.0, 129)
 _LASTING = [(mean, spread) for mean in np.arange(-5.0, 5.1, 0.25) for spread in (0.1, 0.3, 0.6, 1.0, 1.5)]
-_DRAWS, _EACH = 24, 50
-_SHARES = (np.arange(15) + 0.5) / 15
+_DRAWS, _EACH = 20, 60
+_SHARES = (np.arange(11) + 0.5) / 11
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,14 +175,17 @@ def _over_tasks(rates: np.ndarray, spread: float, delta: np.ndarray) -> np.ndarr
 
 def _delta(counts: Failures, number: int, spread: float, rates: np.ndarray) -> Posterior:
     """What lasts of an earlier call, in logits, where first calls fail at these rates ``[R]``."""
-    kappa = concentration(rates, spread)[:, None]
-    hard = (counts.failed[0] + kappa * rates[:, None]) / (counts.calls[0] + kappa)
-    bad, good = counts.failed[number], counts.calls[number] - counts.failed[number]
     place = np.nonzero(counts.calls[number])
-    chance = logit(np.clip(hard[place], 1e-9, 1 - 1e-9))[:, None] + _DELTA
-    each = bad[place][:, None] * -np.logaddexp(0, -chance) + good[place][:, None] * -np.logaddexp(0, chance)
+    mean = rates[place[0]]
+    kappa = concentration(mean, spread)
+    failed, calls = counts.failed[0][place], counts.calls[0][place]
+    own = betaincinv(failed + kappa * mean, calls - failed + kappa * (1 - mean), _SHARES[:, None])  # [S, P]
+    chance = logit(np.clip(own, 1e-9, 1 - 1e-9))[..., None] + _DELTA
+    bad, all_ = counts.failed[number][place][:, None], counts.calls[number][place][:, None]
+    each = bad * chance - all_ * np.logaddexp(0, chance)
+    highest = each.max(0)
     likelihoods = np.zeros((len(rates), len(_DELTA)))
-    np.add.at(likelihoods, place[0], each)
+    np.add.at(likelihoods, place[0], np.log(np.exp(each - highest).mean(0)) + highest)
     return shrink(_DELTA, likelihoods, _lasts())
 
 
