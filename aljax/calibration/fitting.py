@@ -68,6 +68,7 @@ def fit(
     prices: Prices | None = None,
     weights: Mapping[str, float] | None = None,
     loggers: Collection[str] = (),
+    tasks: Collection[str] = (),
     name: str = "calibrated",
 ) -> Calibration:
     """Fits a scenario to a log.
@@ -79,6 +80,7 @@ def fit(
       prices: of models, where dollars are not logged.
       weights: λ by component; what is left out is as in `WEIGHTS`.
       loggers: whose runs are wanted; none: everybody's.
+      tasks: patterns (as of a shell) of tasks whose runs are wanted; none: all.
       name: of the scenario.
 
     Returns:
@@ -88,7 +90,7 @@ def fit(
       UserError: a file cannot be read, no run has a call, or a weight is of no component.
     """
     settings = settings or CalibrationSettings()
-    runs = list(runs_of(log, groups, prices, loggers))
+    runs = list(runs_of(log, groups, prices, loggers, tasks))
     return fit_runs(arrange(runs, settings.least), settings, prices=prices, weights=weights, name=name)
 
 

@@ -75,6 +75,7 @@ def runs_of(
     groups: Mapping[str, str] | None = None,
     prices: Prices | None = None,
     loggers: Collection[str] = (),
+    tasks: Collection[str] = (),
 ) -> Iterator[Run]:
     """The runs of a log.
 
@@ -83,6 +84,7 @@ def runs_of(
       groups: names of rows by the pattern (as of a shell) of the tools that they stand for; the first one holds.
       prices: of models, for turns whose dollars are not logged.
       loggers: whose runs are wanted; none: everybody's.
+      tasks: patterns (as of a shell) of tasks whose runs are wanted; none: all.
 
     Yields:
       Runs, episodes without any step left out. Seconds or dollars that most of its turns do not say are not known.
@@ -93,7 +95,8 @@ def runs_of(
     for item in log:
         episodes = [item] if isinstance(item, LoggedEpisode) else read_episodes(item)
         for episode in episodes:
-            if episode.steps and (not loggers or episode.logger in loggers):
+            asked = not tasks or any(fnmatch.fnmatchcase(episode.task, pattern) for pattern in tasks)
+            if episode.steps and asked and (not loggers or episode.logger in loggers):
                 yield _run(episode, groups or {}, prices or Prices({}))
 
 

@@ -48,6 +48,7 @@ def run(options: Calibrate, console: Console) -> None:
             prices=prices,
             weights=weights,
             loggers=options.loggers,
+            tasks=options.tasks,
             name=out.stem,
         )
 

@@ -71,6 +71,7 @@ def test_rows_stand_by_how_often_they_are_called_and_what_is_no_tool_last():
     assert covers_of(runs) == {"clarify": ["user_turn"]}
 
 
-def test_files_are_read_like_episodes_and_one_agents_runs_may_be_asked_for(tmp_path):
-    path = written(tmp_path / "log.jsonl", [episode("a", [{}]), episode("b", [])])
-    assert len(list(runs_of([path]))) == 1 and not list(runs_of([path], loggers=["you"]))
+def test_files_are_read_like_episodes_and_some_runs_may_be_asked_for(tmp_path):
+    path = written(tmp_path / "log.jsonl", [episode("a", [{}], "x/1"), episode("b", []), episode("c", [{}], "y/1")])
+    assert len(list(runs_of([path]))) == 2 and not list(runs_of([path], loggers=["you"]))
+    assert [run.task for run in runs_of([path], loggers=["me"], tasks=["y/*", "z"])] == ["y/1"]

@@ -10,6 +10,7 @@ from aljax.options import CalibrationSettings
 
 Groups = Annotated[UseAppendAction[tuple[str, ...]], arg(name="group", metavar="PATTERN=NAME")]
 Loggers = Annotated[UseAppendAction[tuple[str, ...]], arg(name="logger", metavar="NAME")]
+Tasks = Annotated[UseAppendAction[tuple[str, ...]], arg(name="task", metavar="PATTERN")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Calibrate:
     """Tools whose names fit the pattern, as of a shell, are one row of this name; repeat for more."""
     loggers: Loggers = ()
     """Only the runs of this agent, model or pipeline; repeat for more."""
+    tasks: Tasks = ()
+    """Only the runs of tasks whose names fit the pattern, as of a shell; repeat for more."""
     prices: Path | None = None
     """Where dollars are not logged: TOML, a table a model, its input and output in dollars a million tokens."""
     weights: str | None = None
