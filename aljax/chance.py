@@ -50,18 +50,18 @@ def draw_chance(
     Returns:
       The chance of B episodes.
     """
-    words, table = _words(key), params.actions
-    drawn = _always if (target or here()).draws_always else _if_needed
+    words, table, target = _words(key), params.actions, target or here()
+    drawn = _always if target.draws_always else _if_needed
     d, rows = env.num_coordinates(params), env.num_actions(params)
     outages, spread = table.mean_uptime is not None, table.latency_spread is not None
     u, choice = _uniforms(words, 0, (steps, episodes))
     start, _ = _uniforms(words, 1, (d, episodes))
     points = params.start_points is not None
-    further = _several(words, 3, (steps,), spread + rows * outages, (episodes,)) if spread or outages else u
-    first = _several(words, 4, (), points + rows * outages, (episodes,)) if points or outages else start
+    further = _several(words, 3, (steps,), spread + rows * outages, (episodes,), target) if spread or outages else u
+    first = _several(words, 4, (), points + rows * outages, (episodes,), target) if points or outages else start
 
     def epsilon(words: jax.Array) -> jax.Array:
-        return _normal(_several(words, 2, (steps,), d, (episodes,)))
+        return _normal(_several(words, 2, (steps,), d, (episodes,), target))
 
     def misreading(words: jax.Array) -> jax.Array:
         return _normal(_uniforms(words, 1, (d, episodes))[1])
@@ -83,10 +83,20 @@ def draw_chance(
     )
 
 
-def _several(words: jax.Array, stream: int, before: tuple[int, ...], count: int, after: tuple[int, ...]) -> jax.Array:
+def _several(
+    words: jax.Array, stream: int, before: tuple[int, ...], count: int, after: tuple[int, ...], target: Target
+) -> jax.Array:
     """Uniform numbers of a stream, two from each block. ``[*before, count, *after]``"""
-    pairs = jnp.stack(_uniforms(words, stream, (*before, -(-count // 2), *after)), axis=len(before) + 1)
-    return jax.lax.slice_in_dim(pairs.reshape(*before, -1, *after), 0, count, axis=len(before))
+    blocks, axis = (*before, -(-count // 2), *after), len(before)
+    if not target.draws_apart:
+        pairs = jnp.stack(_uniforms(words, stream, blocks), axis=axis + 1)
+        return jax.lax.slice_in_dim(pairs.reshape(*before, -1, *after), 0, count, axis=axis)
+    places = [jax.lax.broadcasted_iota(jnp.uint32, (*before, count, *after), number) for number in range(len(blocks))]
+    second, places[axis] = places[axis] % 2 == 1, places[axis] // 2
+    counter = places[0]
+    for size, place in zip(blocks[1:], places[1:], strict=True):
+        counter = counter * np.uint32(size) + place
+    return jnp.where(second, *_numbers(words, stream, counter)[::-1])
 
 
 def _always(needed: jax.Array, draw: Callable[[jax.Array], jax.Array], words: jax.Array) -> jax.Array:
@@ -154,8 +164,11 @@ def _words(key: jax.Array) -> jax.Array:
 
 def _uniforms(key: jax.Array, stream: int, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
     """Two arrays of independent numbers on [0, 1), of 23 random bits each."""
-    size = math.prod(shape)
-    counter = jax.lax.iota(jnp.uint32, size).reshape(shape)
+    return _numbers(key, stream, jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape))
+
+
+def _numbers(key: jax.Array, stream: int, counter: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The two of each block, by the blocks' counters."""
     found = threefry(key[0], key[1], counter, jnp.uint32(stream))
     one = np.uint32(0x3F800000)  # the bits of 1.0: with random ones behind, a number on [1, 2)
     first, second = (jax.lax.bitcast_convert_type((bits >> np.uint32(9)) | one, jnp.float32) - 1.0 for bits in found)

@@ -83,6 +83,11 @@ class Target:
         return self.accelerator
 
     @property
+    def draws_apart(self) -> bool:
+        """Random numbers are worked out one by one, in one launch, not two at a time and then put in their order."""
+        return self.platform == "gpu"
+
+    @property
     def stores_packed(self) -> bool:
         """What a step leaves, and what an update leaves, is one array; on a CPU arrays are better kept apart."""
         return self.accelerator

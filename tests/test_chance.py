@@ -8,6 +8,7 @@ from jax.extend.random import threefry_2x32
 
 from aljax.chance import draw_chance, threefry
 from aljax.scenario import load_scenario
+from aljax.target import target_of
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,20 @@ def test_a_steps_numbers_do_not_depend_on_how_many_steps_follow():
     np.testing.assert_array_equal(short.luck.u, long.luck.u[:4])
     np.testing.assert_array_equal(short.luck.epsilon, long.luck.epsilon[:4])
     np.testing.assert_array_equal(short.choice, long.choice[:4])
+
+
+@pytest.mark.parametrize("name", ["service_desk", "outage", "timeouts"])
+def test_all_devices_draw_the_same_numbers(name):
+    params = load_scenario(name, ["actions.terminate.noise=0.5", "misread=0.5"]).params
+    draw = jax.jit(draw_chance, static_argnames=("episodes", "steps", "target"))
+    first, *others = (
+        draw(jax.random.key(7), params, episodes=11, steps=3, target=target_of(platform))
+        for platform in ("cpu", "gpu", "tpu")
+    )
+    assert first.luck.epsilon.std() > 0.5 and first.start.misread.std() > 0.5
+    for other in others:
+        jax.tree.map(lambda one, same: np.testing.assert_allclose(one, same, rtol=1e-6, atol=1e-7), first, other)
+        np.testing.assert_array_equal(first.luck.u, other.luck.u)
 
 
 def test_numbers_of_different_use_are_not_the_same_numbers():
