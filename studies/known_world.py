@@ -286,6 +286,7 @@ def study(options: argparse.Namespace) -> None:
             if options.json is not None:
                 write_json(options.json, receipt)
         show(name, receipt["parts"][name])
+    print(tables(receipt["parts"]))
 
 
 def show(name: str, found: Mapping[str, Any]) -> None:
@@ -299,6 +300,63 @@ def show(name: str, found: Mapping[str, Any]) -> None:
         print(f"  {column:20s} {cells}")
     shown = summary(found) or {key: value for key, value in found.items() if isinstance(value, float)}
     print("  " + ", ".join(f"{key} {value:.4f}" for key, value in shown.items()), flush=True)
+
+
+def tables(parts: Mapping[str, Mapping[str, Any]]) -> str:
+    """The receipt's parts as Markdown."""
+    lines = [
+        "Tasks alike: root mean square error over tools, agents and repetitions, and how often 95 % intervals contain "
+        "the truth. Of seconds and spreads, in shares of the truth.", "",
+        _row("", *(f"{size:,} episodes" for size in SIZES)), _row(*["---"] * 5),
+    ]  # fmt: skip
+    for column in COLUMNS:
+        cells = []
+        for size in SIZES:
+            rows = [
+                row for part in _of(parts, "A", hardness=0.0, episodes=size) for row in part["columns"][column].values()
+            ]
+            share = column.startswith(("latency", "failure_l", "money"))
+            error = np.sqrt(np.mean([(row["rms"] / (row["truth"] if share else 1.0)) ** 2 for row in rows] or [np.nan]))
+            cells.append(f"{error:.3f}, {np.mean([row['covered'] for row in rows] or [np.nan]):.0%}")
+        lines.append(_row(f"`{column}`", *cells))
+    lines += ["", f"Tasks that differ (σ = {HARDNESS:g} in logits): mean error of after_failed.", ""]
+    lines += [_row("", "", *(f"{size:,} episodes" for size in SIZES)), _row(*["---"] * 6)]
+    for retries in AGENTS:
+        for column, told in (("after_failed_naive", "as counted"), ("after_failed", "within tasks")):
+            cells = []
+            for size in SIZES:
+                rows = [
+                    row
+                    for part in _of(parts, "A", hardness=HARDNESS, episodes=size, retries=retries)
+                    for row in part["columns"][column].values()
+                ]
+                bias, inside = (np.mean([row[name] for row in rows] or [np.nan]) for name in ("bias", "covered"))
+                cells.append(f"{bias:+.3f}, {inside:.0%}")
+            lines.append(_row(retries, told, *cells))
+    lines += ["", "Needs in 300 episodes: tasks of which all are right, and mean error a tool, in calls.", ""]
+    lines += [_row("agent", "tasks of runs", "fewest", "bracketed", "unexplained"), _row(*["---"] * 5)]
+    for part in _of(parts, "B"):
+        found = [f"{part[f'{e}: tasks right']:.0%}, {part[f'{e}: mean error']:+.3f}" for e in ("fewest", "bracketed")]
+        lines.append(_row(part["retries"], f"{part['tasks']} of {part['runs']}", *found, f"{part['unexplained']:.3f}"))
+    lines += ["", "In the known world, % above its optimum, and % between what was promised and what it cost.", ""]
+    lines += [_row("episodes", *PRICES), _row(*["---"] * (1 + len(PRICES)))]
+    for part in _of(parts, "C"):
+        shown = summary(part)
+        lines.append(_row(f"{part['episodes']:,}", *(f"{shown[name]:.1%}" if name in shown else "" for name in PRICES)))
+    return "\n".join(lines)
+
+
+PRICES = tuple(f"{what}, {how}" for what in ("regret", "promise", "trained regret") for how in ("mean", "nine of ten"))
+
+
+def _of(parts: Mapping[str, Mapping[str, Any]], letter: str, **asked: Any) -> list[Mapping[str, Any]]:
+    """Parts that begin so and are of what is asked."""
+    found = [part for name, part in parts.items() if name.startswith(letter)]
+    return [part for part in found if all(part[key] == value for key, value in asked.items())]
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> int:
