@@ -26,6 +26,8 @@ from aljax.calibration.runs import ESCALATE, Run
 
 ENOUGH = 3
 """Runs of a task from which its needs are bracketed from both sides; fewer are weak."""
+UNSEEN = 3.0
+"""What tasks that nobody has run count for, in tasks."""
 LEAST = 0.01
 """A smaller share of unexplained failures is none."""
 _CELLS = 5_000  # combinations of needs that are gone through
@@ -64,13 +66,22 @@ class Needs:
     """How often, in runs. ``[M]``"""
 
     def points(self) -> tuple[np.ndarray, np.ndarray]:
-        """Starts of the scenario: the different ones, of very many those that are likeliest.
+        """Starts of the scenario: what tasks may need, and what tasks may need that nobody has run.
+
+        The latter are those with a call more or less of a row that is needed, and count like `UNSEEN` tasks in each
+        row: policies that are trained on few tasks would else be sure of what these few need.
 
         Returns:
-          Points ``[N, d + 1]`` and their weights, in runs ``[N]``.
+          The different ones ``[N, d + 1]``, of very many those that are likeliest, and their weights, in runs ``[N]``.
         """
-        points, place = np.unique(self.starts, axis=0, return_inverse=True)
-        weights = np.bincount(place.ravel(), self.weights)
+        ratio = UNSEEN / (2 * len(self.tasks))  # of a neighbour's weight to the start's own
+        place, row = (np.repeat(found, 2) for found in np.nonzero(self.starts[:, :-1] > 0))
+        beside = self.starts[place]
+        beside[np.arange(len(row)), row] += np.tile([-1.0, 1.0], len(row) // 2)
+        own = self.weights / (1 + ratio * np.bincount(place, minlength=len(self.starts)))
+        weights = np.concatenate([own, ratio * own[place]])
+        points, number = np.unique(np.concatenate([self.starts, beside]), axis=0, return_inverse=True)
+        weights = np.bincount(number.ravel(), weights)
         most = max(1, min(_POINTS, _NUMBERS // points.shape[1]))
         kept = np.sort(np.argsort(-weights, kind="stable")[:most])
         return points[kept], weights[kept]

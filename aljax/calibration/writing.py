@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from aljax.calibration.counts import COLUMNS
 from aljax.calibration.estimates import Estimate
-from aljax.calibration.needs import Needs
+from aljax.calibration.needs import UNSEEN, Needs
 
 _DIGITS = 6
 _ORDER = ("latency", "money", *COLUMNS, "failure_latency", "latency_spread")
@@ -113,7 +113,8 @@ def _sources(contents: Contents) -> Iterator[str]:
     for key, source in {
         "coordinates": "assumed: a successful call takes 1 off its own; the last one is what calls do not explain",
         "horizon": "logged: the longest run",
-        "start_points": f"shrunk: bracketed by the runs that succeeded and those that failed; {told}",
+        "start_points": "shrunk: bracketed by the runs that succeeded and those that failed; a call more or less of "
+        f"what is needed counts like {UNSEEN:g} tasks; {told}",
         "start_weights": "logged: runs of the tasks",
         "blind": "assumed: what a task needs is seen by nobody before it is done",
         "tolerance": "assumed: half a call",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aljax.calibration.needs import fit_needs
+from aljax.calibration.needs import UNSEEN, fit_needs
 from aljax.calibration.runs import runs_of
 
 from agents import episode
@@ -81,9 +81,22 @@ def test_starts_are_needs_that_tasks_may_have_weighted_by_their_runs():
     points, weights = found.points()
     assert weights.sum() == pytest.approx(4)
     share = {tuple(point): weight for point, weight in zip(points, weights, strict=True)}
-    assert share[1, 0, 0] > 2.5 and share[0, 2, 0] > 0.8
+    assert max(share, key=share.__getitem__) == (1, 0, 0)
     drawn = found.drawn(np.random.default_rng(0), np.array([0] * 50 + [1] * 50))
     assert (drawn[:50, 0] == 1).all() and (drawn[50:, 1] == 2).all()
+
+
+def test_unseen_tasks_may_need_a_call_more_or_less_of_what_is_needed_the_less_the_more_tasks_there_are():
+    def shares(tasks):
+        found = needs_of(*((f"{n}", 2, 0, True) for n in range(tasks) for _ in range(9)))
+        points, weights = found.points()
+        assert weights.sum() == pytest.approx(9 * tasks)
+        assert weights @ points / weights.sum() == pytest.approx([2.0, 0.0, 0.0], abs=0.01)
+        return {tuple(point): weight / weights.sum() for point, weight in zip(points, weights, strict=True)}
+
+    few, many = shares(6), shares(60)
+    assert set(few) == {(1, 0, 0), (2, 0, 0), (3, 0, 0)}
+    assert few[3, 0, 0] == pytest.approx((UNSEEN / 2) / (6 + UNSEEN)) and many[3, 0, 0] < few[3, 0, 0] / 5
 
 
 def test_tasks_of_very_many_rows_and_runs_are_gone_through_in_the_end():
