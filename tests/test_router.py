@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from desk import desk, drawing, loaded, text
 
 from aljax import router
 from aljax.logs.readers import read_episodes
 from aljax.router import Router, RouterError
+
+from desk import desk, drawing, loaded, text
 
 MODULE = Path(router.__file__)
 

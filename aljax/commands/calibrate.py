@@ -7,7 +7,10 @@ from typing import Any
 
 from rich.console import Console
 
+from aljax import report
 from aljax.calibration import plots
+from aljax.calibration.drift import find_drift
+from aljax.calibration.drift_report import drift_table, drift_words
 from aljax.calibration.fitting import Calibration, fit
 from aljax.calibration.prediction import Prediction, predict
 from aljax.calibration.prices import read_prices
@@ -19,15 +22,18 @@ from aljax.errors import UserError, plain, plain_path
 from aljax.host import files
 from aljax.host.terminal import bar, deliver, styled
 from aljax.options import CalibrationSettings
+from aljax.scenario import load_scenario
 
 _PICTURES = ("failures", "seconds", "needs", "prediction")
 
 
 def run(options: Calibrate, console: Console) -> None:
-    """Fits, predicts what was held out, writes the scenario, the report and the pictures."""
+    """Fits, predicts what was held out, writes the scenario, the report and the pictures; or looks for drift."""
+    if options.against is not None:
+        return _find_drift(options, options.against, console)
     out = _out(options)
-    report, pictures = out.with_suffix(".md"), {name: out.with_name(f"{out.stem}_{name}.png") for name in _PICTURES}
-    for place in (out, report, *(pictures.values() if options.plots else ())):
+    written, pictures = out.with_suffix(".md"), {name: out.with_name(f"{out.stem}_{name}.png") for name in _PICTURES}
+    for place in (out, written, *(pictures.values() if options.plots else ())):
         if place.is_file() and not options.overwrite:
             raise UserError(f"{plain_path(place)}: already exists (--overwrite replaces it)")
         files.check_writable(place)
@@ -60,7 +66,7 @@ def run(options: Calibrate, console: Console) -> None:
     names = {name: pictures[name].name for name in _PICTURES if pictures[name] in drawings}
     text = report_text(found, predicted, [path.name for path in options.data], out.name, names)
     saves: list[Callable[[], None]] = [
-        functools.partial(_write, out, found.text), functools.partial(_write, report, text),
+        functools.partial(_write, out, found.text), functools.partial(_write, written, text),
     ]  # fmt: skip
     if options.json is not None:
         saves.append(functools.partial(files.write_json, options.json, _figures(found, predicted)))
@@ -68,9 +74,31 @@ def run(options: Calibrate, console: Console) -> None:
     def show() -> None:
         for line in _words(found, predicted):
             console.print(line, soft_wrap=True)
-        console.print("Written to", styled(out, "bold"), "with", styled(report, "bold"))
+        console.print("Written to", styled(out, "bold"), "with", styled(written, "bold"))
 
     deliver(saves, show, functools.partial(draw_all, drawings))
+
+
+def _find_drift(options: Calibrate, against: str, console: Console) -> None:
+    """Says where the log has drifted from a scenario."""
+    idle = [name for name in ("out", "groups", "weights") if getattr(options, name)]
+    if idle or not options.data:
+        what = f"without effect beside --against: {', '.join(idle)}" if idle else "expected at least one LOG"
+        raise UserError(f"calibrate: {what}")
+    if options.json is not None:
+        files.check_writable(options.json)
+    start_jax()
+    prices = None if options.prices is None else read_prices(options.prices)
+    found = find_drift(options.data, load_scenario(against), prices=prices, loggers=options.loggers)
+    if not found.columns:
+        raise UserError(f"calibrate: nothing in the log can be held against {plain(against)}: no row was called often")
+
+    def show() -> None:
+        report.show(console, [drift_table(found)])
+        for line in drift_words(found, against):
+            console.print(line, soft_wrap=True)
+
+    deliver([functools.partial(files.write_json, options.json, found.to_json())] if options.json else [], show)
 
 
 def _out(options: Calibrate) -> Path:

@@ -1,11 +1,11 @@
 """Which scenarios can be followed from events alone."""
 
 import pytest
-from desk import desk, untrained
 
 from aljax.routing.events import known_throughout, obstacle, read_at_start
 from aljax.scenario import load_scenario
 
+from desk import desk, untrained
 from tiny import tiny_scenario
 
 

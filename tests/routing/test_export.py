@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-from desk import desk
 
 from aljax import UserError, runs
 from aljax.commands.main import main
@@ -13,6 +12,7 @@ from aljax.router import Router
 from aljax.routing.export import Settings, check_settings, export, fallback_order
 from aljax.scenario import load_scenario
 
+from desk import desk
 from tiny import TINY, tiny_scenario
 
 SMALL = ["--episodes", "60", "--batch", "20", "--hidden", "4", "--seeds", "2", "--evaluation-episodes", "40"]

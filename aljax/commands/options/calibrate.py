@@ -23,6 +23,7 @@ class Calibrate:
     Try:
       aljax import traces.jsonl --out agent.jsonl.gz
       aljax calibrate agent.jsonl.gz --out my_agent.toml
+      aljax calibrate router.jsonl --against my_agent.toml
       aljax calibrate agent.jsonl.gz --out my_agent.toml --group 'get_*=look_up' --weights latency=0.01,violation=10
     """
 
@@ -41,6 +42,9 @@ class Calibrate:
     weights: str | None = None
     """What things are worth in dollars, e.g. latency=0.06,money=1,violation=3,failure=0.5,divergence=0; what is left
     out is as here, and the scenario says that it is assumed."""
+    against: str | None = None
+    """Instead of making a scenario, say where the log has drifted from this one, for instance that of a router: a
+    scenario's name, or the path of a TOML file. The log's order is that of time."""
     settings: OmitArgPrefixes[CalibrationSettings] = CalibrationSettings()
     overwrite: bool = False
     """Replace files that are there."""
