@@ -1,4 +1,4 @@
-"""Measures on the GPU that is here what docs/reference/accelerators.md can only count: one command, a few minutes.
+"""Measures on the GPU that is here what docs/reference/accelerators.md can only count: one command, some minutes.
 
 Training, stepping with a policy and a large sweep on the GPU, beside the same on two processor cores and beside PyTorch
 on the same GPU. Each in a process of its own, compilation apart. With ``--quick`` everything is small and runs on
