@@ -24,6 +24,7 @@ from aljax.commands.options.importing import Import
 from aljax.commands.options.ope import Ope
 from aljax.commands.options.optimal import Optimum
 from aljax.commands.options.scenarios import Scenarios
+from aljax.commands.options.serve import Serve
 from aljax.commands.options.sweep import Sweep
 from aljax.commands.options.train import Train
 from aljax.errors import UserError, one_line, plain
@@ -42,6 +43,7 @@ COMMANDS: dict[str, type] = {
     "import": Import,
     "calibrate": Calibrate,
     "export": Export,
+    "serve": Serve,
     "bench": Bench,
 }
 """Each command's options, by its name. What does its work is the module beside this one that is called as theirs is."""

@@ -1,0 +1,190 @@
+"""A router inside agents of the OpenAI Agents SDK.
+
+    result = await run(agent, "Refund order 7", router=Router.load("router.json"), mode="mask")
+
+Each run works on a copy of the agent, whose tools ask the router whether they are enabled, and is an episode. Tools of
+agents that it hands over to are booked, but neither blocked nor masked.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aljax.integrations.shared import FREE, Mode, Routing, Run, Turn, framework, routing
+from aljax.router import Router
+
+
+class Routed(NamedTuple):
+    """What ``Runner.run``, ``run_sync`` and ``run_streamed`` take, for one run."""
+
+    agent: Any
+    """The copy of the agent."""
+    hooks: Any
+    """By which outcomes are booked."""
+    run_config: Any
+    """With it, calls of tools that are masked are answered instead of raising."""
+    run: Run
+    """The episode; it ends with the agent's last word."""
+
+
+def routed(
+    agent: Any,
+    router: Router | str | Path,
+    *,
+    mode: Mode = "block",
+    prices: tuple[float, float] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    task: str | None = None,
+    hooks: Any = None,
+    run_config: Any = None,
+) -> Routed:
+    """An agent under a router, for one run: ``Runner.run(r.agent, input, hooks=r.hooks, run_config=r.run_config)``.
+
+    Args:
+      agent: an ``agents.Agent``.
+      router: a router, or the file of one.
+      mode: `block`, `mask` or `force`, see `aljax.integrations.shared.Mode`.
+      prices: dollars a million tokens read and written; None: dollars are not known.
+      clock: what tells the seconds.
+      task: which task it is, for the log.
+      hooks: ``RunHooks`` of your own, which are called as well.
+      run_config: a ``RunConfig`` of your own.
+
+    Returns:
+      What the runner takes.
+
+    Raises:
+      UserError: there is no such mode.
+      RouterError: the file is none of a router.
+      ImportError: the SDK is not installed.
+    """
+    sdk = framework("agents", "openai-agents")
+    found = _Routed(sdk, agent, routing(router, mode, prices, clock), task)
+    config = dataclasses.replace(run_config or sdk.RunConfig(), tool_not_found_behavior="return_error_to_model")
+    return Routed(found.agent, found.hooks(hooks), config, found.run)
+
+
+async def run(
+    agent: Any,
+    input: Any,
+    *,
+    router: Router | str | Path,
+    mode: Mode = "block",
+    prices: tuple[float, float] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    task: str | None = None,
+    hooks: Any = None,
+    run_config: Any = None,
+    **options: Any,
+) -> Any:
+    """``Runner.run`` under a router.
+
+    Args:
+      agent: an ``agents.Agent``.
+      input: of the run.
+      router: a router, or the file of one.
+      mode: `block`, `mask` or `force`, see `aljax.integrations.shared.Mode`.
+      prices: dollars a million tokens read and written; None: dollars are not known.
+      clock: what tells the seconds.
+      task: which task it is, for the log.
+      hooks: ``RunHooks`` of your own, which are called as well.
+      run_config: a ``RunConfig`` of your own.
+      **options: of ``Runner.run``.
+
+    Returns:
+      The run's result.
+
+    Raises:
+      UserError: there is no such mode.
+      RouterError: the file is none of a router.
+      ImportError: the SDK is not installed.
+    """
+    found = routed(agent, router, mode=mode, prices=prices, clock=clock, task=task, hooks=hooks, run_config=run_config)
+    runner = framework("agents", "openai-agents").Runner
+    try:
+        return await runner.run(found.agent, input, hooks=found.hooks, run_config=found.run_config, **options)
+    except BaseException as error:
+        found.run.end(type(error).__name__, answered=False)
+        raise
+
+
+class _Routed:
+    """An agent's copy for one run, and what is called as the run goes on."""
+
+    def __init__(self, sdk: Any, agent: Any, routing: Routing, task: str | None) -> None:
+        self.run, self._sdk, self._routing = Run(routing, task=task), sdk, routing
+        self._turn, self._open = FREE, False
+        self._failed: set[str] = set()
+        tools = [self._tool(tool) if isinstance(tool, sdk.FunctionTool) else tool for tool in agent.tools]
+        self._names = [tool.name for tool in tools if isinstance(tool, sdk.FunctionTool)]
+        self._settings = agent.model_settings
+        # The SDK would not force a tool twice by itself; here each turn is chosen for.
+        again = {"reset_tool_choice": False} if routing.mode == "force" else {}
+        self.agent = agent.clone(tools=tools, **again)
+
+    def _asked(self) -> Turn:
+        """What the router says now. The SDK asks of each tool before a turn and again before its calls; the router is
+        asked once, until a call is booked.
+        """
+        if not self._open:
+            self._open, self._turn = True, self.run.turn(self._names)
+            if self._routing.mode == "force":
+                forced = self._turn.forced or self._settings.tool_choice
+                self.agent.model_settings = dataclasses.replace(self._settings, tool_choice=forced)
+        return self._turn
+
+    def _tool(self, tool: Any) -> Any:
+        """A tool that asks the router before it is offered and before it is called, and tells of failures."""
+        guardrails, tools = (
+            framework("agents.tool_guardrails", "openai-agents"),
+            framework("agents.tool", "openai-agents"),
+        )
+        enabled, told = tool.is_enabled, tools.resolve_function_tool_failure_error_function(tool)
+
+        async def is_enabled(context: Any, agent: Any) -> bool:
+            shut = tool.name in self._asked().shut and self._routing.mode == "mask"
+            return not shut and bool(await _value(enabled(context, agent) if callable(enabled) else enabled))
+
+        def not_now(data: Any) -> Any:
+            del data
+            said = self.run.refusal(tool.name)
+            output = guardrails.ToolGuardrailFunctionOutput
+            return output.allow() if said is None else output.reject_content(said)
+
+        async def failed(context: Any, error: Exception) -> Any:
+            self._failed.add(context.tool_call_id)
+            return await _value(told(context, error))
+
+        guards = [guardrails.ToolInputGuardrail(not_now, name="aljax"), *(tool.tool_input_guardrails or [])]
+        found = dataclasses.replace(tool, is_enabled=is_enabled, tool_input_guardrails=guards)
+        return found if told is None else tools.set_function_tool_failure_error_function(found, failed)
+
+    def hooks(self, also: Any) -> Any:
+        """``RunHooks`` that book outcomes, and call others as well."""
+        routed, base = self, also or self._sdk.RunHooks()
+
+        class RouterHooks(type(base)):
+            def __init__(self) -> None:
+                self.__dict__.update(vars(base))
+
+            async def on_llm_end(self, context: Any, agent: Any, response: Any) -> None:
+                routed.run.spend(response.usage.input_tokens, response.usage.output_tokens)
+                await base.on_llm_end(context, agent, response)
+
+            async def on_tool_end(self, context: Any, agent: Any, tool: Any, result: Any) -> None:
+                routed._open = False
+                routed.run.record(tool.name, ok=getattr(context, "tool_call_id", None) not in routed._failed)
+                await base.on_tool_end(context, agent, tool, result)
+
+            async def on_agent_end(self, context: Any, agent: Any, output: Any) -> None:
+                routed.run.end()
+                await base.on_agent_end(context, agent, output)
+
+        return RouterHooks()
+
+
+async def _value(found: Any) -> Any:
+    """What may have to be waited for."""
+    return await found if hasattr(found, "__await__") else found
