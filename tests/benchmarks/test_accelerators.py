@@ -1,5 +1,6 @@
 """What is said of programs for chips that are not there: launches as counted, and, with the plugins, real programs."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -154,6 +155,16 @@ def test_the_page_shows_both_revisions_and_what_was_not_compiled(tmp_path):
     line = next(line for line in text.splitlines() if line.startswith("| an update of 5 seeds"))
     assert line.split(" | ")[1:] == ["22", "1", "100 MiB", "1", "44 to 88", "22", "1", "44 to 88 |"]
     assert "| not compiled |" in text and "| 100 MiB | 0.66 % | 1 |" in text
+
+
+def test_the_page_in_the_documentation_is_that_of_the_receipt(tmp_path):
+    root = Path(__file__).parents[2]
+    results = root / "benchmarks" / "results"
+    measured_too = results / "gpu.json"
+    gpu = json.loads(measured_too.read_text(encoding="utf-8")) if measured_too.is_file() else None
+    page.write(json.loads((results / "accelerators.json").read_text(encoding="utf-8")), tmp_path / "page.md", gpu)
+    written = (root / "docs" / "reference" / "accelerators.md").read_text(encoding="utf-8")
+    assert (tmp_path / "page.md").read_text(encoding="utf-8") == written
 
 
 def test_what_was_measured_is_shown_beside_its_rivals():
