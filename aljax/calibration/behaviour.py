@@ -18,6 +18,7 @@ from aljax.calibration.runs import CLARIFY
 PENALTY = 1.0
 """Of the squared coefficients."""
 _USUAL = 3.0  # what a row's share of all calls counts for in what follows another one, in calls
+_MOST = 1_000_000  # steps times rows that are fitted to: more would tell hardly more, and fill the memory
 _TOLERANCE = 1e-6  # of the loss
 
 
@@ -49,7 +50,7 @@ class Behaviour:
 
 
 def fit_behaviour(calibration: Calibration) -> Behaviour:
-    """Fits how the loggers of a calibration's log chose.
+    """Fits how the loggers of a calibration's log chose, from a sample of the runs where there are very many.
 
     Args:
       calibration: of that log.
@@ -66,17 +67,24 @@ def fit_behaviour(calibration: Calibration) -> Behaviour:
     task = np.array([place[run.task] for run in calibration.runs])
     outcomes = [np.array([call.ok is False for call in run.calls], float) for run in calibration.runs]
     plans = np.array([_plan(path, bad, d) for path, bad in zip(paths, outcomes, strict=True)])
-    parts = [
-        _standing(path, bad, needs.likeliest[j], plan, usual, clarify)
-        for path, bad, j, plan in zip(paths, outcomes, task, plans, strict=True)
-    ]
+    fitted = _some(np.array([len(path) for path in paths]), d)
+    parts = [_standing(paths[n], outcomes[n], needs.likeliest[task[n]], plans[n], usual, clarify) for n in fitted]
     at = Standing(*(np.concatenate(field, -1) for field in zip(*parts, strict=True)))
     x, y = row_features(np, at, company).astype(np.float32), end_features(np, at, d).astype(np.float32)
     names = sorted({run.logger for run in calibration.runs})
     logger = np.array([names.index(run.logger) for run in calibration.runs])
-    acting = np.repeat(logger, [len(path) for path in paths])
-    constants, row, ends, loggers = _fitted(x, y, np.concatenate(paths), acting, len(names))
+    acting = np.repeat(logger[fitted], [len(paths[n]) for n in fitted])
+    chosen = np.concatenate([paths[n] for n in fitted])
+    constants, row, ends, loggers = _fitted(x, y, chosen, acting, len(names))
     return Behaviour(constants, row, ends, loggers, usual, company, clarify, plans, task, logger)
+
+
+def _some(steps: np.ndarray, d: int) -> np.ndarray:
+    """The runs to fit to: of very many, some that are drawn. Integer"""
+    order = np.random.default_rng(0).permutation(len(steps))
+    within = np.cumsum(steps[order]) * d <= _MOST
+    within[0] = True
+    return np.sort(order[within])
 
 
 def _plan(path: np.ndarray, bad: np.ndarray, d: int) -> np.ndarray:

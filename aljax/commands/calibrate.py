@@ -104,6 +104,8 @@ def _find_drift(options: Calibrate, against: str, console: Console) -> None:
 def _out(options: Calibrate) -> Path:
     if not options.data or options.out is None:
         raise UserError("calibrate: expected at least one LOG and --out FILE.toml")
+    if len({path.resolve() for path in options.data}) < len(options.data):
+        raise UserError("calibrate: the same LOG stands there twice")
     if options.out.suffix != ".toml":
         raise UserError(f"--out {plain_path(options.out)}: expected a name that ends in .toml")
     return options.out

@@ -38,6 +38,13 @@ def test_a_planned_call_is_likelier_than_one_that_is_not_and_stopping_waits_for_
     assert behaviour.plans.max() == 3 and behaviour.plans.shape == (200, 2)
 
 
+def test_of_very_many_runs_some_are_fitted_to(fitted, behaviour, monkeypatch):
+    monkeypatch.setattr("aljax.calibration.behaviour._MOST", 1_000)
+    few = fit_behaviour(fitted)
+    assert len(few.plans) == len(behaviour.plans) and few.row[ROW.index("planned")] > 1
+    assert abs(few.row - behaviour.row).max() > 1e-3
+
+
 def test_the_loggers_played_come_to_what_was_logged(fitted, behaviour):
     played = play_loggers(fitted, behaviour, episodes=1_000, seed=0)
     for name, of in MEASURES.items():

@@ -70,6 +70,7 @@ def test_files_that_are_there_are_replaced_only_where_that_is_said(log, capsys):
     [
         ((), "calibrate: expected at least one LOG and --out FILE.toml"),
         (("log.jsonl",), "calibrate: expected at least one LOG and --out FILE.toml"),
+        (("log.jsonl", "./log.jsonl", "--out", "a.toml"), "calibrate: the same LOG stands there twice"),
         (("log.jsonl", "--out", "a.json"), "--out a.json: expected a name that ends in .toml"),
         (("log.jsonl", "--out", "no/a.toml"), "no/a.toml: cannot be written: "),
         (("none", "--out", "a.toml"), "none: cannot be read: No such file"),
@@ -86,7 +87,7 @@ def test_files_that_are_there_are_replaced_only_where_that_is_said(log, capsys):
         (("log.jsonl", "--out", "a.toml", "--prices", "none"), "none: cannot be read: No such file"),
         (("log.jsonl", "--out", "a.toml", "--prices", "prices"), "prices: 'm': output is missing"),
     ],
-    ids=range(17),
+    ids=range(18),
 )
 def test_what_cannot_be_is_one_line_and_nothing_is_left_behind(log, capsys, args, message):
     folder = log.parent
