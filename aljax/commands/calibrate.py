@@ -15,9 +15,10 @@ from aljax.calibration.fitting import Calibration, fit
 from aljax.calibration.prediction import Prediction, predict
 from aljax.calibration.prices import read_prices
 from aljax.calibration.report import report_text, verdicts
+from aljax.commands import shared
 from aljax.commands.options.calibrate import Calibrate
 from aljax.commands.start import start_jax
-from aljax.drawing import draw_all, load_ahead
+from aljax.drawing import draw_all
 from aljax.errors import UserError, plain, plain_path
 from aljax.host import files
 from aljax.host.terminal import bar, deliver, styled
@@ -44,8 +45,7 @@ def run(options: Calibrate, console: Console) -> None:
     prices = None if options.prices is None else read_prices(options.prices)
     weights = _weights(options.weights)
     start_jax()
-    if options.plots:
-        load_ahead()
+    draws = options.plots and shared.can_draw(console)
     with bar(console, "fitting", 1, "divisions of the tasks") as (shown, task):
         found = fit(
             options.data,
@@ -62,7 +62,7 @@ def run(options: Calibrate, console: Console) -> None:
             shown.update(task, total=every, completed=done, description="predicting")
 
         predicted = predict(found, options.settings, advance)
-    drawings = _drawings(found, predicted, pictures) if options.plots else {}
+    drawings = _drawings(found, predicted, pictures) if draws else {}
     names = {name: pictures[name].name for name in _PICTURES if pictures[name] in drawings}
     text = report_text(found, predicted, [path.name for path in options.data], out.name, names)
     saves: list[Callable[[], None]] = [

@@ -9,6 +9,8 @@ from rich.text import Text
 
 from aljax import report
 from aljax.comparison import Compared
+from aljax.drawing import pyplot
+from aljax.errors import UserError
 from aljax.experiment import RunResult, UnsavedError
 from aljax.host import files
 from aljax.host.terminal import styled
@@ -53,3 +55,13 @@ def written(result: RunResult) -> tuple[str | Text, ...]:
         return ("Nothing was written.",)
     why = (f"({result.notice})",) if result.notice else ()
     return ("Written to", styled(result.folder, "bold"), *why)
+
+
+def can_draw(console: Console) -> bool:
+    """Says before the work that there will be no pictures, where there can be none."""
+    try:
+        pyplot()
+    except UserError as error:
+        console.print(f"No pictures: {error}", soft_wrap=True)
+        return False
+    return True

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from aljax import report
+from aljax.commands import shared
 from aljax.commands.options.sweep import Sweep
-from aljax.drawing import pyplot
 from aljax.errors import UserError, one_line, short
 from aljax.host import compiling, files, process
 from aljax.host.numerics import versions
@@ -40,7 +40,7 @@ def run(options: Sweep, console: Console) -> None:
     spec = read_spec(options.file, changes)
     if jax.process_index() > 0:
         console.quiet = True
-    draws = options.plots and not options.plan and _can_draw(console)
+    draws = options.plots and not options.plan and shared.can_draw(console)
     out = options.out or Path("runs") / f"sweep-{options.file.stem}"
     limit = None if options.memory is None else options.memory * 2**30
     chosen: dict[str, Any] = {"lanes": options.lanes, "devices": options.devices, "memory_limit": limit}
@@ -110,16 +110,6 @@ def _join(options: Sweep) -> None:
         complain(complaint)
     if options.devices is not None and options.devices > jax.device_count():
         raise UserError(f"--devices: there are {jax.device_count()}, asked for {short(options.devices)}")
-
-
-def _can_draw(console: Console) -> bool:
-    """Says before the work that there will be no pictures."""
-    try:
-        pyplot()
-    except UserError as error:
-        console.print(f"No pictures: {error}", soft_wrap=True)
-        return False
-    return True
 
 
 def _write(options: Sweep, spec: Spec, plan: SweepPlan | None, found: Results | None, begun: float) -> None:

@@ -58,6 +58,14 @@ def test_a_log_with_too_few_tasks_to_divide_is_fitted_all_the_same(log, capsys):
     assert not list(log.parent.glob("*.png")) and "too few tasks" in (log.parent / "a.md").read_text()
 
 
+def test_without_matplotlib_the_report_has_no_pictures(log, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    written(log, [episode("a", [{}, turn()], success=True)])
+    assert main(["calibrate", "log.jsonl", "--out", "a.toml", "--least", "1"]) == 0
+    assert "No pictures: plots need matplotlib" in capsys.readouterr().out
+    assert "![" not in (log.parent / "a.md").read_text()
+
+
 def test_files_that_are_there_are_replaced_only_where_that_is_said(log, capsys):
     (log.parent / "a.md").write_text("mine")
     line = refused(capsys, "log.jsonl", "--out", "a.toml")
