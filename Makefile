@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed-$(EXTRAS)
 CHIPS ?= .venv-accelerators
 PIP := python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: train test lint format calibrate bench accelerators docs clean
+.PHONY: train test lint format calibrate bench accelerators integrations docs clean
 
 train: $(INSTALLED)
 	$(BIN)/aljax train $(ARGS)
@@ -38,11 +38,15 @@ accelerators: $(CHIPS)/.installed
 	$(CHIPS)/bin/python benchmarks/accelerators.py --json benchmarks/results/accelerators.json \
 	  --page docs/reference/accelerators.md $(ARGS)
 
+# Each framework's newest and oldest supported release, in environments of their own: make integrations ARGS=langchain
+integrations: $(VENV)/bin/python
+	$(BIN)/python tests/integrations/everywhere.py $(ARGS)
+
 docs: $(VENV)/.documented
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -d build/doctrees docs build/docs $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(CHIPS) .pytest_cache .ruff_cache .hypothesis build/docs build/doctrees
+	rm -rf $(VENV) $(CHIPS) .venv-integrations-* .pytest_cache .ruff_cache .hypothesis build/docs build/doctrees
 
 $(VENV)/bin/python $(CHIPS)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

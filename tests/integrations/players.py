@@ -1,7 +1,10 @@
 """Agents of three frameworks with one life: a model that follows a script, tools that fail, a clock that both move."""
 
+import importlib
+import os
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +45,13 @@ class Desk:
 Player = Callable[..., Awaitable[None]]
 
 
+def needed(module: str, extra: str) -> Any:
+    """A framework's module; without it a test is skipped, but for where it is there to be tested."""
+    if os.environ.get("ALJAX_INTEGRATION") != extra:
+        pytest.importorskip(module, reason=f"needs the extra {extra}, see make integrations")
+    return importlib.import_module(module.partition(".")[0] if module == "agents.tracing" else module)
+
+
 async def langchain(desk: Desk, router: Router, names: Iterable[str] = SECONDS, **options) -> None:
     await _langchain(desk, router, names, **options).ainvoke({"messages": [("user", "Look it up")]}, {"callbacks": []})
 
@@ -51,7 +61,7 @@ async def langchain_synchronous(desk: Desk, router: Router, names: Iterable[str]
 
 
 def _langchain(desk, router, names, *, before=(), **options):
-    agents = pytest.importorskip("langchain.agents", reason="needs the extra langchain")
+    agents = needed("langchain.agents", "langchain")
     from langchain_core.language_models.chat_models import BaseChatModel
     from langchain_core.messages import AIMessage, ToolMessage
     from langchain_core.outputs import ChatGeneration, ChatResult
@@ -91,7 +101,7 @@ def _langchain(desk, router, names, *, before=(), **options):
 
 
 async def pydantic_ai(desk: Desk, router: Router, names: Iterable[str] = SECONDS, **options) -> None:
-    library = pytest.importorskip("pydantic_ai", reason="needs the extra pydantic-ai")
+    library = needed("pydantic_ai", "pydantic-ai")
     from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
     from pydantic_ai.models.function import FunctionModel
     from pydantic_ai.usage import RequestUsage

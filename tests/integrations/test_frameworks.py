@@ -1,6 +1,8 @@
 """What a router does inside an agent, the same in every framework."""
 
 import asyncio
+import collections
+import gc
 import json
 import threading
 
@@ -51,8 +53,7 @@ def test_block_leaves_the_list_and_answers_not_now(play, tmp_path):
 
 def test_mask_cuts_the_list_and_leaves_what_the_router_does_not_know(play, tmp_path):
     desk, found = play(["search", "archive", "think", "archive", None], tmp_path / "log", mode="mask")
-    assert desk.offered == [["search", "think"], *[["archive", "think"]] * 4][:2] + desk.offered[2:]
-    assert all("think" in offered and len(offered) > 1 for offered in desk.offered)
+    assert desk.offered == [["search", "think"], *[["archive", "think"]] * 3, ALL]  # at last: the router would end
     assert desk.called == ["search", "archive", "think", "archive"]
     assert calls(found) == [("search", False), ("archive", True), ("archive", True), DONE]
 
@@ -127,24 +128,20 @@ def test_runs_side_by_side_do_not_mix(play, tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    for number, desk in enumerate([*side, *threaded[:24]]):
-        wanted = alone[(number if number < 30 else number - 30) % 3]
+    for number, desk in enumerate([*side, *threaded]):
+        wanted = alone[number % 3]
         assert (desk.offered, desk.called, desk.told) == (wanted.offered, wanted.called, wanted.told)
-    found = rows(tmp_path / "log")
-    assert sum(row["kind"] == "end" for row in found) == 57
-    of = {}
-    for row in found:
-        of.setdefault(row["episode"], []).append(row.get("name"))
-    assert {len(names) for names in of.values()} == {len(names) for names in list(of.values())[:3]}
-    assert {tuple(names) for names in of.values()} == {tuple(names) for names in list(of.values())[:3]}
+    episodes = collections.defaultdict(list)
+    for row in rows(tmp_path / "log"):
+        episodes[row["episode"]].append((row.get("name"), row.get("ok")))
+    counts = collections.Counter(map(tuple, episodes.values()))
+    assert sorted(counts.values()) == [1 + 10 + 8] * 3  # alone, side by side, in threads
 
 
 def test_a_run_that_breaks_off_is_closed_in_the_log(play, tmp_path):
     router = Router.load(ROUTER, log=tmp_path / "log")
     with pytest.raises((StopIteration, RuntimeError)):
         play(["search"], tmp_path / "log", router=router, mode="block")
-    import gc
-
     gc.collect()
     found = rows(tmp_path / "log")
     assert calls(found) == [("search", False)] and found[-1]["kind"] == "end" and found[-1]["reason"]

@@ -1,0 +1,50 @@
+"""What is the Agents SDK's own."""
+
+import asyncio
+
+import pytest
+
+from aljax.router import Router
+
+from players import ROUTER, Desk, needed, openai_agents
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def test_hooks_of_the_users_own_are_called_as_well():
+    sdk = needed("agents.tracing", "openai-agents")
+    seen = []
+
+    class Mine(sdk.RunHooks):
+        async def on_tool_start(self, context, agent, tool):
+            seen.append(("start", tool.name))
+
+        async def on_tool_end(self, context, agent, tool, result):
+            seen.append(("end", tool.name))
+
+        async def on_agent_end(self, context, agent, output):
+            seen.append(("done", output))
+
+    desk = Desk(["search", "search", "archive", None])
+    asyncio.run(openai_agents(desk, Router.load(ROUTER), clock=desk.clock, hooks=Mine()))
+    assert seen == [("start", "search"), ("end", "search"), ("start", "archive"), ("end", "archive"), ("done", "Done")]
+
+
+def test_the_agent_that_was_given_stays_as_it_was():
+    sdk = needed("agents.tracing", "openai-agents")
+    from aljax.integrations.openai_agents import routed
+
+    async def told(context, error):
+        return f"sorry: {error}"
+
+    @sdk.function_tool(failure_error_function=told, is_enabled=lambda context, agent: False)
+    def search() -> str:
+        """Looks in the index."""
+        return "found"
+
+    agent = sdk.Agent("desk", tools=[search, sdk.WebSearchTool()])
+    found = routed(agent, ROUTER, mode="force")
+    assert agent.tools[0] is search and not search.tool_input_guardrails and agent.reset_tool_choice
+    assert found.agent.tools[1] is agent.tools[1]  # what is hosted is left alone
+    context = sdk.RunContextWrapper(None)
+    assert not asyncio.run(found.agent.tools[0].is_enabled(context, found.agent))  # its own word counts
