@@ -365,11 +365,13 @@ PRICES = tuple(f"{what}, {how}" for what in MEASURED for how in ("mean", "nine o
 def _of(parts: Mapping[str, Mapping[str, Any]], letter: str, **asked: Any) -> list[Mapping[str, Any]]:
     """Parts that begin so and are of what is asked."""
     found = [part for name, part in parts.items() if name.startswith(letter)]
-    return [part for part in found if all(part[key] == value for key, value in asked.items())]
+    found = [part for part in found if all(part[key] == value for key, value in asked.items())]
+    return sorted(found, key=lambda part: (part.get("retries", ""), part.get("runs", 0), part.get("episodes", 0)))
 
 
 def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
+    """A row of a table; what was not measured is a dash."""
+    return f"| {' | '.join('–' if 'nan' in cell else cell for cell in cells)} |"
 
 
 def main() -> int:
