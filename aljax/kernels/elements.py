@@ -9,6 +9,7 @@ the kernel is made and are not in it; gathering becomes a chain of selections; a
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -24,6 +25,9 @@ _ELEMENTWISE = frozenset(
     {"abs", "add", "and", "ceil", "clamp", "convert_element_type", "copy", "div", "eq", "exp", "expm1", "floor",
      "ge", "gt", "integer_pow", "le", "log", "log1p", "lt", "max", "min", "mul", "ne", "neg", "or", "pow",
      "sign", "sqrt", "square", "sub", "tanh", "xor"}
+)  # fmt: skip
+_MOVING = frozenset(
+    {"broadcast_in_dim", "concatenate", "iota", "reshape", "rev", "slice", "squeeze", "transpose"}
 )  # fmt: skip
 _NESTED = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr"}
 
@@ -42,6 +46,10 @@ class Program:
     def refused(self) -> set[str]:
         """Names of the operations that cannot be done number by number; none: the program can be run."""
         return _refused(self._equations)
+
+    def size(self) -> int:
+        """Numbers that are worked out: operations that are written out, those that only move numbers left out."""
+        return _size(self._equations)
 
     def run(self, *given: Any) -> Any:
         """The results, a tree of `Elements`, of arguments that are trees of them, or of functions that load them."""
@@ -107,6 +115,18 @@ def _refused(equations: Iterable[Any]) -> set[str]:
             found |= set() if _picks(equation) else {name}
         elif name not in _ELEMENTWISE and name not in _RULES:
             found.add(name)
+    return found
+
+
+def _size(equations: Iterable[Any]) -> int:
+    found = 0
+    for equation in equations:
+        inner = _nested(equation)
+        if inner is not None:
+            found += _size(_needed(inner.jaxpr)[0])
+        elif equation.primitive.name not in _MOVING:
+            variables = *equation.invars, *equation.outvars
+            found += max(math.prod(variable.aval.shape) for variable in variables)
     return found
 
 

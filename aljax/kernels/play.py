@@ -33,6 +33,8 @@ from aljax.target import Target
 _BLOCK, _LARGE_BLOCK = 32, 128
 """Episodes that a program of the kernel plays. Of few, so that they spread over the chip; where there are enough to
 fill it, one for each thread."""
+_MOST = 1200
+"""Numbers that a step may work out: Triton compiles twice as many in four times the time and more."""
 _MANY = 132 * _LARGE_BLOCK
 """Episodes that fill an H100's processors."""
 
@@ -40,8 +42,8 @@ _MANY = 132 * _LARGE_BLOCK
 def covers(chance: Chance, policy: Policy, params: EnvParams, target: Target) -> bool:
     """Whether there is a kernel for a policy's rollouts; if not, the general path plays them.
 
-    There is one for every environment, under feed-forward networks that fit a chip's registers and policies that do
-    nothing but compare and count. A recurrent network, or the exact policy's tables, are too much.
+    There is one for every environment that is not very large, under feed-forward networks that fit a chip's registers
+    and policies that do nothing but compare and count. A recurrent network, or the exact policy's tables, are too much.
 
     Args:
       chance: of the episodes.
@@ -54,7 +56,10 @@ def covers(chance: Chance, policy: Policy, params: EnvParams, target: Target) ->
     """
     network, _ = networks.apart(policy)
     fits = network is None or networks.fits(network)
-    return fits and not _Programs(chance, policy, params, target).refused()
+    if not fits:
+        return False
+    programs = _Programs(chance, policy, params, target)
+    return programs.step.size() <= _MOST and not programs.refused()
 
 
 class _Programs:

@@ -73,6 +73,14 @@ def test_what_is_not_needed_is_not_loaded():
     assert float(more[3][0]) == 2 and int(scaled[()][1]) == 3
 
 
+def test_its_size_is_that_of_what_is_worked_out():
+    program = Program(
+        lambda x, table, row: (x + 1)[:2] * jnp.take(table.T, row, axis=-1)[0] + 0 * x[:2], FOUR, TABLE, ROW
+    )
+    short = Program(lambda x: jnp.concatenate([x, x + 1])[::-1], FOUR)
+    assert short.size() == 4 and program.size() > 4 + 12 + 3 * 2
+
+
 @pytest.mark.parametrize(
     ("function", "refused"),
     [

@@ -124,6 +124,9 @@ def test_there_is_a_kernel_for_every_scenario_and_for_networks_that_fit():
         chance[name] = jax.eval_shape(draw, jax.random.key(0), params)
         assert covers(chance[name], sampler(params, TrainConfig()), params, GPU), name
         assert covers(chance[name], Random(), params, GPU), name
+    large = env_params(random_environment(np.random.default_rng(0), 20, 5, EVERYTHING))
+    drawn = jax.eval_shape(functools.partial(draw_chance, episodes=EPISODES, steps=3), jax.random.key(0), large)
+    assert not covers(drawn, sampler(large, TrainConfig()), large, GPU), "it would compile for minutes"
     params = load_scenario("outage").params
     for config, fits in (
         (TrainConfig(hidden=(128, 128)), False),
