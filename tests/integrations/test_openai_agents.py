@@ -1,6 +1,7 @@
 """What is the Agents SDK's own."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -48,3 +49,48 @@ def test_the_agent_that_was_given_stays_as_it_was():
     assert found.agent.tools[1] is agent.tools[1]  # what is hosted is left alone
     context = sdk.RunContextWrapper(None)
     assert not asyncio.run(found.agent.tools[0].is_enabled(context, found.agent))  # its own word counts
+
+
+def test_streamed_runs_are_routed_and_booked_as_well(tmp_path):
+    sdk = needed("agents.tracing", "openai-agents")
+    from openai.types.responses import Response, ResponseCompletedEvent, ResponseFunctionToolCall
+
+    from aljax.integrations.openai_agents import routed
+
+    class Streams(sdk.Model):
+        offered = []
+
+        async def get_response(self, *_, **__):
+            raise NotImplementedError
+
+        async def stream_response(self, system_instructions, input, model_settings, tools, *_, **__):
+            self.offered.append([tool.name for tool in tools])
+            call = ResponseFunctionToolCall(type="function_call", call_id="1", name="search", arguments="{}")
+            response = Response.model_construct(id="1", output=[call], usage=None)
+            yield ResponseCompletedEvent.model_construct(
+                type="response.completed", response=response, sequence_number=0
+            )
+
+    @sdk.function_tool
+    def search() -> str:
+        """Looks in the index."""
+        return "found"
+
+    @sdk.function_tool
+    def archive() -> str:
+        """Looks in the archive."""
+        return "found"
+
+    agent = sdk.Agent("desk", model=Streams(), tools=[search, archive], tool_use_behavior="stop_on_first_tool")
+    quiet = sdk.RunConfig(tracing_disabled=True)
+    found = routed(agent, Router.load(ROUTER, log=tmp_path / "log"), mode="mask", run_config=quiet)
+
+    async def streamed():
+        result = sdk.Runner.run_streamed(found.agent, "Go", hooks=found.hooks, run_config=found.run_config)
+        async for _ in result.stream_events():
+            pass
+
+    asyncio.run(streamed())
+    assert Streams.offered == [["search"]]
+    rows = [json.loads(line) for line in (tmp_path / "log").read_text(encoding="utf-8").splitlines()]
+    assert [(row.get("name"), row["kind"]) for row in rows] == [("search", "tool"), (None, "end")]
