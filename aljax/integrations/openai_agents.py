@@ -1,6 +1,6 @@
 """A router inside agents of the OpenAI Agents SDK.
 
-    result = await run(agent, "Refund order 7", router=Router.load("router.json"), mode="mask")
+    result = await routed(agent, "router.json", mode="mask").run("Refund order 7")
 
 Each run works on a copy of the agent, whose tools ask the router whether they are enabled, and is an episode. Tools of
 agents that it hands over to are booked, but neither blocked nor masked.
@@ -25,8 +25,25 @@ class Routed(NamedTuple):
     """By which outcomes are booked."""
     run_config: Any
     """With it, calls of tools that are masked are answered instead of raising."""
-    run: Run
-    """The episode; it ends with the agent's last word."""
+    episode: Run
+    """It ends with the agent's last word."""
+
+    async def run(self, input: Any, **options: Any) -> Any:
+        """``Runner.run``; a run that breaks off ends the episode, too.
+
+        Args:
+          input: of the run.
+          **options: of ``Runner.run``, but for its hooks and its configuration.
+
+        Returns:
+          The run's result.
+        """
+        runner = framework("agents", "openai-agents").Runner
+        try:
+            return await runner.run(self.agent, input, hooks=self.hooks, run_config=self.run_config, **options)
+        except BaseException as error:
+            self.episode.end(type(error).__name__, answered=False)
+            raise
 
 
 def routed(
@@ -40,7 +57,7 @@ def routed(
     hooks: Any = None,
     run_config: Any = None,
 ) -> Routed:
-    """An agent under a router, for one run: ``Runner.run(r.agent, input, hooks=r.hooks, run_config=r.run_config)``.
+    """An agent under a router, for one run.
 
     Args:
       agent: an ``agents.Agent``.
@@ -53,7 +70,7 @@ def routed(
       run_config: a ``RunConfig`` of your own.
 
     Returns:
-      What the runner takes.
+      What runs it: its `run`, or what the SDK's runner takes.
 
     Raises:
       UserError: there is no such mode.
@@ -64,50 +81,6 @@ def routed(
     found = _Routed(sdk, agent, routing(router, mode, prices, clock), task)
     config = dataclasses.replace(run_config or sdk.RunConfig(), tool_not_found_behavior="return_error_to_model")
     return Routed(found.agent, found.hooks(hooks), config, found.run)
-
-
-async def run(
-    agent: Any,
-    input: Any,
-    *,
-    router: Router | str | Path,
-    mode: Mode = "block",
-    prices: tuple[float, float] | None = None,
-    clock: Callable[[], float] = time.perf_counter,
-    task: str | None = None,
-    hooks: Any = None,
-    run_config: Any = None,
-    **options: Any,
-) -> Any:
-    """``Runner.run`` under a router.
-
-    Args:
-      agent: an ``agents.Agent``.
-      input: of the run.
-      router: a router, or the file of one.
-      mode: `block`, `mask` or `force`, see `aljax.integrations.shared.Mode`.
-      prices: dollars a million tokens read and written; None: dollars are not known.
-      clock: what tells the seconds.
-      task: which task it is, for the log.
-      hooks: ``RunHooks`` of your own, which are called as well.
-      run_config: a ``RunConfig`` of your own.
-      **options: of ``Runner.run``.
-
-    Returns:
-      The run's result.
-
-    Raises:
-      UserError: there is no such mode.
-      RouterError: the file is none of a router.
-      ImportError: the SDK is not installed.
-    """
-    found = routed(agent, router, mode=mode, prices=prices, clock=clock, task=task, hooks=hooks, run_config=run_config)
-    runner = framework("agents", "openai-agents").Runner
-    try:
-        return await runner.run(found.agent, input, hooks=found.hooks, run_config=found.run_config, **options)
-    except BaseException as error:
-        found.run.end(type(error).__name__, answered=False)
-        raise
 
 
 class _Routed:
@@ -170,7 +143,8 @@ class _Routed:
                 self.__dict__.update(vars(base))
 
             async def on_llm_end(self, context: Any, agent: Any, response: Any) -> None:
-                routed.run.spend(response.usage.input_tokens, response.usage.output_tokens)
+                with routed._routing.harmless("on_llm_end"):
+                    routed.run.spend(response.usage.input_tokens, response.usage.output_tokens)
                 await base.on_llm_end(context, agent, response)
 
             async def on_tool_end(self, context: Any, agent: Any, tool: Any, result: Any) -> None:

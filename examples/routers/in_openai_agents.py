@@ -9,7 +9,7 @@ from pathlib import Path
 
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 
-from aljax.integrations.openai_agents import run
+from aljax.integrations.openai_agents import routed
 from aljax.router import Router
 
 from agents import Agent, Model, ModelResponse, RunConfig, Usage, function_tool
@@ -54,7 +54,7 @@ mode = sys.argv[1] if len(sys.argv) > 1 else "mask"
 router = Router.load(Path(__file__).with_name("router.json"))
 agent = Agent("clerk", model=Scripted(), tools=[search, archive])
 config = RunConfig(tracing_disabled=True)
-result = asyncio.run(run(agent, "What are routers?", router=router, mode=mode, run_config=config))
+result = asyncio.run(routed(agent, router, mode=mode, run_config=config).run("What are routers?"))
 for item in result.new_items:
     print(f"{item.type:22} {getattr(item.raw_item, 'name', '')} {getattr(item, 'output', '')}")
 print(result.final_output)

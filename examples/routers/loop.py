@@ -20,7 +20,7 @@ from pathlib import Path
 
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 
-from aljax.integrations.openai_agents import run
+from aljax.integrations.openai_agents import routed
 from aljax.router import Router
 
 from agents import (
@@ -147,8 +147,8 @@ def played(seed: int, router: Router | None = None) -> float:
     if router is None:
         asyncio.run(Runner.run(agent, "Go", run_config=config, max_turns=50))
     else:
-        options = {"router": router, "mode": "force", "clock": lambda: office.now, "task": f"task {task}"}
-        asyncio.run(run(agent, "Go", run_config=config, max_turns=50, **options))
+        options = {"mode": "force", "clock": lambda: office.now, "task": f"task {task}"}
+        asyncio.run(routed(agent, router, run_config=config, **options).run("Go", max_turns=50))
     return office.cost()
 
 

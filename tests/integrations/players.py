@@ -133,7 +133,7 @@ async def openai_agents(desk: Desk, router: Router, names: Iterable[str] = SECON
     pytest.importorskip("agents.tracing", reason="needs the extra openai-agents")  # the suite has agents of its own
     from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 
-    from aljax.integrations.openai_agents import run
+    from aljax.integrations.openai_agents import routed
 
     import agents as sdk
 
@@ -165,7 +165,7 @@ async def openai_agents(desk: Desk, router: Router, names: Iterable[str] = SECON
 
     agent = sdk.Agent("desk", model=Scripted(), tools=[tool(name) for name in names])
     config = sdk.RunConfig(tracing_disabled=True)
-    await run(agent, "Look it up", router=router, run_config=config, **options)
+    await routed(agent, router, run_config=config, **options).run("Look it up")
 
 
 PLAYERS: dict[str, Player] = {
