@@ -20,8 +20,8 @@ Kernels = Literal["compiled", "interpreted", "none"]
 _PLATFORMS: dict[str, Platform] = {"cpu": "cpu", "gpu": "gpu", "cuda": "gpu", "rocm": "gpu", "tpu": "tpu"}
 _UNROLLED = 32
 """Steps of a loop that are written out one after the other where loops are launched step by step, as on a GPU; more
-would compile slowly. A TPU runs whole programs: written out, the same takes three times the memory there (a sweep of
-1,024 runs 3.5 GiB instead of 1.1) and four times as long to compile."""
+would compile slowly. A TPU runs whole programs: written out, an update takes ten times the memory there, and longer to
+compile."""
 
 
 @dataclasses.dataclass(frozen=True)
