@@ -1,5 +1,6 @@
 """The agent of loop.py, in pydantic-ai; its traces are the OpenTelemetry spans of its own instrumentation."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -64,4 +65,4 @@ def play(office: Office, traces: TextIO | None, router: Router | None) -> None:
     if router is not None:
         capabilities.append(capability(router, mode="force", clock=office.clock))
     agent = Agent(FunctionModel(scripted), tools=[tool(name) for name in TOOLS], capabilities=capabilities)
-    agent.run_sync("Go")
+    asyncio.run(agent.run("Go"))

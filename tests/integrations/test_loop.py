@@ -8,6 +8,8 @@ import pytest
 
 from players import ROUTER, needed
 
+pytestmark = pytest.mark.filterwarnings("default")
+
 NEEDED = {
     "langchain": ("langchain.agents", "langchain"),
     "pydantic_ai": ("pydantic_ai", "pydantic-ai"),
