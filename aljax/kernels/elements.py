@@ -29,6 +29,8 @@ _ELEMENTWISE = frozenset(
 _MOVING = frozenset(
     {"broadcast_in_dim", "concatenate", "iota", "reshape", "rev", "slice", "squeeze", "transpose"}
 )  # fmt: skip
+_APART = "unstack"
+"""The one operation of several results; older versions of JAX slice instead."""
 _NESTED = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr"}
 
 
@@ -113,7 +115,7 @@ def _refused(equations: Iterable[Any]) -> set[str]:
             found |= _refused(_needed(inner.jaxpr)[0])
         elif name == "gather":
             found |= set() if _picks(equation) else {name}
-        elif name not in _ELEMENTWISE and name not in _RULES:
+        elif name not in _ELEMENTWISE and name not in _RULES and name != _APART:
             found.add(name)
     return found
 
@@ -142,6 +144,8 @@ def _run(jaxpr: Any, equations: Iterable[Any], consts: Sequence[Elements], given
         inner = _nested(equation)
         if inner is not None:
             found = _run(inner.jaxpr, _needed(inner.jaxpr)[0], [_constant(each) for each in inner.consts], operands)
+        elif name == _APART:
+            found = _parts(operands[0], equation.params["axis"])
         else:
             rule = _RULES.get(name, _elementwise)
             found = [rule(equation, *operands)]
