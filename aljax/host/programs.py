@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,8 @@ class Program:
         if form.lowered is not None:
             form.run, form.lowered = form.lowered.compile(), None
             executables.write(form.place, form.run, form.structure, form.kinds)
+            for copy in _folder[0].glob(f"*{form.name}-*"):  # JAX's, which nobody would find
+                copy.unlink(missing_ok=True)
         return form
 
     def _form(self, folder: Path, args: tuple[Any, ...]) -> "_Form":
@@ -134,13 +137,16 @@ class Program:
                 # Of no weak types, which what is found has not either.
                 return [jax.lax.convert_element_type(x, x.dtype) for x in map(executables.raw, results)]
 
+            # JAX's cache knows programs by their name, too. One that came from there must not be written again: what
+            # was loaded does not hold all that it needs.
+            name = whole.__name__ = f"whole_{secrets.token_hex(8)}"
             if self._donate:
                 options["donate_argnums"] = tuple(range(counts[0]))
             abstract = (jax.ShapeDtypeStruct(shape, dtype, weak_type=weak) for shape, dtype, weak in shapes)
             with interpreter:
                 jitted = jax.jit(whole, compiler_options=self._options, keep_unused=True, **options)
                 trace = jitted.trace(*map(executables.raw, abstract))
-                form = _Form(place, *made, lowered=trace.lower())
+                form = _Form(place, *made, lowered=trace.lower(), name=name)
             avals = (jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in trace.jaxpr.out_avals)
             form.results = list(map(executables.typed, avals, form.kinds))
         self._forms[tree, shapes] = form
@@ -163,6 +169,8 @@ class _Form:
     """What is to be compiled, where `run` is not there yet."""
     results: Sequence[jax.ShapeDtypeStruct] = ()
     """Leaves, where it was traced."""
+    name: str = ""
+    """What JAX calls it, where it was traced."""
 
     def __call__(self, *args: Any) -> Any:
         """Calls the compiled function."""

@@ -1,5 +1,7 @@
 """Programs that are kept: found by the next process, the same bits as freshly compiled, never half read."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,6 +106,35 @@ def test_surroundings_have_code_versions_devices_and_settings():
         assert programs._surroundings() != before
     programs._surroundings.cache_clear()
     assert programs._surroundings() == before
+
+
+BESIDE = """
+import sys
+import jax
+import numpy as np
+from aljax.host import programs
+
+folder = sys.argv[1]
+jax.config.update("jax_compilation_cache_dir", folder)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+programs.keep_in(programs.Path(folder))
+found = programs.Program(lambda x: (np.float32(2.0) * x.sum() + x, x.astype("int32") @ x.astype("int32")), "beside")
+print(*map(np.asarray, found(np.arange(5, dtype=np.float32))))
+"""
+
+
+def test_what_the_cache_of_jax_has_is_not_kept_in_its_stead(tmp_path):
+    """What was loaded from there lacks what it needs, once it is written again."""
+
+    def run():
+        command = [sys.executable, "-c", BESIDE, str(tmp_path)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    first = run()
+    assert not list(tmp_path.glob("*-cache")) and len(kept(tmp_path)) == 1
+    kept(tmp_path)[0].unlink()
+    assert [run(), run(), run()] == [first] * 3
 
 
 @pytest.mark.parametrize(
