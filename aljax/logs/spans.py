@@ -67,7 +67,7 @@ class Intake:
     """Takes what a reader finds in documents, and counts what has to be left out."""
 
     def __init__(self, store: Store, task: str | None = None):
-        """Keeps what it takes in a store; `task` is the attribute that names a trace's task, none: as readers say."""
+        """Keeps what it takes in a store; ``task`` is the attribute that names a trace's task, none: as readers say."""
         self._store, self.task = store, task
         self.spans = 0
         self.skipped: Counter[str] = Counter()
