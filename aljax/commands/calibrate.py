@@ -53,8 +53,8 @@ def run(options: Calibrate, console: Console) -> None:
             groups=groups,
             prices=prices,
             weights=weights,
-            loggers=options.loggers,
-            tasks=options.tasks,
+            loggers=options.logger,
+            tasks=options.task,
             name=out.stem,
         )
 
@@ -81,7 +81,7 @@ def run(options: Calibrate, console: Console) -> None:
 
 def _find_drift(options: Calibrate, against: str, console: Console) -> None:
     """Says where the log has drifted from a scenario."""
-    idle = [name for name in ("out", "groups", "weights") if getattr(options, name)]
+    idle = [name for name in ("out", "groups", "task", "weights") if getattr(options, name)]
     if idle or not options.data:
         what = f"without effect beside --against: {', '.join(idle)}" if idle else "expected at least one LOG"
         raise UserError(f"calibrate: {what}")
@@ -89,7 +89,7 @@ def _find_drift(options: Calibrate, against: str, console: Console) -> None:
         files.check_writable(options.json)
     start_jax()
     prices = None if options.prices is None else read_prices(options.prices)
-    found = find_drift(options.data, load_scenario(against), prices=prices, loggers=options.loggers)
+    found = find_drift(options.data, load_scenario(against), prices=prices, loggers=options.logger)
     if not found.columns:
         raise UserError(f"calibrate: nothing in the log can be held against {plain(against)}: no row was called often")
 

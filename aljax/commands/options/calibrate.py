@@ -9,8 +9,8 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 from aljax.options import CalibrationSettings
 
 Groups = Annotated[UseAppendAction[tuple[str, ...]], arg(name="group", metavar="PATTERN=NAME")]
-Loggers = Annotated[UseAppendAction[tuple[str, ...]], arg(name="logger", metavar="NAME")]
-Tasks = Annotated[UseAppendAction[tuple[str, ...]], arg(name="task", metavar="PATTERN")]
+Loggers = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME")]
+Tasks = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="PATTERN")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Calibrate:
     """The scenario to write, a file that ends in .toml. Needed."""
     groups: Groups = ()
     """Tools whose names fit the pattern, as of a shell, are one row of this name; repeat for more."""
-    loggers: Loggers = ()
+    logger: Loggers = ()
     """Only the runs of this agent, model or pipeline; repeat for more."""
-    tasks: Tasks = ()
+    task: Tasks = ()
     """Only the runs of tasks whose names fit the pattern, as of a shell; repeat for more."""
     prices: Path | None = None
     """Where dollars are not logged: TOML, a table a model, its input and output in dollars a million tokens."""
