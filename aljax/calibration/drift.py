@@ -26,8 +26,8 @@ WINDOWS = {"the whole log": 1.0, "its last half": 0.5, "its last quarter": 0.25}
 """Parts of a log, from its end."""
 LEAST = 5
 """A column with fewer calls is not tested."""
-_SURE = ("mean_uptime", "timeout", "rate_limit", "requires", "max_calls")
-"""Columns beside which failures are not of one rate."""
+_STEADY = {"mean_uptime": np.inf, "timeout": np.inf, "rate_limit": np.inf, "requires": False, "max_calls": np.inf}
+"""Columns by which calls fail for other reasons than a rate, and what they are where they do nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,8 +130,7 @@ def find_drift(
 
 def _varies(table: Mapping[str, np.ndarray], row: int) -> bool:
     """Whether a row fails for reasons beside its rates."""
-    idle = {"mean_uptime": np.inf, "timeout": np.inf, "rate_limit": np.inf, "requires": False, "max_calls": np.inf}
-    return bool(any(name in table and np.any(table[name][row] != idle[name]) for name in _SURE))
+    return any(name in table and bool(np.any(table[name][row] != idle)) for name, idle in _STEADY.items())
 
 
 def _column(table: Mapping[str, np.ndarray], name: str) -> str:
