@@ -9,7 +9,6 @@ Standard library only, Python 3.10 or newer. ``python router.py --check`` replay
 it. Nothing in a router file is executed. Threads and asynchronous tasks may each run episodes of their own at once.
 """
 
-import bisect
 import hashlib
 import json
 import logging
@@ -19,7 +18,6 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from itertools import accumulate
 from operator import mul
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,7 +154,13 @@ class Router:
         """
         return Episode(self, episode or uuid.uuid4().hex, task, readings or {})
 
-    def _failed(self, what: str, error: Exception) -> None:
+    def fell_back(self, what: str, error: Exception) -> None:
+        """Counts and logs an error that became a fallback instead of reaching the agent.
+
+        Args:
+          what: failed.
+          error: with which.
+        """
         with self._lock:
             self.errors += 1
         _LOG.warning("%s: %s failed (%s: %s): fallback", self.where, what, type(error).__name__, str(error)[:120])
@@ -175,6 +179,11 @@ class Episode:
         self.name, self._router, self._task, self._chosen = name, router, task, None
         self._steps, self._closed, self._book = 0, False, _Book(router, readings)
 
+    @property
+    def over(self) -> str:
+        """Why training covers nothing of what may follow; empty: it does."""
+        return self._book.over
+
     def choose(self, available: Iterable[str] | None = None, *, binding: bool = True) -> Choice:
         """What to call next.
 
@@ -192,7 +201,7 @@ class Episode:
             names = list(router.names if available is None else dict.fromkeys(map(str, available)))
             choice = self._chosen_among(names)
         except Exception as error:  # never into the agent
-            router._failed("choose", error)
+            router.fell_back("choose", error)
             known = [name for name in names if name in router.index]
             choice = Choice(known[0] if known else None, {}, names, "fallback: an error in the router", True)
         self._chosen = choice if binding else None
@@ -218,7 +227,7 @@ class Episode:
             else:
                 self._book.record(row, ok, seconds, dollars)
         except Exception as error:  # never into the agent
-            self._router._failed("record", error)
+            self._router.fell_back("record", error)
             self._book.over = self._book.over or "an error in the router"
 
     def end(self, success: bool | None = None, reason: str | None = None) -> None:
@@ -235,7 +244,7 @@ class Episode:
             row = {"kind": "end", "success": success, "duration_s": self._book.latency, "reason": reason}
             self._router._append(self._header() | row)
         except Exception as error:  # never into the agent
-            self._router._failed("end", error)
+            self._router.fell_back("end", error)
 
     def _chosen_among(self, names: list[str]) -> Choice:
         router, book = self._router, self._book
@@ -257,8 +266,7 @@ class Episode:
         best = weights.index(max(weights))
         kept = [place for place, weight in enumerate(weights) if weight >= router.margin * weights[best]]
         if router.sample:
-            sums = list(accumulate(weights[place] for place in kept))
-            best = kept[min(bisect.bisect_right(sums, router._random.random() * sums[-1]), len(kept) - 1)]
+            best = router._random.choices(kept, [weights[place] for place in kept])[0]
         probabilities = {router.names[row]: weight / total for row, weight in zip(legal, weights)}
         action = router.names[legal[best]]
         allowed = [router.names[legal[place]] for place in kept]
@@ -273,11 +281,10 @@ class Episode:
         router, name = self._router, step["name"]
         if router.log is None:
             return
-        kind = router.rows[router.index[name]]["kind"] if name in router.index else "tool"
-        step |= {"t": self._steps, "kind": kind if kind in ("tool", "clarify", "escalate") else "llm"}
-        if chosen is not None and not chosen.fallback and chosen.action == name:
-            offered = chosen.probabilities if router.sample else {}
-            kept = {key: offered[key] for key in chosen.allowed} if offered else {name: 1.0}
+        step |= {"t": self._steps, "kind": router.rows[router.index[name]]["kind"] if name in router.index else "tool"}
+        if chosen is not None and chosen.action == name:
+            drawn = chosen.allowed if router.sample and not chosen.fallback else ()
+            kept = {key: chosen.probabilities[key] for key in drawn} or {name: 1.0}
             total = sum(kept.values())
             step["probabilities"] = {key: value / total for key, value in kept.items()}
             step["probability"] = step["probabilities"][name]
@@ -301,11 +308,7 @@ class _Book:
         self.time = 0
         self.status, self.calls = [0] * len(rows), [0] * len(rows)
         self.tokens = [row["rate_burst"] if "rate_limit" in row else 0.0 for row in rows]
-        self.share = [
-            row["mean_downtime"] / (row["mean_uptime"] + row["mean_downtime"]) if "mean_uptime" in row else 0.0
-            for row in rows
-        ]
-        self.down, self.previous = list(self.share), -1
+        self.down, self.previous = [row.get("down", 0.0) for row in rows], -1
         self.state: list[float] = [0.0] * (data["network"]["hidden"][-1] if router.recurrent else 0)
         if router.recurrent:
             self.state = self._carried()
@@ -427,8 +430,7 @@ class _Book:
         for number, other in enumerate(self.rows):
             if "mean_uptime" in other:
                 rate = 1.0 / other["mean_uptime"] + 1.0 / max(other["mean_downtime"], 1e-9)
-                share = self.share[number]
-                self.down[number] = share + (self.down[number] - share) * math.exp(-rate * seconds)
+                self.down[number] = other["down"] + (self.down[number] - other["down"]) * math.exp(-rate * seconds)
 
 
 _FEATURES: dict[str, Callable[["_Book", Mapping[str, Any]], list[float]]] = {

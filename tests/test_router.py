@@ -241,17 +241,18 @@ def test_its_log_is_an_agent_log_with_probabilities(folder):
             episode.record(choice.action, ok=bool(rng.random() < 0.7), seconds=1.5, dollars=0.01)
         episode.choose(binding=False)
         episode.record("wait", ok=True)
+        episode.choose(["wait", "fly"])
+        episode.record("wait", ok=True)
         episode.end(success=number % 2 == 0, reason="done")
     read = list(read_episodes(log))
     assert len(read) == 20 and {each.task for each in read} == {f"task{n}" for n in range(5)}
     for each in read:
-        assert [step["t"] for step in each.steps] == list(range(5))
+        assert [step["t"] for step in each.steps] == list(range(6))
         for step in each.steps[:4]:
             assert step["probabilities"][step["name"]] == step["probability"]
             assert sum(step["probabilities"].values()) == pytest.approx(1.0)
-            assert {"tool": "tool", "reason": "llm", "terminate": "llm", "escalate": "escalate"}[
-                kinds[step["name"]]
-            ] == step["kind"]
+            assert step["kind"] == kinds[step["name"]]
+        assert each.steps[5]["probabilities"] == {"wait": 1.0}  # a fallback draws nothing
         assert "probability" not in each.steps[4] and "latency_s" not in each.steps[4]
     assert len({step["name"] for each in read for step in each.steps}) > 1
 

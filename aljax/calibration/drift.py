@@ -105,7 +105,7 @@ def find_drift(
     for episodes, run in enumerate(runs_of(log, prices=prices, loggers=loggers), 1):
         status: dict[int, str] = {}
         for t, call in enumerate(run.calls):
-            row = rows.row(call.kind, call.name)
+            row = rows.chosen(call.name) if call.kind == "tool" else rows.row(call.kind, call.name)
             if row is None:
                 unknown[call.name] += 1
                 continue

@@ -10,12 +10,12 @@ import contextvars
 import functools
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
 from aljax.errors import UserError
-from aljax.integrations.shared import Mode, Routing, Run, Runs, framework, routing
+from aljax.integrations.shared import Mode, Reads, Routing, Run, Runs, framework, routing
 from aljax.router import Router
 
 _RUN = "aljax_run"
@@ -28,6 +28,9 @@ def middleware(
     mode: Mode = "block",
     prices: tuple[float, float] | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    task: Callable[[Any], str] | None = None,
+    readings: Callable[[Any], Mapping[str, float]] | None = None,
+    success: Callable[[Any], bool] | None = None,
 ) -> Any:
     """Middleware for ``langchain.agents.create_agent``, synchronous and asynchronous.
 
@@ -36,6 +39,9 @@ def middleware(
       mode: `block`, `mask` or `force`, see `aljax.integrations.shared.Mode`.
       prices: dollars a million tokens read and written; None: dollars are not known.
       clock: what tells the seconds.
+      task: says of the graph's state when a run begins which task it is, for the log.
+      readings: says of it what the agent knows of the task, for routers exported with ``--readings``.
+      success: says of the graph's state when a run ends whether the task was done, for the log.
 
     Returns:
       An ``AgentMiddleware``.
@@ -53,7 +59,7 @@ def middleware(
     class RouterMiddleware(_Hooks, types.AgentMiddleware):
         state_schema = State
 
-    return RouterMiddleware(routing(router, mode, prices, clock))
+    return RouterMiddleware(routing(router, mode, prices, clock, Reads(task, readings, success)))
 
 
 class _Hooks:
@@ -66,8 +72,8 @@ class _Hooks:
 
     def before_agent(self, state: Any, runtime: Any) -> dict[str, Any]:
         """Begins an episode."""
-        del state, runtime
-        return {_RUN: self._runs.begin()}
+        del runtime
+        return {_RUN: self._runs.begin(state)}
 
     async def abefore_agent(self, state: Any, runtime: Any) -> dict[str, Any]:
         """Begins an episode."""
@@ -78,7 +84,7 @@ class _Hooks:
         del runtime
         run = self._runs.close(state.get(_RUN, ""))
         if run is not None:
-            run.end()
+            run.end(success=self._routing.read("success", state))
 
     async def aafter_agent(self, state: Any, runtime: Any) -> None:
         """Ends the episode."""
@@ -173,16 +179,20 @@ class Edge:
         self._current: contextvars.ContextVar[Run | None] = contextvars.ContextVar("aljax_run", default=None)
 
     @contextlib.contextmanager
-    def episode(self, task: str | None = None) -> Iterator[None]:
+    def episode(self, task: str | None = None, readings: Mapping[str, float] | None = None) -> Iterator[Run]:
         """Within it the graph is run once: ``with route.episode(): graph.invoke(...)``.
 
         Args:
           task: which task it is, for the log.
+          readings: what is known of the task, for routers exported with ``--readings``.
+
+        Yields:
+          The run, whose `success` may be set.
         """
-        run = Run(self._routing, task=task)
+        run = Run(self._routing, task=task, readings=readings)
         token = self._current.set(run)
         try:
-            yield
+            yield run
         except BaseException as error:
             run.end(type(error).__name__, answered=False)
             raise

@@ -61,15 +61,21 @@ def server(router: Router | str | Path, *, mode: Mode = "mask", clock: Callable[
     except ImportError:
         found = framework("mcp.server.fastmcp", "mcp").FastMCP("aljax")
 
-    def next_action(available: list[str] | None = None, episode: str = "", task: str | None = None) -> Next:
+    def next_action(
+        available: list[str] | None = None,
+        episode: str = "",
+        task: str | None = None,
+        readings: dict[str, float] | None = None,
+    ) -> Next:
         """Which tool to call next. Ask before each call, then call one of `allowed`, best of all `action`.
 
         Args:
           available: names of the tools that could be called now; without it, all that the router knows.
           episode: a name for what is under way, the same until it is done.
           task: what kind of task it is.
+          readings: what is known of the task at its start, by name, if the router takes such readings.
         """
-        found, force = runs.of(episode, task), mode == "force"
+        found, force = runs.of(episode, task, readings), mode == "force"
         names = found.known(available)
         choice = found.choose(names, binding=force)
         worth = [choice.action] if force and choice.action is not None else choice.allowed

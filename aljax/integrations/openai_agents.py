@@ -2,17 +2,17 @@
 
     result = await routed(agent, "router.json", mode="mask").run("Refund order 7")
 
-Each run works on a copy of the agent, whose tools ask the router whether they are enabled, and is an episode. Tools of
-agents that it hands over to are booked, but neither blocked nor masked.
+Each run works on a copy of the agent, whose function tools ask the router whether they are enabled, and is an episode.
+Tools of agents that it hands over to, and of its MCP servers, are left alone: the SDK does not say whether they worked.
 """
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aljax.integrations.shared import FREE, Mode, Routing, Run, Turn, framework, routing
+from aljax.integrations.shared import FREE, Mode, Reads, Routing, Run, Turn, framework, routing
 from aljax.router import Router
 
 
@@ -38,10 +38,13 @@ class Routed(NamedTuple):
         Returns:
           The run's result.
         """
-        runner = framework("agents", "openai-agents").Runner
+        sdk = framework("agents", "openai-agents")
         try:
-            return await runner.run(self.agent, input, hooks=self.hooks, run_config=self.run_config, **options)
+            return await sdk.Runner.run(self.agent, input, hooks=self.hooks, run_config=self.run_config, **options)
         except BaseException as error:
+            late = getattr(error, "tool_name", None)
+            if isinstance(error, sdk.ToolTimeoutError) and late is not None:
+                self.episode.record(late, ok=False)
             self.episode.end(type(error).__name__, answered=False)
             raise
 
@@ -54,6 +57,8 @@ def routed(
     prices: tuple[float, float] | None = None,
     clock: Callable[[], float] = time.perf_counter,
     task: str | None = None,
+    readings: Mapping[str, float] | None = None,
+    success: Callable[[Any], bool] | None = None,
     hooks: Any = None,
     run_config: Any = None,
 ) -> Routed:
@@ -66,6 +71,8 @@ def routed(
       prices: dollars a million tokens read and written; None: dollars are not known.
       clock: what tells the seconds.
       task: which task it is, for the log.
+      readings: what the agent knows of the task, for routers exported with ``--readings``.
+      success: says of the run's final output whether the task was done, for the log.
       hooks: ``RunHooks`` of your own, which are called as well.
       run_config: a ``RunConfig`` of your own.
 
@@ -78,7 +85,8 @@ def routed(
       ImportError: the SDK is not installed.
     """
     sdk = framework("agents", "openai-agents")
-    found = _Routed(sdk, agent, routing(router, mode, prices, clock), task)
+    ways = routing(router, mode, prices, clock, Reads(success=success))
+    found = _Routed(sdk, agent, Run(ways, task=task, readings=readings), ways)
     config = dataclasses.replace(run_config or sdk.RunConfig(), tool_not_found_behavior="return_error_to_model")
     return Routed(found.agent, found.hooks(hooks), config, found.run)
 
@@ -86,12 +94,12 @@ def routed(
 class _Routed:
     """An agent's copy for one run, and what is called as the run goes on."""
 
-    def __init__(self, sdk: Any, agent: Any, routing: Routing, task: str | None) -> None:
-        self.run, self._sdk, self._routing = Run(routing, task=task), sdk, routing
+    def __init__(self, sdk: Any, agent: Any, run: Run, routing: Routing) -> None:
+        self.run, self._sdk, self._routing = run, sdk, routing
         self._turn, self._open = FREE, False
-        self._failed: set[str] = set()
+        self._failed: set[Any] = set()
         tools = [self._tool(tool) if isinstance(tool, sdk.FunctionTool) else tool for tool in agent.tools]
-        self._names = [tool.name for tool in tools if isinstance(tool, sdk.FunctionTool)]
+        self._tools = [tool for tool in tools if isinstance(tool, sdk.FunctionTool)]
         self._settings = agent.model_settings
         # The SDK would not force a tool twice by itself; here each turn is chosen for.
         again = {"reset_tool_choice": False} if routing.mode == "force" else {}
@@ -102,7 +110,7 @@ class _Routed:
         asked once, until a call is booked.
         """
         if not self._open:
-            self._open, self._turn = True, self.run.turn(self._names)
+            self._open, self._turn = True, self.run.turn(tool.name for tool in self._tools)
             if self._routing.mode == "force":
                 forced = self._turn.forced or self._settings.tool_choice
                 self.agent.model_settings = dataclasses.replace(self._settings, tool_choice=forced)
@@ -115,6 +123,7 @@ class _Routed:
             framework("agents.tool", "openai-agents"),
         )
         enabled, told = tool.is_enabled, tools.resolve_function_tool_failure_error_function(tool)
+        told_late = tool.timeout_error_function
 
         async def is_enabled(context: Any, agent: Any) -> bool:
             shut = tool.name in self._asked().shut and self._routing.mode == "mask"
@@ -127,12 +136,21 @@ class _Routed:
             return output.allow() if said is None else output.reject_content(said)
 
         async def failed(context: Any, error: Exception) -> Any:
-            self._failed.add(context.tool_call_id)
+            if told is None:  # the error goes on and ends the run, and no hook is called any more
+                self.run.record(tool.name, ok=False)
+                return None
+            self._failed.add(getattr(context, "tool_call_id", None))
             return await _value(told(context, error))
 
+        async def late(context: Any, error: Exception) -> Any:
+            self._failed.add(getattr(context, "tool_call_id", None))
+            return str(error) if told_late is None else await _value(told_late(context, error))
+
         guards = [guardrails.ToolInputGuardrail(not_now, name="aljax"), *(tool.tool_input_guardrails or [])]
-        found = dataclasses.replace(tool, is_enabled=is_enabled, tool_input_guardrails=guards)
-        return found if told is None else tools.set_function_tool_failure_error_function(found, failed)
+        found = dataclasses.replace(
+            tool, is_enabled=is_enabled, tool_input_guardrails=guards, timeout_error_function=late
+        )
+        return tools.set_function_tool_failure_error_function(found, failed)
 
     def hooks(self, also: Any) -> Any:
         """``RunHooks`` that book outcomes, and call others as well."""
@@ -148,12 +166,13 @@ class _Routed:
                 await base.on_llm_end(context, agent, response)
 
             async def on_tool_end(self, context: Any, agent: Any, tool: Any, result: Any) -> None:
-                routed._open = False
-                routed.run.record(tool.name, ok=getattr(context, "tool_call_id", None) not in routed._failed)
+                if any(tool is mine for mine in routed._tools):
+                    routed._open = False
+                    routed.run.record(tool.name, ok=getattr(context, "tool_call_id", None) not in routed._failed)
                 await base.on_tool_end(context, agent, tool, result)
 
             async def on_agent_end(self, context: Any, agent: Any, output: Any) -> None:
-                routed.run.end()
+                routed.run.end(success=routed._routing.read("success", output))
                 await base.on_agent_end(context, agent, output)
 
         return RouterHooks()

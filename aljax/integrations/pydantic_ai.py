@@ -8,11 +8,11 @@ Each run of the agent is an episode.
 import copy
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from aljax.integrations.shared import Mode, Routing, Run, framework, routing
+from aljax.integrations.shared import Mode, Reads, Routing, Run, framework, routing
 from aljax.router import Router
 
 
@@ -22,6 +22,9 @@ def capability(
     mode: Mode = "block",
     prices: tuple[float, float] | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    task: Callable[[Any], str] | None = None,
+    readings: Callable[[Any], Mapping[str, float]] | None = None,
+    success: Callable[[Any], bool] | None = None,
 ) -> Any:
     """A capability for ``pydantic_ai.Agent(..., capabilities=[...])``.
 
@@ -30,6 +33,9 @@ def capability(
       mode: `block`, `mask` or `force`, see `aljax.integrations.shared.Mode`.
       prices: dollars a million tokens read and written; None: dollars are not known.
       clock: what tells the seconds.
+      task: says of the ``RunContext`` at the start of a run which task it is, for the log.
+      readings: says of it what the agent knows of the task, for routers exported with ``--readings``.
+      success: says of the ``AgentRunResult`` whether the task was done, for the log.
 
     Returns:
       An ``AbstractCapability``.
@@ -45,7 +51,7 @@ def capability(
         pass
 
     found = RouterCapability()
-    found._routing = routing(router, mode, prices, clock)
+    found._routing = routing(router, mode, prices, clock, Reads(task, readings, success))
     return found
 
 
@@ -61,9 +67,8 @@ class _Hooks:
 
     async def for_run(self, ctx: Any) -> Any:
         """A capability with an episode of its own."""
-        del ctx
-        found = copy.copy(self)
-        found._run = Run(self._routing)
+        found, read = copy.copy(self), self._routing.read
+        found._run = Run(self._routing, task=read("task", ctx), readings=read("readings", ctx))
         return found
 
     async def before_model_request(self, ctx: Any, request_context: Any) -> Any:
@@ -112,7 +117,7 @@ class _Hooks:
         except BaseException as error:
             self._run.end(type(error).__name__, answered=False)
             raise
-        self._run.end()
+        self._run.end(success=self._routing.read("success", result))
         return result
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -45,6 +45,18 @@ FREE = Turn(frozenset(), None)
 
 
 @dataclasses.dataclass(frozen=True)
+class Reads:
+    """What an agent's own objects say of a run, read by functions of the user's. Whatever these raise is a fallback."""
+
+    task: Callable[[Any], str] | None = None
+    """Which task it is, for the log."""
+    readings: Callable[[Any], Mapping[str, float]] | None = None
+    """What the agent knows at the start of coordinates that no event tells, for routers exported with --readings."""
+    success: Callable[[Any], bool] | None = None
+    """Whether the task was done, for the log."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Routing:
     """A router, and how agents go by it. Made by `routing`."""
 
@@ -54,6 +66,22 @@ class Routing:
     """Dollars a million tokens that a model reads, and that it writes."""
     clock: Callable[[], float]
     """Seconds, from any moment on."""
+    reads: Reads = Reads()
+
+    def read(self, what: Literal["task", "readings", "success"], given: Any) -> Any:
+        """What one of `reads` says.
+
+        Args:
+          what: which.
+          given: what it reads.
+
+        Returns:
+          That; None where there is no such function, or where it failed.
+        """
+        function = getattr(self.reads, what)
+        with self.harmless(what):
+            found = None if function is None else function(given)
+            return None if found is None else _READ_AS[what](found)
 
     @contextlib.contextmanager
     def harmless(self, what: str) -> Iterator[None]:
@@ -65,7 +93,10 @@ class Routing:
         try:
             yield
         except Exception as error:
-            self.router._failed(what, error)
+            self.router.fell_back(what, error)
+
+
+_READ_AS: dict[str, Callable[[Any], Any]] = {"task": str, "readings": dict, "success": bool}
 
 
 def routing(
@@ -73,6 +104,7 @@ def routing(
     mode: Mode,
     prices: tuple[float, float] | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    reads: Reads = Reads(),
 ) -> Routing:
     """Checks what an integration was given.
 
@@ -81,6 +113,7 @@ def routing(
       mode: what becomes of tools that are not worth calling.
       prices: dollars a million tokens read and written; None: dollars are not known.
       clock: what tells the seconds.
+      reads: what the agent's own objects say of a run.
 
     Returns:
       The router, loaded, and how agents go by it.
@@ -99,16 +132,26 @@ def routing(
                 f"prices: expected dollars a million tokens read and written, got {short(prices)}"
             ) from None
         prices = given, written
-    return Routing(router if isinstance(router, Router) else Router.load(router), mode, prices, clock)
+    return Routing(router if isinstance(router, Router) else Router.load(router), mode, prices, clock, reads)
 
 
 class Run:
     """One run of an agent: an episode of the router's, and what is open in it. Its threads and tasks may share it."""
 
-    def __init__(self, routing: Routing, *, episode: str | None = None, task: str | None = None) -> None:
-        """Begins an episode of that name, for a task."""
+    success: bool | None = None
+    """Whether the task was done; None: not known. What `end` is not told, it takes from here."""
+
+    def __init__(
+        self,
+        routing: Routing,
+        *,
+        episode: str | None = None,
+        task: str | None = None,
+        readings: Mapping[str, float] | None = None,
+    ) -> None:
+        """Begins an episode of that name, for a task of which the agent knows so much."""
         router = routing.router
-        self._routing, self._episode = routing, router.start(episode=episode, task=task)
+        self._routing, self._episode = routing, router.start(episode=episode, task=task, readings=readings)
         self._turn, self._lock = FREE, threading.Lock()
         self._since, self._settled = routing.clock(), True
         self._dollars: float | None = None if routing.prices is None else 0.0
@@ -121,7 +164,7 @@ class Run:
     @property
     def over(self) -> bool:
         """Whether the episode has ended, or is past what training covered."""
-        return bool(self._episode._book.over)
+        return bool(self._episode.over)
 
     def known(self, names: Iterable[Any] | None) -> list[str]:
         """The names that the router knows.
@@ -219,11 +262,11 @@ class Run:
         Args:
           reason: why it ended.
           answered: the agent itself ended the run; where the router knows a row for that, it is booked.
-          success: whether the task was done; None: not known.
+          success: whether the task was done; None: as the run's own `success` has it.
         """
         if answered and self._answer is not None and self._answer not in self._tools and not self._settled:
             self.record(self._answer, ok=True)
-        self._episode.end(success=success, reason=reason)
+        self._episode.end(success=self.success if success is None else success, reason=reason)
 
     def _asked(self, known: list[str]) -> Turn:
         """What the router says of tools that it knows."""
@@ -247,25 +290,26 @@ class Runs:
         self._routing, self._lock = routing, threading.Lock()
         self._open: dict[str, Run] = {}
 
-    def begin(self, task: str | None = None) -> str:
+    def begin(self, given: Any = None) -> str:
         """Begins a run.
 
         Args:
-          task: which task it is, for the log.
+          given: what the task and its readings are read from.
 
         Returns:
           Its name.
         """
-        name = uuid.uuid4().hex
-        self.of(name, task)
+        name, read = uuid.uuid4().hex, self._routing.read
+        self.of(name, read("task", given), read("readings", given))
         return name
 
-    def of(self, name: str, task: str | None = None) -> Run:
+    def of(self, name: str, task: str | None = None, readings: Mapping[str, float] | None = None) -> Run:
         """The run of a name, begun if there is none.
 
         Args:
           name: of the run.
           task: which task it is, for the log, if it begins here.
+          readings: what the agent knows of it, if it begins here.
 
         Returns:
           The run.
@@ -274,7 +318,7 @@ class Runs:
             if name not in self._open:
                 while len(self._open) >= MOST_RUNS:
                     self._open.pop(next(iter(self._open))).end("abandoned", answered=False)
-                self._open[name] = Run(self._routing, episode=name, task=task)
+                self._open[name] = Run(self._routing, episode=name, task=task, readings=readings)
             return self._open[name]
 
     def close(self, name: str) -> Run | None:

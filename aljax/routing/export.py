@@ -235,6 +235,8 @@ def _rows(scenario: Scenario) -> list[dict[str, Any]]:
         for key, other in _TOGETHER.items():
             if other not in found:
                 found.pop(key, None)
+        if "mean_uptime" in found:  # the share of time that it is down
+            found["down"] = found["mean_downtime"] / (found["mean_uptime"] + found["mean_downtime"])
         rows.append({"name": name, "kind": scenario.kinds[place]} | found)
     return rows
 

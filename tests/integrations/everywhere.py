@@ -15,8 +15,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FRAMEWORKS = ("langchain", "pydantic-ai", "openai-agents", "mcp")
-BESIDE = {("openai-agents", "oldest"): ["openai==2.36.0"]}
-"""What an old release does not say of its own: later releases of openai are too new for it."""
+BESIDE = {
+    # Later releases of openai are too new for it, which it does not say of its own.
+    ("openai-agents", "oldest"): ["openai==2.36.0"],
+    # Writes the spans of the closed loop; pydantic-ai itself needs the interface alone.
+    ("pydantic-ai", "newest"): ["opentelemetry-sdk>=1.28"],
+    ("pydantic-ai", "oldest"): ["opentelemetry-sdk>=1.28"],
+}
+"""What a framework's tests need besides it."""
 NEEDED = ["pytest>=9", "rich>=14", "tyro>=1.0.17"]
 """What the tests and the command need."""
 

@@ -11,7 +11,7 @@ import pytest
 from aljax.integrations import shared
 from aljax.router import Router
 
-from players import PLAYERS, ROUTER, Desk
+from players import PLAYERS, ROUTER, Desk, reads_its_start
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -106,6 +106,25 @@ def test_an_error_inside_offers_everything_and_reaches_nobody(play, tmp_path, mo
         desk, found = play(["search", "search", "archive", None], tmp_path / mode, router=router, mode=mode)
         assert desk.offered == [ALL] * 4 and desk.called == ["search", "search", "archive"]
         assert router.errors > 0 and [row.get("name") for row in found[:3]] == desk.called
+
+
+def test_what_the_agent_knows_of_a_task_goes_to_the_router_and_into_its_log(play, tmp_path):
+    path, known = reads_its_start(tmp_path)
+    whole = play.player is PLAYERS["openai-agents"]  # there a router is for one run, so no function need read it
+
+    def played(log, readings, success):
+        router = Router.load(path, log=tmp_path / log)
+        told = {"task": "papers", "readings": readings} if whole else {"task": lambda _: "papers"}
+        told |= {} if whole else {"readings": lambda _: readings}
+        options = {"router": router, "mode": "mask", "success": success}
+        desk, found = play(["search", "archive", None], tmp_path / log, **options, **told)
+        return desk.offered[0], found[-1].get("success"), {row["task"] for row in found}, router.errors
+
+    assert played("log", known, lambda _: True) == (["search", "think"], True, {"papers"}, 0)
+    assert played("no", known, lambda _: False)[1] is False
+    assert played("none", known, lambda _: None)[1] is None
+    assert played("less", {}, None) == (ALL, None, {"papers"}, 0)  # without a reading, the fallback
+    assert played("broken", known, lambda _: 1 / 0) == (["search", "think"], None, {"papers"}, 1)
 
 
 def test_runs_side_by_side_do_not_mix(play, tmp_path):

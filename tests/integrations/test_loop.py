@@ -21,7 +21,7 @@ NEEDED = {
 def test_a_framework_plays_the_office_as_its_script_says_and_traces_every_call(name, tmp_path, monkeypatch):
     needed(*NEEDED[name])
     if name == "pydantic_ai":
-        pytest.importorskip("opentelemetry.sdk.trace", reason="pydantic-ai writes spans with opentelemetry-sdk")
+        needed("opentelemetry.sdk.trace", "pydantic-ai")
     monkeypatch.setattr(sys, "path", [str(ROUTER.parent), *sys.path])
     office, loop = importlib.import_module("office"), importlib.import_module("loop")
     framework, traces = importlib.import_module(f"loop_{name}"), tmp_path / "traces.jsonl"

@@ -6,19 +6,19 @@ import sys
 
 import pytest
 
-from players import ROUTER, needed
+from players import ROUTER, needed, reads_its_start
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-def talk(conversation, *options):
+def talk(conversation, *options, folder=ROUTER.parent):
     """What a client gets from `aljax serve`."""
     needed("mcp", "mcp")
     from mcp import ClientSession, StdioServerParameters
     from mcp.client.stdio import stdio_client
 
     async def main():
-        command = ["-m", "aljax", "serve", str(ROUTER.parent), *options]
+        command = ["-m", "aljax", "serve", str(folder), *options]
         server = StdioServerParameters(command=sys.executable, args=command, env={"PYTHONPATH": ":".join(sys.path)})
         async with stdio_client(server) as (read, write), ClientSession(read, write) as session:
             await session.initialize()
@@ -71,3 +71,16 @@ def test_force_leaves_the_choice_and_what_the_router_does_not_know():
 
     found = talk(conversation, "--mode", "force")
     assert found["allowed"] == ["search", "fly"]
+
+
+def test_what_the_agent_knows_of_a_task_goes_to_the_router(tmp_path):
+    _, known = reads_its_start(tmp_path)
+
+    async def conversation(session, call):
+        del session
+        told = await call("next_action", available=["search", "archive"], episode="told", readings=known)
+        return told, await call("next_action", available=["search", "archive"], episode="untold")
+
+    told, untold = talk(conversation, folder=tmp_path)
+    assert told["allowed"] == ["search"] and not told["fallback"]
+    assert untold["fallback"] and f"without a reading of {next(iter(known))!r}" in untold["reason"]

@@ -1,6 +1,7 @@
 """Exporting a run: the folder, the seed, and what is refused."""
 
 import json
+import random
 import subprocess
 import sys
 
@@ -21,7 +22,7 @@ SMALL = ["--episodes", "60", "--batch", "20", "--hidden", "4", "--seeds", "2", "
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
-    (folder / "tiny.toml").write_text(TINY)
+    (folder / "tiny.toml").write_text(TINY.replace("tolerance = 0.125", "tolerance = 1.125"))
     command = ["train", "--scenario", str(folder / "tiny.toml"), *SMALL, "--no-plots", "--out", str(folder / "run")]
     assert main(command) == 0
     return folder / "run"
@@ -49,6 +50,40 @@ def test_the_seed_of_least_cost_is_exported_unless_one_is_named(run, tmp_path):
     assert main(["export", f"{run}:1", "--out", str(tmp_path / "named")]) == 0
     named = json.loads((tmp_path / "named" / "router.json").read_bytes())
     assert named["seed"] == 1 and named["promise"] == each[1].promise
+
+
+def lived(found, number, rng):
+    """An episode in the world that the router was trained in, as it wants it."""
+    rates, done = {"weak": (0.25, 0.25), "strong": (0.5, 0.75), "stop": (0.0, 0.0)}, {"weak": 0.5, "strong": 1.5}
+    episode, left, failed = found.start(episode=str(number), task=f"t{number % 100}"), 2.0, set()
+    while not episode.over:
+        action = episode.choose().action
+        ok = rng.random() >= rates[action][action in failed]
+        left += 0.25 * (action != "stop") - done.get(action, 0.0) * ok
+        (failed.discard if ok else failed.add)(action)
+        row = found.rows[found.index[action]]
+        episode.record(action, ok=ok, seconds=row["latency"], dollars=row["money"])
+    episode.end(success=abs(left) <= 1.125)
+
+
+def test_what_a_router_logs_is_judged_and_learned_from(run, tmp_path):
+    scenario, log = run.with_name("tiny.toml"), tmp_path / "router.jsonl"
+    assert main(["export", str(run), "--out", str(tmp_path / "router")]) == 0
+    found, rng = Router.load(tmp_path / "router" / "router.json", log=log, sample=True, seed=1), random.Random(0)
+    for number in range(400):
+        lived(found, number, rng)
+    command = [str(log), "--scenario", str(scenario), "--policy", str(run), "--policy", "random", "--truth", "2000"]
+    assert main(["ope", *command, "--json", str(tmp_path / "ope.json")]) == 0
+    told = json.loads((tmp_path / "ope.json").read_text())
+    assert "400 episodes; seconds are the log's" in told["notes"][0]
+    for answer in told["policies"].values():
+        truth, estimate = answer["truth"]["cost"]["estimate"], answer["estimates"]["cost"]["per_decision"]
+        assert estimate["low"] < truth < estimate["high"]
+        assert not any("fitted" in warning for warning in answer["warnings"])  # the router's own probabilities count
+    command = ["--scenario", str(scenario), "--regime", "offline", "--data", str(log), *SMALL[4:]]
+    assert main(["train", *command, "--no-plots", "--out", str(tmp_path / "learned")]) == 0
+    cost = json.loads((tmp_path / "learned" / "metrics.json").read_text())["policies"]
+    assert cost["learned"]["cost"]["mean"] < 1.05 * cost["optimal"]["cost"]["mean"]
 
 
 def test_bad_input_is_one_line_and_nothing_is_written(run, tmp_path, capsys):
