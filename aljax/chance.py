@@ -61,10 +61,10 @@ def draw_chance(
     first = _several(words, 4, (), points + rows * outages, (episodes,), target) if points or outages else start
 
     def epsilon(words: jax.Array) -> jax.Array:
-        return _normal(_several(words, 2, (steps,), d, (episodes,), target))
+        return standard_normal(_several(words, 2, (steps,), d, (episodes,), target))
 
     def misreading(words: jax.Array) -> jax.Array:
-        return _normal(_uniforms(words, 1, (d, episodes))[1])
+        return standard_normal(_uniforms(words, 1, (d, episodes))[1])
 
     return Chance(
         start=env.Start(
@@ -76,7 +76,7 @@ def draw_chance(
         luck=env.Luck(
             u,
             drawn(jnp.any(table.noise > 0.0), epsilon, words),
-            n=_normal(further[:, 0]) if spread else None,
+            n=standard_normal(further[:, 0]) if spread else None,
             v=further[:, -rows:] if outages else None,
         ),
         choice=choice,
@@ -96,7 +96,7 @@ def _several(
     counter = places[0]
     for size, place in zip(blocks[1:], places[1:], strict=True):
         counter = counter * np.uint32(size) + place
-    return jnp.where(second, *_numbers(words, stream, counter)[::-1])
+    return jnp.where(second, *numbers(words, stream, counter)[::-1])
 
 
 def _always(needed: jax.Array, draw: Callable[[jax.Array], jax.Array], words: jax.Array) -> jax.Array:
@@ -164,11 +164,20 @@ def _words(key: jax.Array) -> jax.Array:
 
 def _uniforms(key: jax.Array, stream: int, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
     """Two arrays of independent numbers on [0, 1), of 23 random bits each."""
-    return _numbers(key, stream, jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape))
+    return numbers(key, stream, jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape))
 
 
-def _numbers(key: jax.Array, stream: int, counter: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The two of each block, by the blocks' counters."""
+def numbers(key: jax.Array, stream: int | jax.Array, counter: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The two independent numbers on [0, 1), of 23 random bits each, of blocks that are told by their counters.
+
+    Args:
+      key: two words, with any further axes. uint32 ``[2, ...]``
+      stream: which of the key's streams.
+      counter: of each block in its stream. uint32
+
+    Returns:
+      Two arrays float32, of the arguments' common shape.
+    """
     found = threefry(key[0], key[1], counter, jnp.uint32(stream))
     one = np.uint32(0x3F800000)  # the bits of 1.0: with random ones behind, a number on [1, 2)
     first, second = (jax.lax.bitcast_convert_type((bits >> np.uint32(9)) | one, jnp.float32) - 1.0 for bits in found)
@@ -201,7 +210,14 @@ def threefry(key0: jax.Array, key1: jax.Array, x0: jax.Array, x1: jax.Array) -> 
     return x0, x1
 
 
-def _normal(uniform: jax.Array) -> jax.Array:
-    """Standard normal numbers from uniform ones on [0, 1), by the inverse distribution function."""
+def standard_normal(uniform: jax.Array) -> jax.Array:
+    """Standard normal numbers from uniform ones, by the inverse distribution function.
+
+    Args:
+      uniform: on [0, 1).
+
+    Returns:
+      float32, of that shape.
+    """
     lowest = np.nextafter(np.float32(-1), np.float32(0))
     return math.sqrt(2) * jax.lax.erf_inv(jnp.maximum(2 * uniform - 1, lowest))

@@ -1,4 +1,6 @@
-"""Modules as a package shows them: names that are loaded where they are used, modules that can be called."""
+"""Modules as a package shows them: names that are loaded where they are used, modules that can be called, and other
+people's that may not be there.
+"""
 
 import contextlib
 import importlib
@@ -77,6 +79,25 @@ def wait_loaded(*names: str) -> None:
     for name in names:
         if name in _loaded:
             _loaded[name].wait()
+
+
+def framework(module: str, extra: str) -> Any:
+    """A framework's module.
+
+    Args:
+      module: its name.
+      extra: that installs it.
+
+    Returns:
+      The module.
+
+    Raises:
+      ImportError: it is not there; one line says what to install.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f"needs {module.partition('.')[0]} ({error}): pip install 'aljax[{extra}]'") from None
 
 
 def lazy_names(

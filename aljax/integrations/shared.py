@@ -8,7 +8,6 @@ offers everything, and is counted in `aljax.router.Router.errors`.
 
 import contextlib
 import dataclasses
-import importlib
 import threading
 import time
 import uuid
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from aljax.errors import UserError, listed, short
+from aljax.host.modules import framework as framework
 from aljax.router import Choice, Router
 
 Mode = Literal["block", "mask", "force"]
@@ -332,22 +332,3 @@ class Runs:
         """
         with self._lock:
             return self._open.pop(name, None)
-
-
-def framework(module: str, extra: str) -> Any:
-    """A framework's module.
-
-    Args:
-      module: its name.
-      extra: that installs it.
-
-    Returns:
-      The module.
-
-    Raises:
-      ImportError: it is not there; one line says what to install.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f"needs {module.partition('.')[0]} ({error}): pip install 'aljax[{extra}]'") from None
