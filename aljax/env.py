@@ -21,6 +21,7 @@ from aljax.keys import one_key
 from aljax.layout import FEW, entry, lift, pick, rows_of, stored, total
 from aljax.observation import observation_size, observe, places
 from aljax.params import COMPONENTS, ActionTable, EnvParams, num_actions, num_coordinates, present
+from aljax.rules import playing
 from aljax.shapes import check_array, check_params
 from aljax.state import (
     FAILED,
@@ -58,9 +59,11 @@ def legal(state: EnvState, params: EnvParams) -> jax.Array:
       Boolean ``[A]``; for a batch of episodes with its trailing axes, of length 1 where all episodes are alike.
     """
     allowed = lift(always_legal(params), state.time.ndim)
-    if state.calls is None or params.actions.max_calls is None:
+    if state.calls is not None and params.actions.max_calls is not None:
+        allowed = allowed & (state.calls < lift(params.actions.max_calls, state.time.ndim))
+    if params.rules is None:
         return allowed
-    return allowed & (state.calls < lift(params.actions.max_calls, state.time.ndim))
+    return playing.legal(params.rules, state.kept, allowed, params.horizon - state.time, state.calls)
 
 
 def always_legal(params: EnvParams) -> jax.Array:
@@ -84,7 +87,7 @@ def legal_varies(params: EnvParams) -> bool:
     Returns:
       A Python Boolean, so that what is not needed is not compiled.
     """
-    return params.actions.max_calls is not None
+    return params.actions.max_calls is not None or (params.rules is not None and bool(params.rules.structure.hard))
 
 
 def draw_luck(key: jax.Array, params: EnvParams, batch: tuple[int, ...] = ()) -> Luck:
@@ -237,16 +240,25 @@ def transition_apart(
     latency, money = state.latency + seconds, state.money + dollars
     time = state.time + 1
 
-    # 7. and 8. Is it over? The violation is charged once, in the state in which the episode ends.
-    excess = stored(violation(z, latency, money, params), one)
+    # 7. and 8. Is it over? The violation is charged once, in the state in which the episode ends, and with it what
+    # hard rules are still owed, as long as which it does not end by itself.
+    excess, kept = violation(z, latency, money, params), None
+    if params.rules is not None:
+        kept = playing.move(params.rules, state.kept, action, failed, seconds)
+        excess = excess + playing.owed(params.rules, kept)
+    excess = stored(excess, one)
     done = (params.auto_end & (excess == 0.0)) | (row.ends & ~failed) | (time >= params.horizon)
     if params.latency_limit is not None:
         done |= reaches(latency, params.latency_limit)
     if params.money_limit is not None:
         done |= reaches(money, params.money_limit)
     divergence = jnp.sqrt(total((planned - z) ** 2))
-    costs = (seconds, dollars, jnp.where(done, excess, 0.0), failed.astype(latency.dtype), divergence)
-    moved = EnvState(z, misread, latency, money, time, done, *_history(state, action, failed, seconds, luck.v, params))
+    charge = jnp.where(done, excess, 0.0)
+    if params.rules is not None and kept is not None:
+        charge = charge + playing.charged(params.rules, state.kept, kept, done)
+    costs = (seconds, dollars, charge, failed.astype(latency.dtype), divergence)
+    history = _history(state, action, failed, seconds, luck.v, params)
+    moved = EnvState(z, misread, latency, money, time, done, *history, *(kept or ()))
 
     # 9. A finished episode absorbs.
     moved = jax.tree.map(lambda old, new: jnp.where(state.done, old, new), state, moved)

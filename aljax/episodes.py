@@ -12,6 +12,7 @@ from aljax import env
 from aljax.env import EnvParams, EnvState
 from aljax.layout import FEW
 from aljax.policy import Policy
+from aljax.rules import playing
 from aljax.target import Target
 
 _FAILURE = env.COMPONENTS.index("failure")
@@ -106,7 +107,7 @@ def sample(logits: jax.Array, uniform: jax.Array) -> jax.Array:
 
 
 def succeeded(state: EnvState, params: EnvParams) -> jax.Array:
-    """The episode has ended and violates nothing. Boolean scalar
+    """The episode has ended and violates nothing; soft rules do not count. Boolean scalar
 
     Args:
       state: of one episode.
@@ -115,4 +116,7 @@ def succeeded(state: EnvState, params: EnvParams) -> jax.Array:
     Returns:
       Boolean scalar.
     """
-    return state.done & (env.violation(state.z, state.latency, state.money, params) == 0.0)
+    excess = env.violation(state.z, state.latency, state.money, params)
+    if params.rules is not None:
+        excess = excess + playing.owed(params.rules, state.kept)
+    return state.done & (excess == 0.0)

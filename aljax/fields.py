@@ -106,4 +106,6 @@ def fields_of(kind: type) -> Mapping[str, Declared]:
     Returns:
       Declarations by field, in its order; fields without one are left out.
     """
-    return {field.name: field.metadata["declared"] for field in dataclasses.fields(kind) if field.metadata}
+    return {
+        field.name: field.metadata["declared"] for field in dataclasses.fields(kind) if "declared" in field.metadata
+    }

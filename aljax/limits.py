@@ -122,6 +122,7 @@ def most_components(given: Numbers, farthest: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
         latency, money = (horizon * dearest_call(given, name) for name in ("latency", "money"))
         over = farthest.sum(0) + latency / given["latency_budget"] + money / given["money_budget"]
+        over = over + given.get("rules.weight", np.zeros((1, 1))).sum(0)
         each = (latency, money, over, horizon, 2 * horizon * np.sqrt((farthest**2).sum(0)))
         return np.stack(np.broadcast_arrays(*each)).astype(float)
 

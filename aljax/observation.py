@@ -2,8 +2,8 @@
 
 The first five are the paper's section 4.3 (a) to (e): the task as read over its scale, latency and money over theirs,
 which coordinates read as out of tolerance, and time over the horizon. The others make the state Markov up to what is
-hidden: whether a row's latest call failed, whether it worked, how many of its calls are used up, and what waits in its
-bucket.
+hidden: whether a row's latest call failed, whether it worked, how many of its calls are used up, what waits in its
+bucket, and where rules stand.
 """
 
 from collections.abc import Collection, Mapping
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from aljax.constraint import out_of_tolerance
 from aljax.layout import lift
 from aljax.params import EnvParams, num_actions, num_coordinates, present
+from aljax.rules import playing
 from aljax.state import FAILED, WORKED, EnvState, keeps_status
 
 
@@ -24,7 +25,8 @@ def blocks(names: Collection[str]) -> Mapping[str, str]:
       names: the optional fields that the environment has (`aljax.params.present`).
 
     Returns:
-      By name what there is one number for: ``d`` a coordinate, ``A`` a row; none: it is one number.
+      By name what there is one number for: ``d`` a coordinate, ``A`` a row, ``h`` a state of a rule, ``K`` a cooldown
+      in seconds; none: it is one number.
     """
     status = keeps_status(names)
     optional = {
@@ -34,7 +36,8 @@ def blocks(names: Collection[str]) -> Mapping[str, str]:
         "tokens": "rate_limit" in names,
     }
     always = {"task": "d", "latency": "", "money": "", "out": "d", "time": ""}
-    return always | {name: "A" for name, there in optional.items() if there}
+    ruled = {name: axis for name, axis in (("rules", "h"), ("cooldowns", "K")) if name in names}
+    return always | {name: "A" for name, there in optional.items() if there} | ruled
 
 
 def places(params: EnvParams) -> Mapping[str, slice]:
@@ -47,6 +50,8 @@ def places(params: EnvParams) -> Mapping[str, slice]:
       By the names of `blocks`, in their order.
     """
     sizes = {"d": num_coordinates(params), "A": num_actions(params), "": 1}
+    if params.rules is not None:
+        sizes |= {"h": params.rules.structure.shown, "K": len(params.rules.structure.timed)}
     found, at = {}, 0
     for name, axis in blocks(present(params)).items():
         found[name] = slice(at, at + sizes[axis])
@@ -61,7 +66,7 @@ def observation_size(params: EnvParams) -> int:
       params: the environment.
 
     Returns:
-      2 d + 3, and A for each of what else is there.
+      2 d + 3, A for each of what else rows have there, and what rules show.
     """
     return list(places(params).values())[-1].stop
 
@@ -95,4 +100,6 @@ def observe(state: EnvState, params: EnvParams) -> jax.Array:
     if state.tokens is not None and table.rate_limit is not None and table.rate_burst is not None:
         limited = jnp.isfinite(table.rate_limit)
         parts.append(jnp.where(lift(limited, ndim), state.tokens / lift(table.rate_burst, ndim), 0.0))
+    if params.rules is not None:
+        parts += playing.observed(params.rules, state.kept, seen.dtype)
     return jnp.concatenate(parts)

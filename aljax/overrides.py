@@ -14,12 +14,13 @@ from aljax.errors import UserError, listed, plain, short
 from aljax.fields import Declared, fields_of
 from aljax.host import toml
 from aljax.params import COMPONENTS, ActionTable, EnvParams
+from aljax.rules import reading as rules
 
 COLUMNS = fields_of(ActionTable)
 """The columns of the action table."""
 FIELDS = fields_of(EnvParams)
 """The fields of the environment beside it."""
-_OWN_FORM = ("horizon", "weights", "actions")
+_OWN_FORM = ("horizon", "weights", "actions", "rules")
 SETTABLE = (
     *_OWN_FORM,
     *(name for name, field in FIELDS.items() if field.axes and name not in _OWN_FORM),
@@ -45,6 +46,8 @@ def field_of(key: str) -> Declared | None:
     first, *rest = key.strip().split(".")
     if first == "actions":
         return next((COLUMNS[part] for part in rest[:2] if part in COLUMNS), None)
+    if first == "rules":
+        return rules.NUMBERS.get(rest[-1]) if rest else None
     return FIELDS.get(first)
 
 
@@ -142,6 +145,11 @@ def overridden(raw: Mapping[str, Any], override: Override, where: str) -> dict[s
         if not isinstance(actions, dict) or parts[1] not in actions:
             names = listed(actions, 160) if isinstance(actions, dict) else "none, for the file has no table [actions]"
             raise refuse(f"no action {short(parts[1])}: expected one of {names}")
+    elif parts[0] == "rules" and len(parts) > 1:
+        try:
+            return {**raw, "rules": rules.changed(raw.get("rules"), ".".join(parts[1:-1]), parts[-1], override.value)}
+        except UserError as error:
+            raise refuse(str(error)) from None
     elif parts[0] not in SETTABLE:
         raise refuse(f"unknown key {short(override.key.strip())}: expected one of {', '.join(SETTABLE)}")
     found = target = dict(raw)

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from aljax.fields import Numbers, Same, declared, fields_of
+from aljax.rules.data import Rules
 
 COMPONENTS = ("latency", "money", "violation", "failure", "divergence")
 """The five cost components C_k, in the order of every array that has a component axis."""
@@ -181,6 +182,8 @@ class EnvParams:
     """What the observation divides the latency by, seconds. Scalar"""
     money_scale: jax.Array = declared("", "positive", dearest_episode("money"), unit="$")
     """What the observation divides the money by, dollars. Scalar"""
+    rules: Rules | None = dataclasses.field(default=None, kw_only=True)
+    """What may not be called, or must be, in which order."""
 
 
 def num_actions(params: EnvParams) -> int:
@@ -214,8 +217,9 @@ def present(params: EnvParams) -> tuple[str, ...]:
       params: the environment.
 
     Returns:
-      Their names, columns of the table first.
+      Their names, columns of the table first; of rules, what is fixed of them, too.
     """
     parts = (params.actions, params)
     optional = ((part, name) for part in parts for name, field in fields_of(type(part)).items() if field.optional)
-    return tuple(name for part, name in optional if getattr(part, name) is not None)
+    found = tuple(name for part, name in optional if getattr(part, name) is not None)
+    return found if params.rules is None else (*found, *params.rules.structure.names)

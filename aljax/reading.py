@@ -19,6 +19,7 @@ from aljax.fields import Declared, Numbers, Same
 from aljax.observation import blocks
 from aljax.overrides import COLUMNS, FIELDS, GONE, SETTABLE
 from aljax.params import COMPONENTS
+from aljax.rules import reading as rules
 
 KINDS: Mapping[str, frozenset[str]] = {
     kind: frozenset(name for name, column in COLUMNS.items() if kind in column.kinds)
@@ -27,7 +28,7 @@ KINDS: Mapping[str, frozenset[str]] = {
 """Kinds of action, and which flag columns each sets unless the file says otherwise."""
 
 _TEXTS = ("title", "description")
-_KEYS = ("coordinates", *SETTABLE[:3], "sources", *_TEXTS, *SETTABLE[3:])
+_KEYS = ("coordinates", *SETTABLE[:4], "sources", *_TEXTS, *SETTABLE[4:])
 _MOST_NAME = 100  # characters
 _JOINERS = str.maketrans("", "", "\u200c\u200d")  # invisible, but part of words and of emoji
 
@@ -49,7 +50,10 @@ class Contents:
     sources: Mapping[str, str]
     """Where numbers come from."""
     numbers: Numbers
-    """Every field of the environment and column of its table that is there, in double precision."""
+    """Every field of the environment and column of its table that is there, in double precision; those of rules under
+    dotted names."""
+    rules: rules.Read | None
+    """The rules."""
     wrong: np.ndarray
     """Which of the environments that were read together cannot be. Boolean ``[N]``, or ``[1]`` and false"""
 
@@ -89,13 +93,19 @@ class _Reader:
             self.fail("actions", "at least one table [actions.NAME] is needed")
         bodies = {row: self.table(body, f"actions.{row}") for row, body in rows.items()}
         columns = _there(COLUMNS, {name for body in bodies.values() for name in body})
-        self.size(len(rows), self.whole(raw.get("horizon"), "horizon", limits.MOST_HORIZON), columns)
+        horizon = self.whole(raw.get("horizon"), "horizon", limits.MOST_HORIZON)
+        self.size(len(rows), horizon, columns)
         self.distinct(list(rows), "actions")
         parsed = {row: self.row(row, body) for row, body in bodies.items()}
         numbers = {name: _stacked([row[name] for row in parsed.values()]) for name in columns}
         if not numbers["allowed"].any():
             self.fail("actions", "no action is allowed")
-        numbers = self.together(numbers | {name: _stacked(value) for name, value in self.fields().items()}, tuple(rows))
+        numbers |= {name: _stacked(value) for name, value in self.fields().items()}
+        ruled = rules.read_rules(self, raw.get("rules", []), tuple(rows), numbers)
+        if ruled is not None:
+            numbers |= rules.stacked(ruled.numbers)
+            self.size(len(rows), horizon, columns, *rules.states_of(ruled.structure))
+        numbers = self.together(numbers, tuple(rows))
         sources = self.table(raw.get("sources", {}), "sources")
         return Contents(
             texts=texts,
@@ -105,6 +115,7 @@ class _Reader:
             coordinates=tuple(self.names),
             sources={key: self.text(value, f'sources."{plain(key)}"') for key, value in sources.items()},
             numbers=numbers,
+            rules=ruled,
             wrong=self.wrong,
         )
 
@@ -158,11 +169,11 @@ class _Reader:
             if before != name:
                 self.fail(key, f"{before!a} and {name!a} look the same")
 
-    def size(self, rows: int, horizon: Any, columns: Collection[str]) -> None:
-        """Refuses arrays that are too large."""
+    def size(self, rows: int, horizon: Any, columns: Collection[str], *ruled: int) -> None:
+        """Refuses arrays that are too large; `ruled`: what rules add to an observation."""
         sizes, given = {"d": len(self.names), "A": rows, "": 1}, self.raw.get("start_points")
         seen, points = (
-            sum(sizes[axis] for axis in blocks(columns).values()),
+            sum(sizes[axis] for axis in blocks(columns).values()) + sum(ruled),
             len(given) if isinstance(given, list) else 0,
         )
         for steps in np.unique(horizon).tolist():

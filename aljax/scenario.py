@@ -23,6 +23,8 @@ from aljax.host import toml
 from aljax.overrides import COLUMNS, FIELDS, Given, Override, field_of, overridden, overrides_of
 from aljax.params import ActionTable, EnvParams
 from aljax.reading import Contents, read
+from aljax.rules.data import Rules
+from aljax.rules.reading import DOTTED
 
 _TOGETHER = 1_000_000
 """Cells of the action tables that are read together."""
@@ -50,6 +52,8 @@ class Scenario:
     """Where numbers come from: a key, or the beginning of several, to a text. The longest match holds."""
     text: str
     """The file as read."""
+    rule_names: tuple[str, ...] = ()
+    """R names, in the order of `EnvParams.rules`."""
     covers: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     """Of actions that stand for calls of other names in a log, patterns of those names, as a shell has them."""
     changes: tuple[Override, ...] = ()
@@ -102,7 +106,7 @@ class Source:
         found = read(raw, f"{self.where} with {listed(changes, 160)}" if changes else self.where)
         leaves = {name: values[..., 0] for name, values in _typed(found.numbers).items()}
         # All arrays are put at once: ``jnp.asarray`` compiles for each shape.
-        return self._named(found, jax.device_put(_environment(leaves)), tuple(changes))
+        return self._named(found, jax.device_put(_environment(leaves, found)), tuple(changes))
 
     def scenarios(self, keys: Sequence[str], rows: Sequence[Sequence[toml.Value]]) -> list[Scenario | None]:
         """Scenarios that differ in what stands behind the same keys, as `scenario` would make them one by one.
@@ -116,7 +120,7 @@ class Source:
         Returns:
           A scenario a row, with NumPy's arrays; None where there can be none, and `scenario` says why.
         """
-        numeric = [_are_numbers(key, [row[i] for row in rows]) for i, key in enumerate(keys)]
+        numeric = [self._are_numbers(key, [row[i] for row in rows]) for i, key in enumerate(keys)]
         alike: dict[str, list[int]] = {}
         for index, row in enumerate(rows):
             rest = [value for value, number in zip(row, numeric, strict=True) if not number]
@@ -138,6 +142,21 @@ class Source:
             return 1
         return max(1, _TOGETHER // max(1, sizes[0] * sizes[1]))
 
+    def _are_numbers(self, key: str, values: Sequence[toml.Value]) -> bool:
+        """All values of a key can stand in one array: whole numbers for a field that counts, or any numbers.
+
+        What rules are made of cannot, nor calls at most, on which it depends whether rules can be kept.
+        """
+        field = field_of(key)
+        if (field is None and key.strip().startswith("rules")) or (field and field.check == "calls" and self.ruled):
+            return False
+        return {type(value) for value in values} <= ({int} if field and field.check == "count" else {int, float})
+
+    @property
+    def ruled(self) -> bool:
+        """The file has rules."""
+        return bool(self.raw.get("rules"))
+
     def _together(
         self, keys: Sequence[str], numeric: Sequence[bool], rows: Sequence[Sequence[toml.Value]]
     ) -> list[Scenario | None]:
@@ -155,11 +174,15 @@ class Source:
         shared = {name: values[..., 0] for name, values in every.items()}
         own = {name: np.moveaxis(x, -1, 0).copy() for name, x in every.items() if x.shape[-1] > 1}
         columns, fields = own.keys() & COLUMNS.keys(), own.keys() & FIELDS.keys()
-        base = self._named(found, _environment(shared), ())
+        ruled = {name.partition(".")[2]: values for name, values in own.items() if name.startswith("rules.")}
+        base = self._named(found, _environment(shared, found), ())
         made: list[Scenario | None] = []
         for i, row in enumerate(rows):
             table = dataclasses.replace(base.params.actions, **{name: own[name][i] for name in columns})
             params = dataclasses.replace(base.params, actions=table, **{name: own[name][i] for name in fields})
+            if params.rules is not None and ruled:
+                rules = dataclasses.replace(params.rules, **{name: values[i] for name, values in ruled.items()})
+                params = dataclasses.replace(params, rules=rules)
             changes = tuple(map(Override, keys, row))
             made.append(None if found.wrong[i] else dataclasses.replace(base, params=params, changes=changes))
         return made
@@ -171,6 +194,7 @@ class Source:
             action_names=found.rows,
             coordinate_names=found.coordinates,
             kinds=found.kinds,
+            rule_names=found.rules.names if found.rules else (),
             covers=found.covers,
             sources=found.sources,
             text=self.text,
@@ -179,22 +203,21 @@ class Source:
         )
 
 
-def _are_numbers(key: str, values: Sequence[toml.Value]) -> bool:
-    """All values of a key can stand in one array: whole numbers for a field that counts, or any numbers."""
-    field = field_of(key)
-    return {type(value) for value in values} <= ({int} if field and field.check == "count" else {int, float})
-
-
 def _typed(numbers: Numbers) -> dict[str, np.ndarray]:
     """Numbers as the environment's arrays have them."""
-    return {name: values.astype((COLUMNS.get(name) or FIELDS[name]).dtype) for name, values in numbers.items()}
+    declared = {**COLUMNS, **FIELDS, **DOTTED}
+    return {name: values.astype(declared[name].dtype) for name, values in numbers.items()}
 
 
-def _environment(leaves: Mapping[str, np.ndarray]) -> EnvParams:
+def _environment(leaves: Mapping[str, np.ndarray], found: Contents) -> EnvParams:
     """The environment of arrays by field; what is not among them it does not have."""
     columns: dict[str, Any] = {name: leaf for name, leaf in leaves.items() if name in COLUMNS}
     fields: dict[str, Any] = {name: leaf for name, leaf in leaves.items() if name in FIELDS}
-    return EnvParams(actions=ActionTable(**columns), **fields)
+    rules = None
+    if found.rules is not None:
+        numbers: dict[str, Any] = {name: leaves[f"rules.{name}"] for name in found.rules.numbers}
+        rules = Rules(structure=found.rules.structure, **numbers)
+    return EnvParams(actions=ActionTable(**columns), **fields, rules=rules)
 
 
 def scenario_names() -> list[str]:

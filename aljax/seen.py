@@ -7,6 +7,7 @@ from aljax.constraint import exceeds, out_of_tolerance
 from aljax.layout import lift
 from aljax.observation import places
 from aljax.params import EnvParams
+from aljax.rules import playing
 
 
 def task_seen(observation: jax.Array, params: EnvParams) -> jax.Array:
@@ -59,9 +60,17 @@ def legal_seen(observation: jax.Array, params: EnvParams) -> jax.Array:
       Boolean ``[A]`` with those axes, of length 1 where all are alike.
     """
     allowed = lift(params.actions.allowed, observation.ndim - 1)
-    if params.actions.max_calls is None:
+    at, calls = places(params), None
+    if params.actions.max_calls is not None:
+        allowed = allowed & (observation[at["calls"]] < 1.0)
+        most = lift(params.actions.max_calls, observation.ndim - 1)
+        calls = jnp.where(jnp.isfinite(most), jnp.round(observation[at["calls"]] * most), 0.0).astype(jnp.int32)
+    if params.rules is None:
         return allowed
-    return allowed & (observation[places(params)["calls"]] < 1.0)
+    left = observation[at["cooldowns"]] if "cooldowns" in at else None
+    kept = playing.seen(params.rules, observation[at["rules"]], left)
+    remaining = params.horizon - time_seen(observation, params).astype(jnp.int32)
+    return playing.legal(params.rules, kept, allowed, remaining, calls)
 
 
 def failure_seen(observation: jax.Array, params: EnvParams) -> jax.Array:

@@ -55,7 +55,12 @@ def check_params(params: EnvParams) -> None:
     sizes = {"A": rows[-1] if rows else 0, "d": coordinates[-1] if coordinates else 0, "k": len(COMPONENTS)}
     if params.start_points is not None:
         sizes["N"] = np.shape(params.start_points)[0]
-    for part, prefix in ((params.actions, "actions."), (params, "")):
+    parts: list[tuple[Any, str]] = [(params.actions, "actions."), (params, "")]
+    if params.rules is not None:
+        structure = params.rules.structure
+        sizes |= {"R": len(structure.each), "K": len(structure.timed)}
+        parts.append((params.rules, "rules."))
+    for part, prefix in parts:
         for name, field in fields_of(type(part)).items():
             value = getattr(part, name)
             if value is None and field.optional:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from aljax.layout import lift
 from aljax.params import ActionTable, EnvParams, num_actions, num_coordinates, present
+from aljax.rules import playing
 from aljax.shapes import check_array, check_params
 
 NOT_CALLED, WORKED, FAILED = range(3)
@@ -43,6 +44,16 @@ class EnvState:
     """How often the row was called. Integer ``[A]``"""
     tokens: jax.Array | None = None
     """What waits in the row's bucket; always full where calls are not limited. ``[A]``"""
+    rules: jax.Array | None = None
+    """Where each rule stands: the state of its automaton (`aljax.rules.templates`). Integer ``[R]``"""
+    cooldown: jax.Array | None = None
+    """Seconds left of each cooldown in seconds. ``[K]``"""
+
+    @property
+    def kept(self) -> playing.Kept:
+        """Where the rules stand, where there are any."""
+        assert self.rules is not None
+        return playing.Kept(self.rules, self.cooldown)
 
 
 class Start(NamedTuple):
@@ -131,6 +142,7 @@ def fresh(z: jax.Array, misread: jax.Array, down: jax.Array | None, params: EnvP
     """
     batch, table = z.shape[1:], params.actions
     a_row = (num_actions(params), *batch)
+    rules, cooldown = (None, None) if params.rules is None else playing.begin(params.rules, batch)
     return EnvState(
         z=z,
         misread=misread,
@@ -142,6 +154,8 @@ def fresh(z: jax.Array, misread: jax.Array, down: jax.Array | None, params: EnvP
         down=down,
         calls=None if table.max_calls is None else jnp.zeros(a_row, jnp.int32),
         tokens=None if table.rate_burst is None else jnp.broadcast_to(lift(table.rate_burst, len(batch)), a_row),
+        rules=rules,
+        cooldown=cooldown,
     )
 
 

@@ -18,7 +18,7 @@ from tiny import TINY
 
 def test_every_field_but_the_table_itself_is_declared():
     assert list(fields_of(ActionTable)) == [field.name for field in dataclasses.fields(ActionTable)]
-    assert ["actions", *fields_of(EnvParams)] == [field.name for field in dataclasses.fields(EnvParams)]
+    assert ["actions", *fields_of(EnvParams), "rules"] == [field.name for field in dataclasses.fields(EnvParams)]
 
 
 @pytest.mark.parametrize("name", scenario_names())

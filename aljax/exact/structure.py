@@ -74,8 +74,8 @@ def make_plan(
         reason = _hidden(p, rows, names, coordinates) or _uncounted(p, rows, names, coordinates, horizon, clocks[0])
     if not 1 <= len(rows) <= _MOST_ROWS:
         reason = reason or f"needs from 1 to {_MOST_ROWS} rows that are allowed; there are {len(rows)}"
-    if env.legal_varies(params) and params.actions.max_calls is None:
-        reason = "needs rows that are legal whatever happened before, or never, but for max_calls"
+    if params.rules is not None:
+        reason = "needs an environment without rules"
     if horizon < longest:
         reason = f"was asked for horizon {horizon}, but an episode lasts up to {longest} steps"
     if reason is not None:

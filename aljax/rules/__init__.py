@@ -1,0 +1,1 @@
+"""Rules: constraints on what is called and in which order, after DECLARE's templates, hard and soft."""
