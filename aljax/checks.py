@@ -37,6 +37,10 @@ def check(
     limits.check_hidden(config.hidden)
     if config.policy == "gru" and not config.hidden:
         raise UserError("hidden: a gru has at least one layer, got none")
+    if config.gradient == "all_rows" and config.baseline != "critic":
+        raise UserError(
+            f"gradient: all_rows asks a critic what follows: expected baseline critic, got {config.baseline}"
+        )
     for field in dataclasses.fields(hyperparameters):
         limits.check_number(field.name, getattr(hyperparameters, field.name))
     check_protocol(protocol, scenario)

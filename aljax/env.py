@@ -41,8 +41,8 @@ from aljax.target import Target, here
 
 __all__ = [
     "COMPONENTS", "FAILED", "FEW", "NOT_CALLED", "SLACK", "WORKED", "ActionTable", "EnvParams", "EnvState", "Luck",
-    "Start", "always_legal", "begin", "downtime_share", "draw_luck", "exceeds", "expected_start", "fresh",
-    "legal", "legal_varies",
+    "Start", "always_legal", "begin", "downtime_share", "draw_luck", "exceeds", "expected_start",
+    "failure_after", "fresh", "legal", "legal_varies",
     "num_actions", "num_coordinates", "observation_size", "observe", "out_of_tolerance", "outage_rate", "over",
     "places", "played", "present", "reset", "step", "transition", "transition_apart", "violation",
 ]  # fmt: skip
@@ -285,11 +285,25 @@ def _limited(table: ActionTable, ndim: int) -> jax.Array:
 
 def _failure(state: EnvState, action: jax.Array, row: ActionTable) -> jax.Array:
     """The probability of failing where nothing makes it certain, by how the row's own latest call went. Scalar"""
-    found = row.failure
     if row.after_ok is None and row.after_failed is None:
-        return found
+        return row.failure
     assert state.status is not None
-    latest = pick(state.status, action)
+    return failure_after(pick(state.status, action), row)
+
+
+def failure_after(latest: jax.Array | None, row: ActionTable) -> jax.Array:
+    """The probability that a call fails where nothing makes it certain, by how its row's own latest call went.
+
+    Args:
+      latest: `NOT_CALLED`, `WORKED` or `FAILED`, integers of any shape; None: the environment keeps no statuses.
+      row: the row's columns, which broadcast with it.
+
+    Returns:
+      Probabilities.
+    """
+    found = row.failure
+    if latest is None:
+        return found
     if row.after_ok is not None:
         found = jnp.where(latest == WORKED, row.after_ok, found)
     if row.after_failed is not None:

@@ -244,7 +244,7 @@ def check_number(name: str, value: Any) -> None:
         raise UserError(f"{name}: expected a number that single precision holds, got {short(value)}")
     if name == "running_decay" and not value < 1:
         raise UserError(f"{name}: expected a number in [0, 1), got {short(value)}")
-    if name == "trace" and not value <= 1:
+    if name in ("trace", "residual") and not value <= 1:
         raise UserError(f"{name}: expected a number in [0, 1], got {short(value)}")
 
 

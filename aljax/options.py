@@ -9,6 +9,7 @@ from typing import Literal
 
 Baseline = Literal["none", "running", "batch", "leave_one_out", "critic"]
 Schedule = Literal["constant", "linear", "cosine"]
+Gradient = Literal["sampled", "all_rows"]
 PolicyName = Literal["mlp", "gru"]
 InputsName = Literal["observation", "belief", "told"]
 Algorithm = Literal["imitation", "cost_sensitive", "fitted_q", "cql", "gradient"]
@@ -41,6 +42,10 @@ class TrainConfig:
     """What is subtracted from a step's cost to go: none; running: an exponential average over past updates (the
     paper's); batch: the mean over this batch's episodes at the same step; leave_one_out: that mean over the
     *other* episodes; critic: a learned value of the observation."""
+    gradient: Gradient = "sampled"
+    """What the policy's gradient is made of: sampled, the rows that were played (REINFORCE, the paper's); all_rows:
+    every row at every step, by what the simulator and the critic say one step ahead, and of the row played what came
+    otherwise. The second is planning with the model; it needs a critic."""
     schedule: Schedule = "cosine"
     """How the learning rate falls from its first value to `learning_rate_end` times that."""
     normalise: bool = True
@@ -72,6 +77,9 @@ class Hyperparameters:
     trace: float = 0.8
     """The first λ of the λ-returns that stand for costs to go under a critic, rising linearly to 1 over the run. 1
     from the start: plain costs to go. Less scatters less, but inherits the critic's errors: hence the rise."""
+    residual: float = 0.5
+    """With the gradient of all_rows: how much counts of what came of the row played, less what was expected of it. 1:
+    the critic's errors average out; 0: they stay, and nothing scatters."""
 
 
 @dataclasses.dataclass(frozen=True)

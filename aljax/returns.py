@@ -87,15 +87,45 @@ def lambda_advantages(
     return jax.lax.scan(back, jnp.zeros_like(costs[0]), (costs, values, following), reverse=True, unroll=unroll)[1]
 
 
-def normalised(advantages: jax.Array, alive: jax.Array) -> jax.Array:
-    """Advantages over their root mean square on the steps played.
+def residual_costs(
+    costs: jax.Array, expected: jax.Array, played: jax.Array, trace: float | jax.Array, target: Target | None = None
+) -> jax.Array:
+    """What came of each step less what was expected of the row played, where every row's costs are expected.
+
+    Backwards, with nothing following an episode's end: G_t = Σ_a π(a) q_t(a) + λ (c_t + G_{t+1} − q_t(A_t)), and the
+    residual is what λ multiplies. Chance that q has averaged over is not in G: the doubly robust return of Jiang and
+    Li (2016).
+
+    Args:
+      costs: what each step cost, weighted, 0 after an episode's end. ``[T, B]``
+      expected: Σ_a π(a) q_t(a), likewise. ``[T, B]``
+      played: q_t of the row played, likewise. ``[T, B]``
+      trace: λ; 1 leaves no error of q in G on average.
+      target: what it is compiled for; None: this process's default backend.
+
+    Returns:
+      c_t + G_{t+1} − q_t(A_t). ``[T, B]``
+    """
+
+    def back(onward: jax.Array, step: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        cost, expected, played = step
+        residual = cost + onward - played
+        return expected + trace * residual, residual
+
+    unroll = (target or here()).unrolled(len(costs))
+    return jax.lax.scan(back, jnp.zeros_like(costs[0]), (costs, expected, played), reverse=True, unroll=unroll)[1]
+
+
+def root_mean_square(advantages: jax.Array, alive: jax.Array, further: jax.Array | None = None) -> jax.Array:
+    """How large advantages are on the steps played: what they are divided by to have a mean square of 1.
 
     Args:
       advantages: A. ``[T, B]``
       alive: which steps were played. Boolean ``[T, B]``
+      further: squares that count besides. ``[T, B]``
 
     Returns:
-      The same, of mean square 1. ``[T, B]``
+      Scalar.
     """
-    square = (advantages**2).sum() / jnp.maximum(alive.sum(), 1)
-    return advantages / jnp.sqrt(square + 1e-8)
+    squares = advantages**2 if further is None else advantages**2 + further
+    return jnp.sqrt(squares.sum() / jnp.maximum(alive.sum(), 1) + 1e-8)

@@ -26,7 +26,7 @@ from aljax.host.files import check_digests, digests, open_regular, read_json, wr
 from aljax.host.folders import Place
 from aljax.host.hidden import sweep
 from aljax.host.numerics import numerics, versions
-from aljax.options import Baseline, Hyperparameters, InputsName, PolicyName, Protocol, Schedule, TrainConfig
+from aljax.options import Baseline, Gradient, Hyperparameters, InputsName, PolicyName, Protocol, Schedule, TrainConfig
 from aljax.policy import Learned
 from aljax.scenario import Scenario, parse_scenario
 from aljax.train import Curve
@@ -284,7 +284,8 @@ def _configuration(file: Path) -> _Configuration:
             if missing:  # a default would be another run's
                 raise ValueError(f"{key}: {listed(sorted(missing))} missing")
         config = TrainConfig(**(shape | {"hidden": tuple(shape["hidden"])}))
-        choices = {"policy": PolicyName, "inputs": InputsName, "baseline": Baseline, "schedule": Schedule}
+        choices = {"policy": PolicyName, "inputs": InputsName, "baseline": Baseline, "schedule": Schedule,
+                   "gradient": Gradient}  # fmt: skip
         for key, kind in choices.items():
             if getattr(config, key) not in typing.get_args(kind):
                 raise ValueError(f"{key}: {short(getattr(config, key))} is none of {listed(typing.get_args(kind))}")

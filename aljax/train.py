@@ -6,6 +6,7 @@
     ∇J(π) = E[Σ_t ∇ log π(A_t | O_t) (G_t − b_t)],   G_t = Σ_{s ≥ t} Σ_k λ_k C_k(S_s, A_s),
 
 (paper, section 3.4) minimised with Adam. Under a critic, a λ-return stands for G_t (see `Hyperparameters.trace`).
+Which rows were played need not be all that teaches: see `aljax.lookahead`.
 `TrainConfig` holds what recompiles, `Hyperparameters` what does not.
 """
 
@@ -19,16 +20,19 @@ from jax.flatten_util import ravel_pytree
 from aljax import env
 from aljax.architecture import Architecture, Variables
 from aljax.baselines import Running, baselined, critic_frame, run_on
+from aljax.chance import draw_chance
 from aljax.env import EnvParams
 from aljax.episodes import Trajectory
+from aljax.gradients import critic_values, surrogate
 from aljax.host.modules import make_callable
 from aljax.inputs import architecture_of, inputs_of
 from aljax.keys import one_key
+from aljax.lookahead import Ahead, look_ahead
 from aljax.optimiser import AdamState, adam_init, adam_step
 from aljax.options import Hyperparameters, Schedule, TrainConfig
-from aljax.policy import learned_of, masked
-from aljax.returns import lambda_advantages, normalised, step_costs, togo_of
-from aljax.rollout import Outcome, blocks_of, in_blocks, legal_steps, outcome, rollout
+from aljax.policy import learned_of
+from aljax.returns import lambda_advantages, residual_costs, root_mean_square, step_costs, togo_of
+from aljax.rollout import Outcome, blocks_of, in_blocks, outcome, play
 from aljax.run_state import Curve, PackedState, TrainState, packed, row_of
 from aljax.shapes import check_weights
 from aljax.target import Target, here
@@ -194,41 +198,53 @@ def _learn(
     blocks = blocks_of(config.batch, target.block)
     remaining = 1.0 - update / config.updates
 
-    def play(key: jax.Array) -> _Block:
+    def play_block(key: jax.Array) -> _Block:
         sampler = learned_of(config, params, state.variables, greedy=False)
-        played = rollout(key, sampler, params, episodes=config.batch // blocks, steps=steps, target=target)
+        chance = draw_chance(key, params, episodes=config.batch // blocks, steps=steps, target=target)
+        played = play(chance, sampler, params, target=target)
         values = critic_values(state.critic, state.running, played, config, target) if learns_critic else None
-        return _Block(played, step_costs(played, params), values, outcome(played, params))
+        ahead = look_ahead(chance, played, state, config, params, target) if config.gradient == "all_rows" else None
+        return _Block(played, step_costs(played, params), values, ahead, outcome(played, params))
 
-    batch: _Block = in_blocks(play, jax.random.fold_in(state.key, update), blocks)
+    batch: _Block = in_blocks(play_block, jax.random.fold_in(state.key, update), blocks)
     alive, costs = _joined(batch.played.alive), _joined(batch.costs)
     togo = togo_of(costs, target)
     if batch.values is not None:
         trace = 1.0 - (1.0 - hyper.trace) * remaining
-        raw = lambda_advantages(costs, _joined(batch.values), alive, trace, target)
+        if batch.ahead is None:
+            raw = surprise = lambda_advantages(costs, _joined(batch.values), alive, trace, target)
+        else:
+            expected = _joined(batch.ahead.expected)
+            residuals = residual_costs(costs, expected, _joined(batch.ahead.played), trace, target)
+            raw = hyper.residual * residuals
+            surprise = jnp.where(alive, expected + trace * residuals - _joined(batch.values), 0.0)
         # Of the mean squared error over the steps played, in the critic's own frame, where costs are over `scale`.
         _, scale = critic_frame(state.running)
-        errors = raw * (-2.0 / (scale**2 * jnp.maximum(alive.sum(), 1)))
+        errors = surprise * (-2.0 / (scale**2 * jnp.maximum(alive.sum(), 1)))
     else:
         raw = baselined(config.baseline, togo, alive, state.running)
         errors = raw  # of no critic
-    advantages = normalised(raw, alive) if config.normalise else raw
+    spread = None if batch.ahead is None else _joined(batch.ahead.spread)
+    size = root_mean_square(raw, alive, spread) if config.normalise else 1.0
+    rows = None if batch.ahead is None else batch.ahead.rows / size
 
-    def gradients(block: tuple[Trajectory, jax.Array, jax.Array]) -> tuple[Variables, Variables, jax.Array]:
+    def gradients(
+        block: tuple[Trajectory, jax.Array, jax.Array, jax.Array | None],
+    ) -> tuple[Variables, Variables, jax.Array]:
         """Of the policy, of the critic, and the policy's summed entropy: one block's share of them."""
-        played, advantages, errors = block
+        played, advantages, errors, rows = block
         (_, entropy), gradient = jax.value_and_grad(surrogate, has_aux=True)(
-            state.variables, architecture, played, advantages, hyper.entropy * remaining, params, target
+            state.variables, architecture, played, advantages, hyper.entropy * remaining, params, target, rows
         )
         critic_gradient: Variables = {}
-        if learns_critic:  # the compiler sees that these estimates are those of `play`
+        if learns_critic:  # the compiler sees that these estimates are those of `play_block`
             estimate = functools.partial(
                 critic_values, running=state.running, played=played, config=config, target=target
             )
             (critic_gradient,) = jax.vjp(estimate, state.critic)[1](errors)
         return optax.tree.scale(1.0 / blocks, gradient), critic_gradient, entropy * played.alive.sum()
 
-    given = (batch.played, _parted(advantages, blocks), _parted(errors, blocks))
+    given = (batch.played, _parted(raw / size, blocks), _parted(errors, blocks), rows)
     first = jax.tree.map(lambda leaf: leaf[0], given)
     if blocks == 1:
         gradient, critic_gradient, entropy = gradients(first)
@@ -308,6 +324,8 @@ class _Block(NamedTuple):
     """Weighted, of each step. ``[T, B]``"""
     values: jax.Array | None
     """The critic's estimates. ``[T, B]``"""
+    ahead: Ahead | None
+    """What is known of every row."""
     result: Outcome
 
 
@@ -321,71 +339,9 @@ def _parted(whole: jax.Array, blocks: int) -> jax.Array:
     return jnp.moveaxis(whole.reshape(len(whole), blocks, -1), 1, 0)
 
 
-def surrogate(
-    variables: Variables,
-    architecture: Architecture,
-    played: Trajectory,
-    advantages: jax.Array,
-    entropy_weight: float | jax.Array,
-    params: EnvParams,
-    target: Target | None = None,
-) -> tuple[jax.Array, jax.Array]:
-    """The scalar whose gradient is the policy gradient, and the policy's mean entropy over steps played.
-
-    Per-step terms are summed over an episode's steps and averaged over episodes, so without normalisation the
-    gradient estimates ∇J itself.
-
-    Args:
-      variables: the policy's weights, to differentiate by.
-      architecture: of its network.
-      played: B episodes of T steps.
-      advantages: costs to go less a baseline; held constant. ``[T, B]``
-      entropy_weight: of the bonus.
-      params: the environment.
-      target: what it is compiled for; None: this process's default backend.
-
-    Returns:
-      The scalar, to be minimised, and the entropy in nats.
-    """
-    logits = masked(architecture.unroll(variables, _seen(played), target), legal_steps(played, params))
-    log_probabilities = jax.nn.log_softmax(logits, axis=0)
-    rows = jnp.arange(logits.shape[0]).reshape(-1, 1, 1)
-    chosen = jnp.where(rows == played.action, log_probabilities, 0.0).sum(0)
-    score = jnp.where(played.alive, chosen * jax.lax.stop_gradient(advantages), 0.0).sum(0).mean()
-    finite = jnp.where(jnp.isfinite(log_probabilities), log_probabilities, 0.0)
-    entropies = jnp.where(played.alive, -(jnp.exp(log_probabilities) * finite).sum(0), 0.0)
-    bonus = entropies.sum(0).mean()
-    mean = entropies.sum() / jnp.maximum(played.alive.sum(), 1)
-    return score - entropy_weight * bonus, mean
-
-
-def _seen(played: Trajectory) -> jax.Array:
-    """A trajectory's observations as networks take them. ``[O, T, B]``"""
-    return jnp.moveaxis(played.observation, 1, 0)
-
-
 def _schedule(kind: Schedule, remaining: jax.Array, hyper: Hyperparameters) -> jax.Array:
     """The step size as a share of the first, when `remaining` of the run is left."""
     if kind == "constant":
         return jnp.ones(())
     fall = remaining if kind == "linear" else 0.5 * (1.0 - jnp.cos(jnp.pi * remaining))
     return hyper.learning_rate_end + (1.0 - hyper.learning_rate_end) * fall
-
-
-def critic_values(
-    critic: Variables, running: Running, played: Trajectory, config: TrainConfig, target: Target | None = None
-) -> jax.Array:
-    """The critic's estimates of the costs to go. ``[T, B]``
-
-    Args:
-      critic: its weights.
-      running: averages over past updates, which are its frame.
-      played: B episodes of T steps.
-      config: shape of the run, which says its layers.
-      target: what it is compiled for; None: this process's default backend.
-
-    Returns:
-      In the costs' own units. ``[T, B]``
-    """
-    offset, scale = critic_frame(running)
-    return offset + scale * architecture_of(config, 1).unroll(critic, _seen(played), target)[0]

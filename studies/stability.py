@@ -21,11 +21,11 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # receipts, rivals
 
-from aljax import baselines, returns, runs, train
+from aljax import baselines, gradients, returns, runs, train
 from aljax.comparison import compare
 from aljax.drawing import label, pyplot
 from aljax.host import files, terminal
-from aljax.options import Hyperparameters, Protocol, TrainConfig
+from aljax.options import Baseline, Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.rollout import rollout
 from aljax.scenario import Scenario, load_scenario
@@ -33,7 +33,7 @@ from aljax.training import Trained, train_seeds
 
 from receipts import status_of
 
-BASELINES: tuple[train.Baseline, ...] = ("none", "running", "batch", "leave_one_out", "critic")
+BASELINES: tuple[Baseline, ...] = ("none", "running", "batch", "leave_one_out", "critic")
 CONVERGED = 1.05  # times the best seed's cost
 
 
@@ -155,18 +155,18 @@ def gradient_variance(
     return found
 
 
-def _variance(
-    state: train.TrainState, scenario: Scenario, config: TrainConfig, kind: train.Baseline, count: int
-) -> float:
+def _variance(state: train.TrainState, scenario: Scenario, config: TrainConfig, kind: Baseline, count: int) -> float:
     network, params = train.policy_architecture(config, scenario.params), scenario.params
 
     def one(key: jax.Array) -> jax.Array:
         sampler = Learned(state.variables, network, greedy=False)
         played = rollout(key, sampler, params, episodes=config.batch, steps=scenario.horizon)
         togo = returns.costs_to_go(played, params)
-        values = train.critic_values(state.critic, state.running, played, config)
+        values = gradients.critic_values(state.critic, state.running, played, config)
         advantages = baselines.baselined(kind, togo, played.alive, state.running, values)
-        gradient, _ = jax.grad(train.surrogate, has_aux=True)(state.variables, network, played, advantages, 0.0, params)
+        gradient, _ = jax.grad(gradients.surrogate, has_aux=True)(
+            state.variables, network, played, advantages, 0.0, params
+        )
         return jax.flatten_util.ravel_pytree(gradient)[0]
 
     keys = jax.random.split(jax.random.key(1), count)

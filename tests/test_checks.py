@@ -33,6 +33,8 @@ from aljax.training import train_seeds
         (Hyperparameters(), "entropy", 10**400),
         (Hyperparameters(), "running_decay", 1.0),
         (Hyperparameters(), "trace", 1.5),
+        (Hyperparameters(), "residual", 1.01),
+        (TrainConfig(baseline="running"), "gradient", "all_rows"),
         (Protocol(), "seeds", 0),
         (Protocol(), "seed", -1),
         (Protocol(), "seeds", 10**12),

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax import baselines, returns, train
+from aljax import baselines, gradients, returns, train
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.rollout import blocks_of, in_blocks, rollout
@@ -166,12 +166,12 @@ def test_an_update_in_blocks_is_the_update_on_all_their_episodes(monkeypatch, ba
     played = [rollout(key, sampler, params, episodes=4, steps=3) for key in keys]
     played = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, -1), *played)
     if baseline == "critic":
-        values = train.critic_values(state.critic, state.running, played, config)
+        values = gradients.critic_values(state.critic, state.running, played, config)
         advantages = returns.lambda_advantages(returns.step_costs(played, params), values, played.alive, hyper.trace)
     else:
         advantages = baselines.baselined(baseline, returns.costs_to_go(played, params), played.alive, state.running)
     advantages /= jnp.sqrt((advantages**2).sum() / played.alive.sum() + 1e-8)
-    gradient, entropy = jax.grad(train.surrogate, has_aux=True)(
+    gradient, entropy = jax.grad(gradients.surrogate, has_aux=True)(
         state.variables, network, played, advantages, hyper.entropy, params
     )
     found = jax.tree.map(lambda moment: moment / 0.1, after.optimiser.mean)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax import train
+from aljax import gradients, train
 from aljax.chance import draw_chance
 from aljax.kernels.play import covers
 from aljax.options import TrainConfig
@@ -73,7 +73,7 @@ def test_gradients_are_those_of_the_general_path():
     def gradient(policy, params, target):
         played = rollout(jax.random.key(1), policy, params, episodes=EPISODES, steps=scenario.horizon, target=target)
         advantages = played.costs.sum(1) - played.costs.mean()
-        loss = functools.partial(train.surrogate, architecture=policy.architecture, played=played)
+        loss = functools.partial(gradients.surrogate, architecture=policy.architecture, played=played)
         return jax.grad(loss, has_aux=True)(policy.variables, advantages=advantages, entropy_weight=0.1, params=params)[
             0
         ]
