@@ -1,0 +1,110 @@
+"""What a contestant of `trainers.py` is: somebody's trainer, on one scenario, for so many environment steps."""
+
+import contextlib
+import dataclasses
+import importlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from aljax.policy import Policy
+
+EPISODES = 12_000
+"""aljax trains on so many by default; everybody may take as many steps as these come to."""
+
+Acts = Policy | Callable[[np.ndarray], Any]
+"""How an agent acts, as `aljax.adapters.evaluate` takes it: a policy, or observations ``[N, O]`` to rows ``[N]``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Agent:
+    """What one seed's training gave."""
+
+    points: Sequence[tuple[int, Acts]]
+    """How it acted after so many environment steps; the last one is the result."""
+    steps: int
+    """Environment steps that it was trained on."""
+    episodes: int
+    """Episodes that ended in these steps."""
+    seconds: float
+    """That its training took, its share where seeds train side by side."""
+    cpu_seconds: float
+    """Of this process's time, all threads together, likewise."""
+    compile_seconds: float = 0.0
+    """That compiling took, once for all seeds."""
+
+
+class Contestant:
+    """A trainer. A new one is a subclass in a file of this folder, listed in `contestants.CONTESTANTS`."""
+
+    name: ClassVar[str]
+    """In tables and files: the library, and its algorithm."""
+    modules: ClassVar[tuple[str, ...]] = ()
+    """What must be importable."""
+    settings: ClassVar[Sequence[Mapping[str, Any]]]
+    """What its search tries, one after the other; all contestants may try as many."""
+    scenarios: ClassVar[tuple[str, ...] | None] = None
+    """Those that it is meant for; None: all."""
+    together: ClassVar[bool] = True
+    """Seeds train side by side; else one after the other, and each is kept as soon as it is done."""
+    remark: ClassVar[str] = ""
+    """What a reader must know beside its figures."""
+
+    def missing(self) -> str:
+        """Why it cannot run here, in a line; empty where it can."""
+        for module in self.modules:
+            try:
+                importlib.import_module(module)
+            except ImportError as error:
+                return f"{module}: {error}"
+        return ""
+
+    def train(self, scenario: str, steps: int, seeds: Sequence[int], settings: Mapping[str, Any]) -> list[Agent]:
+        """Trains an agent a seed.
+
+        Args:
+          scenario: the name of one that ships with aljax.
+          steps: that each seed may take in the environment, or as many more as fill its last iteration.
+          seeds: numbers, from which all randomness comes.
+          settings: one of `settings`.
+
+        Returns:
+          The agents, in the order of the seeds.
+        """
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """An agent of JAX's: its weights, and a compiled function of these and of observations that all agents share."""
+
+    act: Callable[[Any, np.ndarray], Any]
+    """Weights and observations ``[N, O]`` to rows ``[N]``."""
+    weights: Any
+
+    def __call__(self, seen: np.ndarray) -> Any:
+        """Observations ``[N, O]`` to rows ``[N]``."""
+        return self.act(self.weights, seen)
+
+
+@dataclasses.dataclass
+class Spent:
+    """What a block of code took."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+@contextlib.contextmanager
+def spending() -> Iterator[Spent]:
+    """Measures a block of code; what it took is there once it has ended."""
+    spent, wall, cpu = Spent(), time.perf_counter(), time.process_time()
+    yield spent
+    spent.seconds, spent.cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
+
+
+def checkpoints(total: int, count: int = 8) -> list[int]:
+    """After how many of `total` iterations an agent is looked at: evenly, the last one among them."""
+    return sorted({round(total * (i + 1) / count) for i in range(count)} - {0})
