@@ -17,6 +17,7 @@ from aljax.evaluate import Spread, Summary
 from aljax.fields import Declared
 from aljax.host.terminal import LiteralConsole
 from aljax.overrides import COLUMNS, FIELDS, SETTABLE
+from aljax.rules.words import described
 from aljax.scenario import Scenario, shipped_text
 from aljax.statistics import Interval
 
@@ -190,7 +191,7 @@ def scenario_tables(scenario: Scenario) -> list[Table]:
       scenario: which.
 
     Returns:
-      Three tables, or four where the file names sources.
+      Three tables; more where the scenario has rules, and where the file names sources.
     """
     params, names = scenario.params, scenario.coordinate_names
     columns = {name: field for name, field in COLUMNS.items() if getattr(params.actions, name) is not None}
@@ -225,7 +226,25 @@ def scenario_tables(scenario: Scenario) -> list[Table]:
     sources.add_column("source", overflow="fold")
     for key, text in scenario.sources.items():
         sources.add_row(key, text)
-    return [actions, task, cost, *([sources] if scenario.sources else [])]
+    rules = [rule_table(scenario)] if scenario.rule_names else []
+    return [actions, task, cost, *rules, *([sources] if scenario.sources else [])]
+
+
+def rule_table(scenario: Scenario) -> Table:
+    """The rules of a scenario, a row each.
+
+    Args:
+      scenario: which has some.
+
+    Returns:
+      The table.
+    """
+    table = new_table("Rules", False)
+    for column in ("rule", "says", "counts", "if it is not kept"):
+        table.add_column(column, overflow="fold")
+    for name, text in described(scenario).items():
+        table.add_row(name, *text.split("; "))
+    return table
 
 
 def show(console: Console, tables: Iterable[Table]) -> None:

@@ -16,6 +16,7 @@ from aljax.errors import UserError, listed, plain
 from aljax.fields import fields_of
 from aljax.observation import blocks
 from aljax.policy import Learned
+from aljax.rules.data import Rules
 from aljax.scenario import Scenario
 
 _SCALES = {"task": "z_scale", "latency": "latency_scale", "money": "money_scale"}
@@ -84,18 +85,69 @@ def _places(
     Returns:
       Integers and factors, one an input in the scenario.
     """
-    known, actions = env.places(own.params), len(orders["A"])
+    known, actions, ruled = env.places(own.params), len(orders["A"]), _rules(own, scenario)
     inputs, factors = [], []
     for name, axis in blocks(env.present(scenario.params)).items():
-        order = orders.get(axis, np.zeros(1, int))
-        scale = _SCALES.get(name, "")
-        factor = getattr(scenario.params, scale) / scales[scale] if scale in scales else 1.0
+        if name in ruled:
+            order, factor = ruled[name]
+        else:
+            order, scale = orders.get(axis, np.zeros(1, int)), _SCALES.get(name, "")
+            factor = getattr(scenario.params, scale) / scales[scale] if scale in scales else 1.0
         inputs.append(order + known[name].start if name in known else np.zeros_like(order))
         factors.append(np.broadcast_to(factor if name in known else 0.0, order.shape))
     appended = range(env.observation_size(own.params), policy.inputs.size(own.params), actions)
     inputs += [orders["A"] + start for start in appended]
     factors += [np.ones(actions) for _ in appended]
     return np.concatenate(inputs), np.concatenate(factors).astype(np.float32)
+
+
+def _rules(own: Scenario, scenario: Scenario) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Where in the own observation's parts of rules each number of a scenario's stands, and what it is multiplied by.
+
+    A rule is the same one if it says the same of rows of the same names, whatever it is called.
+    """
+    before, rules = own.params.rules, scenario.params.rules
+    if before is None or rules is None:
+        return {} if rules is None else {name: _nothing(size) for name, size in _sizes(rules).items()}
+    places, same = np.cumsum([0, *(each.states for each in before.structure.automata)]), _as_said(own)
+    hots, lasts = [], []
+    for i, key in enumerate(_as_said(scenario)):
+        states, there = rules.structure.automata[i].states, key in same
+        j = same.index(key) if there else 0
+        hots.append((places[j] + np.arange(states), np.ones(states)) if there else _nothing(states))
+        if rules.structure.each[i].timed and rules.seconds is not None:
+            k = rules.structure.timed.index(i)
+            if there and before.seconds is not None:
+                other = before.structure.timed.index(j)
+                lasts.append((np.array([other]), np.asarray(rules.seconds[k] / before.seconds[other])[None]))
+            else:
+                lasts.append(_nothing(1))
+    joined = {"rules": hots} | ({"cooldowns": lasts} if lasts else {})
+    return {
+        name: (np.concatenate([at for at, _ in parts]), np.concatenate([by for _, by in parts]))
+        for name, parts in joined.items()
+    }
+
+
+def _nothing(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """So many numbers that were never shown in training."""
+    return np.zeros(size, int), np.zeros(size)
+
+
+def _sizes(rules: Rules) -> dict[str, int]:
+    """Numbers of the observation's parts of rules."""
+    timed = len(rules.structure.timed)
+    return {"rules": rules.structure.shown} | ({"cooldowns": timed} if timed else {})
+
+
+def _as_said(scenario: Scenario) -> list[tuple[Any, ...]]:
+    """What each rule of a scenario says, of rows by name."""
+    assert scenario.params.rules is not None
+    names = scenario.action_names
+    return [
+        (rule.template, names[rule.a], "" if rule.b is None else names[rule.b], rule.n, rule.on_call, rule.timed)
+        for rule in scenario.params.rules.structure.each
+    ]
 
 
 def _order(own: Scenario, trained: str, scenario: Scenario) -> tuple[np.ndarray, np.ndarray]:
@@ -142,10 +194,12 @@ def _in_order(scenario: Scenario, rows: np.ndarray, coordinates: np.ndarray) -> 
                 found[name] = jax.device_put(values)
         return dataclasses.replace(part, **found)
 
-    params = scenario.params
+    params, rules = scenario.params, scenario.params.rules
+    if rules is not None:
+        rules = dataclasses.replace(rules, structure=rules.structure.reordered(rows.tolist()))
     return dataclasses.replace(
         scenario,
-        params=dataclasses.replace(moved(params), actions=moved(params.actions)),
+        params=dataclasses.replace(moved(params), actions=moved(params.actions), rules=rules),
         action_names=tuple(scenario.action_names[i] for i in rows),
         coordinate_names=tuple(scenario.coordinate_names[i] for i in coordinates),
         kinds=tuple(scenario.kinds[i] for i in rows),

@@ -54,6 +54,7 @@ def test_every_number_of_a_shipped_scenario_says_where_it_comes_from(name):
         for i, action in enumerate(scenario.action_names)
         if not field.kinds and getattr(table, column) is not None and np.any(says(table, column, field)[i])
     ]
+    keys += [f"rules.{rule}.weight" for rule in scenario.rule_names]
     assert [key for key in keys if not scenario.source_of(key)] == []
     assert scenario.title and scenario.description
 

@@ -14,6 +14,7 @@ import numpy as np
 from jax.scipy.special import expit, logit
 
 from aljax import env
+from aljax.episodes import succeeded
 from aljax.logs.episode import LoggedEpisode
 from aljax.logs.moves import STOP
 from aljax.scenario import Scenario
@@ -184,8 +185,7 @@ def _run(key: jax.Array, params: env.EnvParams, agent: Agent, rows: _Rows, need:
     start = (state, jnp.int32(rows.stop), jnp.bool_(False))
     (end, _, _), played = jax.lax.scan(step, start, jax.random.split(play_key, steps))
     row, fails, seconds, dollars, alive = played
-    success = env.violation(end.z, end.latency, end.money, params) == 0
-    return _Played(row, fails, seconds, dollars, alive, success)
+    return _Played(row, fails, seconds, dollars, alive, succeeded(end, params))
 
 
 def _episode(scenario: Scenario, played: _Played, task: int, run: int) -> LoggedEpisode:

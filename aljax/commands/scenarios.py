@@ -7,6 +7,7 @@ from aljax.commands.options.scenarios import Scenarios
 from aljax.commands.start import start_jax
 from aljax.errors import UserError
 from aljax.host.terminal import styled
+from aljax.rules.words import warnings
 from aljax.scenario import load_scenario, scenario_names
 
 
@@ -24,3 +25,5 @@ def run(options: Scenarios, console: Console) -> None:
     console.print(styled(scenario.name, "bold"), f": {scenario.title}\n", sep="")
     console.print(scenario.description)
     report.show(console, report.scenario_tables(scenario))
+    for line in warnings(scenario):
+        console.print(f"Warning: {line}.", soft_wrap=True)

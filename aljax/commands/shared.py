@@ -14,12 +14,15 @@ from aljax.errors import UserError
 from aljax.experiment import RunResult, UnsavedError
 from aljax.host import files
 from aljax.host.terminal import styled
+from aljax.rules.words import warnings
 from aljax.scenario import Scenario
 
 
 def show(console: Console, scenario: Scenario, result: Compared | RunResult, no_optimum: str) -> None:
     """The tables, and why there is no optimum to compare with if there is none."""
     report.show(console, report.metric_tables(scenario, result.summaries, breaker=result.breaker))
+    for line in warnings(scenario):
+        console.print(f"Warning: {line}.", soft_wrap=True)
     if no_optimum:
         console.print(f"No gap to the optimum: {no_optimum}.")
 

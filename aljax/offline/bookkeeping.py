@@ -15,6 +15,7 @@ import numpy as np
 from aljax import env
 from aljax.calls import expected_call
 from aljax.errors import UserError
+from aljax.rules import playing
 from aljax.scenario import Scenario
 
 _DRAWN = 512
@@ -160,12 +161,14 @@ def book(params: env.EnvParams, starts: Starts, calls: Calls, ends: Ends) -> Boo
         luck = env.Luck(jnp.where(call.failed, -1.0, 3.0), jnp.zeros(d), None, jnp.ones(rows))
         legal = env.legal(state, params)[call.action]
         moved, costs = env.transition(state, call.action, luck, known)
-        return moved, (env.observe(state, params), costs, state.done, legal, moved.z, moved.latency, moved.money)
+        found = (env.observe(state, params), costs, state.done, legal, *_ruled(params, state, moved))
+        return moved, (*found, moved.z, moved.latency, moved.money)
 
     def episode(calls: Calls, ends: Ends) -> Booked:
-        observation, costs, over, legal, *after = jax.lax.scan(step, begin, calls)[1]
+        observation, costs, over, legal, broken, unkept, owed, *after = jax.lax.scan(step, begin, calls)[1]
         alive = ~over & (jnp.arange(len(over)) < ends.length)
         steps = alive.sum()
+        last = jnp.arange(len(over)) == steps - 1
         z, latency, money = (values[steps - 1] for values in after)
         failed, row = calls.failed[steps - 1], calls.action[steps - 1]
 
@@ -177,12 +180,20 @@ def book(params: env.EnvParams, starts: Starts, calls: Calls, ends: Ends) -> Boo
         undone = likely @ _undone(params, starts, z) / likely.sum()
         resolved = params.actions.resolves[row] & ~failed
         undone = jnp.where(resolved | (ends.success & ~cut), 0.0, undone)
-        excess = undone + env.violation(jnp.zeros(d), latency, money, params)
-        costs = costs.at[:, _VIOLATION].set(jnp.where(jnp.arange(len(over)) == steps - 1, excess, 0.0))
+        excess = undone + env.violation(jnp.zeros(d), latency, money, params) + owed[steps - 1]
+        costs = costs.at[:, _VIOLATION].set(jnp.where(last, excess + unkept, broken))
         success = (excess == 0) & (ends.success | (cut & ~resolved))
         return Booked(observation, costs, steps, success, (alive & ~legal).sum())
 
     return jax.vmap(episode)(calls, ends)
+
+
+def _ruled(params: env.EnvParams, before: env.EnvState, after: env.EnvState) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What soft rules cost in a step, and if it is the last one; and what hard ones are owed then. Scalars"""
+    if params.rules is None:
+        return jnp.zeros(()), jnp.zeros(()), jnp.zeros(())
+    broken, unkept = (playing.charged(params.rules, before.kept, after.kept, jnp.bool_(last)) for last in (False, True))
+    return broken, unkept, playing.owed(params.rules, after.kept)
 
 
 def _undone(params: env.EnvParams, starts: Starts, seen: jax.Array) -> jax.Array:

@@ -16,6 +16,7 @@ import numpy as np
 import orjson
 
 from aljax.errors import listed, plain, short
+from aljax.rules.words import described
 from aljax.scenario import Scenario
 
 _SHOWN = 3
@@ -30,7 +31,7 @@ class Identity:
     coordinates: tuple[str, ...]
     numbers: Mapping[str, Any]
     """By dotted name in `EnvParams`: a number, or lists of them, one a row or a coordinate; None stands for infinity,
-    which JSON does not have."""
+    which JSON does not have. Of rules what they say, by their names."""
 
     @functools.cached_property
     def digest(self) -> str:
@@ -93,8 +94,9 @@ def identity_of(scenario: Scenario) -> Identity:
     numbers = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(scenario.params):
         key = ".".join(part.name for part in path)
-        if key != "weights":
+        if key != "weights" and not key.startswith("rules."):
             numbers[key] = _plain(np.asarray(leaf))
+    numbers |= {f"rules.{name}": says for name, says in described(scenario).items()}
     return Identity(scenario.action_names, scenario.kinds, scenario.coordinate_names, numbers)
 
 

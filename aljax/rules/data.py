@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import jax
 
@@ -29,6 +30,27 @@ class Structure:
         """What stands for the structure among the names of fields that are present."""
         timed = ("cooldowns",) if self.timed else ()
         return ("rules", *timed, str(self))
+
+    def reordered(self, rows: Sequence[int]) -> "Structure":
+        """The same where row i is what row ``rows[i]`` was.
+
+        Args:
+          rows: a permutation of the rows.
+
+        Returns:
+          The structure.
+        """
+        place = {old: new for new, old in enumerate(rows)}
+        return dataclasses.replace(
+            self,
+            each=tuple(
+                dataclasses.replace(rule, a=place[rule.a], b=None if rule.b is None else place[rule.b])
+                for rule in self.each
+            ),
+            allowed=tuple(self.allowed[old] for old in rows),
+            ends=tuple(self.ends[old] for old in rows),
+            counted=tuple((place[row], most) for row, most in self.counted),
+        )
 
     @property
     def automata(self) -> tuple[Automaton, ...]:

@@ -1,175 +1,112 @@
-"""Which rows may be chosen so that all hard rules can still be kept together: worked out on the host, as one table.
+"""Which rows may be chosen so that all hard rules can still be kept together: worked out on the host, as tables.
 
-The hard rules' automata run side by side; a *joint state* is one live state of each, and how often those rows were
-called that may be called so many times only. With δ(s, a) the joint state once row a has worked in s, the rules can be
-kept from s with r steps left if
-
-    K(s, 0) = all rules hold in s
-    K(s, r) = some row a that may be chosen, which breaks none, has: a ends the episode and all rules hold in δ(s, a),
-              or a does not end it and K(δ(s, a), r − 1)
-
-and a row is legal with r steps left if it is such an a. An episode that ends by itself is not counted on. K(·, r) stays
-what it is from some r on, mostly soon, so that the table has a column for few r.
+A row is legal with r steps left if all hard rules can be kept once it has worked, in the r − 1 steps that remain
+(`aljax.rules.chain`). Mostly one rule does not make another one harder to keep. So instead of a table over all joint
+states there are several over parts of them, whose verdicts are joined by "and"; that they say the same everywhere is
+checked when they are made, and parts that do not are put together.
 """
 
 import dataclasses
 import functools
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
+from aljax.rules.chain import Chain
 from aljax.rules.data import Structure
-from aljax.rules.templates import NOTHING, automaton, symbol
+from aljax.rules.templates import automaton
 
-MOST_STATES = 20_000
-"""Joint states of an environment."""
 MOST_ENTRIES = 4_000_000
-"""Of the table: joint states times columns times words."""
-_FAR = 4096
-"""So many steps are looked ahead for a number of steps from which on it does not matter how many are left."""
+"""Joint states, times numbers of steps left, times classes of rows."""
+_MOST_COMPARED = 400_000
+"""Of these, where it is tried how joint states can be taken apart."""
 _BITS = 31
 """Classes of rows in a word, which is an int32."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Joint:
-    """The table, and how to look a row up in it. Rows to which the hard rules and the end are alike are one class."""
+class Part:
+    """What some of the rules say."""
 
+    digits: tuple[int, ...]
+    """Of which parts of a joint state: hard rules in their order, then counted rows."""
     strides: tuple[int, ...]
-    """Of each hard rule, and then of each counted row, in the number of a joint state."""
+    """Of each, in the number of a row of the table."""
     keepable: np.ndarray
-    """A bit for each class of rows: it is legal, as far as the rules go. Integer ``[C, S, W]``, C numbers of steps that
-    are left after it, from 0 on."""
+    """A bit for each class of rows: it is legal, as far as these rules go. Integer ``[C, S, W]``, C numbers of steps
+    that are left after it, from 0 on, of which the last stands for more, too."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Joint:
+    """The tables, and how to look a row up in them. Rows that are alike to the hard rules and the end are one class."""
+
+    parts: tuple[Part, ...]
+    """A row is legal if all of them say so."""
     harmless: tuple[np.ndarray, ...]
-    """The same of each hard rule alone and for now: once the row has worked, the rule is not broken, and holds if that
-    ends the episode. Integer ``[states, W]``, with all bits where the rule is broken already."""
+    """Of each hard rule alone and for now: once the row has worked, the rule is not broken, and holds if that ends the
+    episode. Integer ``[states, W]``, with all bits where the rule is broken already."""
     word: np.ndarray
     """Where a row's bit stands. Integer ``[A]``"""
     bit: np.ndarray
     """The bit. Integer ``[A]``"""
     always: bool
     """Whatever happens, some row is legal, as far as the rules go."""
-    possible: np.ndarray
-    """The rules can be kept from the start in 0, 1, 2, … steps. Boolean ``[C + 1]``, the last one for more too"""
-
-
-def size_of(structure: Structure) -> int:
-    """Joint states.
-
-    Args:
-      structure: of an environment's rules.
-
-    Returns:
-      How many there are.
-    """
-    return int(np.prod([size for size, _ in _digits(structure)], dtype=object))
-
-
-def _digits(structure: Structure) -> list[tuple[int, int]]:
-    """Of what a joint state is made: how many values each part has, and which rule (from 0) or row (below 0) it is."""
-    rules = [(automaton(structure.each[i]).live, i) for i in structure.hard]
-    return rules + [(most + 1, -1 - row) for row, most in structure.counted]
-
-
-def with_columns(structure: Structure, horizon: int) -> Structure:
-    """A structure that knows for how many numbers of steps it matters how many are left.
-
-    Args:
-      structure: of an environment's rules.
-      horizon: the longest episode's steps.
-
-    Returns:
-      The structure.
-    """
-    chain = _Chain(structure)
-    kept, seen = chain.accepting, set[bytes]()
-    for columns in range(1, max(horizon, _FAR) + 1):
-        # The number of columns follows from the rules alone where that is possible, so that horizons share shapes.
-        seen.add(kept.tobytes())
-        after = chain.back(kept)[1]
-        if np.array_equal(after, kept):
-            return dataclasses.replace(structure, columns=columns)
-        if after.tobytes() in seen:  # it goes round
-            break
-        kept = after
-    return dataclasses.replace(structure, columns=horizon)
-
-
-class _Chain:
-    """The joint states and their moves."""
-
-    def __init__(self, structure: Structure) -> None:
-        self.digits = _digits(structure)
-        sizes = [size for size, _ in self.digits]
-        self.strides = [int(np.prod(sizes[:place], dtype=int)) for place in range(len(sizes))]
-        self.states = np.arange(int(np.prod(sizes, dtype=int)))
-        self.values = [self.states // stride % size for stride, size in zip(self.strides, sizes, strict=True)]
-        signatures = [self._signature(structure, row) for row in range(len(structure.allowed))]
-        self.classes = list(dict.fromkeys(signatures))
-        self.class_of = np.array([self.classes.index(signature) for signature in signatures])
-        automata = structure.automata
-        self.automata = {i: automata[i] for i in structure.hard}
-        self.accepting = np.ones(len(self.states), bool)
-        for values, (_, part) in zip(self.values, self.digits, strict=True):
-            if part >= 0:
-                self.accepting &= automata[part].accepting[values]
-        moves = [self._moves(each) for each in self.classes]
-        self.after = np.stack([after for after, _ in moves])
-        self.sound = np.stack([sound for _, sound in moves])
-        self.ends = np.array([each[1] for each in self.classes])
-
-    def _signature(self, structure: Structure, row: int) -> tuple[bool, bool, tuple[int, ...], int]:
-        """What of a row matters: may it be chosen, does it end, what is it to the rules, which counted row is it."""
-        counted = next((place for place, (other, _) in enumerate(structure.counted) if other == row), -1)
-        symbols = tuple(symbol(structure.each[i], row) for i in structure.hard)
-        return structure.allowed[row], structure.ends[row], symbols, counted
-
-    def _moves(self, signature: tuple[bool, bool, tuple[int, ...], int]) -> tuple[np.ndarray, np.ndarray]:
-        """The joint states once rows of a class have worked, and where they may be chosen and break nothing."""
-        allowed, _, symbols, counted = signature
-        after, sound = np.zeros_like(self.states), np.full(len(self.states), allowed)
-        for place, (values, (size, part)) in enumerate(zip(self.values, self.digits, strict=True)):
-            if part >= 0:
-                moved = self.automata[part].moves[values, symbols[place]]
-                sound = sound & ~self.automata[part].broken[moved]
-            else:
-                moved = values + (place - len(symbols) == counted)
-                sound = sound & (moved < size)
-            after += self.strides[place] * np.minimum(moved, size - 1)
-        return after, sound
-
-    def back(self, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of K(·, r): the rows that are legal with r + 1 steps left, ``[classes, S]``, and K(·, r + 1), ``[S]``."""
-        legal = self.sound & np.where(self.ends[:, None], self.accepting[self.after], kept[self.after])
-        return legal, np.logical_or.reduce(legal, axis=0)
 
 
 @functools.lru_cache(maxsize=64)
 def joint_of(structure: Structure) -> Joint:
-    """The table of an environment's rules.
+    """The tables of an environment's rules.
 
     Args:
       structure: the rules, of which at least one is hard.
 
     Returns:
-      The table.
+      The tables.
     """
-    chain = _Chain(structure)
-    kept, columns, possible = chain.accepting, [], [chain.accepting[0]]
-    for _ in range(structure.columns):
-        legal, kept = chain.back(kept)
-        columns.append(_words(legal))
-        possible.append(kept[0])
-    keepable = np.stack(columns)
-    harmless = tuple(_harmless(structure, i, chain) for i in structure.hard)
+    chain = Chain(structure)
+    legal = chain.legal(structure.columns)
     return Joint(
-        strides=tuple(chain.strides),
-        keepable=keepable,
-        harmless=harmless,
+        parts=tuple(_part(structure, each) for each in _apart(structure, chain, legal)),
+        harmless=tuple(_harmless(structure, i, chain) for i in structure.hard),
         word=(chain.class_of // _BITS).astype(np.int32),
         bit=(1 << (chain.class_of % _BITS)).astype(np.int32),
-        always=_always(structure, chain, keepable),
-        possible=np.array(possible),
+        always=_always(structure, chain, legal),
     )
+
+
+def _apart(structure: Structure, chain: Chain, legal: np.ndarray) -> list[tuple[int, ...]]:
+    """Parts of joint states whose tables, joined by "and", say all that the whole one does."""
+    parts: list[tuple[int, ...]] = [(digit,) for digit in range(len(chain.digits))]
+    if legal.size > _MOST_COMPARED:
+        return [tuple(range(len(parts)))]
+
+    @functools.cache
+    def says(part: tuple[int, ...]) -> np.ndarray:
+        found = Chain(structure, part)
+        number = sum((stride * chain.values[digit] for stride, digit in zip(found.strides, part, strict=True)), 0)
+        return found.legal(structure.columns)[:, :, number]
+
+    def amiss(parts: Sequence[tuple[int, ...]]) -> int:
+        return int((functools.reduce(np.logical_and, map(says, parts)) != legal).sum())
+
+    while amiss(parts):
+        joined = [
+            [*(part for part in parts if part not in pair), tuple(sorted((*pair[0], *pair[1])))]
+            for pair in itertools.combinations(parts, 2)
+        ]
+        parts = min(joined, key=amiss)
+    return parts
+
+
+def _part(structure: Structure, digits: tuple[int, ...]) -> Part:
+    """The table of some parts of joint states, without columns that repeat the one before them."""
+    chain = Chain(structure, digits)
+    columns = [_words(legal) for legal in chain.legal(structure.columns)]
+    while len(columns) > 1 and np.array_equal(columns[-1], columns[-2]):
+        columns.pop()
+    return Part(digits, tuple(chain.strides), np.stack(columns))
 
 
 def _words(flags: np.ndarray) -> np.ndarray:
@@ -181,7 +118,7 @@ def _words(flags: np.ndarray) -> np.ndarray:
     return found
 
 
-def _harmless(structure: Structure, i: int, chain: _Chain) -> np.ndarray:
+def _harmless(structure: Structure, i: int, chain: Chain) -> np.ndarray:
     """See `Joint.harmless`."""
     rule, place = structure.each[i], structure.hard.index(i)
     found = automaton(rule)
@@ -192,46 +129,22 @@ def _harmless(structure: Structure, i: int, chain: _Chain) -> np.ndarray:
     return _words(fine | found.broken)
 
 
-def _always(structure: Structure, chain: _Chain, keepable: np.ndarray) -> bool:
+def _always(structure: Structure, chain: Chain, legal: np.ndarray) -> bool:
     """See `Joint.always`.
 
-    What may happen is that legal rows work or fail; a row that is not legal, played all the same, fails, which is an
-    occurrence to rules on calls.
+    What may happen is that legal rows work or fail; a row that is not legal, played all the same, fails, which only
+    lets a step pass, but to rules on calls.
     """
     hard = [structure.each[i] for i in structure.hard]
     if any(rule.on_call or rule.timed for rule in hard) or structure.counted:
         return False
     reached = np.zeros(len(chain.states), bool)
     reached[0] = True
-    passing = np.zeros_like(chain.states)
-    for place, (values, (_, part)) in enumerate(zip(chain.values, chain.digits, strict=True)):
-        passing += chain.strides[place] * chain.automata[part].moves[values, NOTHING]
     while True:
         further = reached.copy()
-        further[passing[reached]] = True
-        for after, sound in zip(chain.after, chain.sound, strict=True):
+        for after, failed, sound in zip(chain.after, chain.failed, chain.sound, strict=True):
             further[after[reached & sound]] = True
+            further[failed[reached & sound]] = True
         if np.array_equal(further, reached):
-            return bool(keepable[:, reached].any(-1).all())
+            return bool(legal[:, :, reached].any(1).all())
         reached = further
-
-
-def counted_rows(structure: Structure, most: dict[int, int]) -> tuple[tuple[int, int], ...]:
-    """Rows of which it matters to the rules that they may be called so many times only.
-
-    Those that a hard rule is about; and, where no other row could be played for want of something better, all.
-
-    Args:
-      structure: of the rules.
-      most: calls at most, by row.
-
-    Returns:
-      Rows and their calls.
-    """
-    hard = [structure.each[i] for i in structure.hard]
-    named = {row for rule in hard for row in (rule.a, rule.b) if row is not None}
-    rows = zip(structure.allowed, structure.ends, strict=True)
-    idle = any(
-        allowed and not ends and row not in named and row not in most for row, (allowed, ends) in enumerate(rows)
-    )
-    return tuple((row, calls) for row, calls in most.items() if structure.allowed[row] and (row in named or not idle))

@@ -4,16 +4,17 @@ Shapes are written for one episode, as in `aljax.env`; every function takes trai
 """
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aljax.layout import lift
+from aljax.layout import FEW, lift
 from aljax.rules.data import Rules, Structure
 from aljax.rules.joint import joint_of
-from aljax.rules.templates import BOTH, FIRST, NOTHING, OTHER, SECOND, SYMBOLS, Rule
+from aljax.rules.templates import BOTH, FIRST, NOTHING, SECOND, Automaton, Rule, symbols_of
 
 _SLACK = 1e-5
 """Seconds of a cooldown that may be left: what sums of decimal fractions need (`aljax.constraint.SLACK`)."""
@@ -55,30 +56,63 @@ def move(rules: Rules, kept: Kept, action: jax.Array, failed: jax.Array, seconds
     Returns:
       Where they stand.
     """
-    structure, states, left = rules.structure, [], []
+    structure, states, left, steps = rules.structure, [], [], _Step(action, failed)
     for i, (rule, automaton) in enumerate(zip(structure.each, structure.automata, strict=True)):
-        symbol = _symbol(rule, action, failed)
+        state = kept.state[i]
         if rule.timed:
             assert kept.left is not None and rules.seconds is not None
-            k = structure.timed.index(i)
-            again, waits = symbol == FIRST, kept.left[k] > _SLACK
-            states.append(jnp.where(again & waits, 1, kept.state[i]))
+            k, again = structure.timed.index(i), steps.was(rule, FIRST)
+            states.append(jnp.where(again & (kept.left[k] > _SLACK), 1, state))
             left.append(jnp.where(again, rules.seconds[k], jnp.maximum(kept.left[k] - seconds, 0.0)))
         else:
-            moves = jnp.asarray(automaton.moves.reshape(-1), jnp.int32)
-            states.append(jnp.take(moves, kept.state[i] * SYMBOLS + symbol, mode="clip"))
-    return Kept(jnp.stack(states), jnp.stack(left) if left else None)
+            states.append(_moved(automaton, rule, state, steps))
+    return Kept(_stacked(states), _stacked(left) if left else None)
 
 
-def _symbol(rule: Rule, action: jax.Array, failed: jax.Array) -> jax.Array:
-    """What a step is to a rule. Integer scalar"""
-    if rule.b is None:
-        found = jnp.where(action == rule.a, FIRST, OTHER)
-    elif rule.b == rule.a:
-        found = jnp.where(action == rule.a, BOTH, OTHER)
-    else:
-        found = jnp.where(action == rule.a, FIRST, jnp.where(action == rule.b, SECOND, OTHER))
-    return found if rule.on_call else jnp.where(failed, NOTHING, found)
+class _Step:
+    """What was played in a step, and what that is to each rule."""
+
+    def __init__(self, action: jax.Array, failed: jax.Array) -> None:
+        self._action, self._failed = action, failed
+        self.worked = ~failed
+        self._found: dict[tuple[int, bool], jax.Array] = {}
+
+    def was(self, rule: Rule, symbol: int) -> jax.Array:
+        """The step was this to a rule. Boolean scalar"""
+        if symbol == NOTHING:
+            return jnp.zeros_like(self._failed) if rule.on_call else self._failed
+        if symbol in (FIRST, BOTH):
+            return self._of(rule.a, rule.on_call)
+        rows = [rule.a] if rule.b is None else [rule.a, rule.b]
+        if symbol == SECOND:
+            return self._of(rows[-1], rule.on_call)
+        another = functools.reduce(jnp.logical_and, [self._action != row for row in rows])
+        return another if rule.on_call else another & self.worked
+
+    def _of(self, row: int, on_call: bool) -> jax.Array:
+        """There was an occurrence of a row. Boolean scalar"""
+        if (row, on_call) not in self._found:
+            called = self._action == row
+            self._found[row, on_call] = called if on_call else called & self.worked
+        return self._found[row, on_call]
+
+
+def _moved(automaton: Automaton, rule: Rule, state: jax.Array, step: _Step) -> jax.Array:
+    """The state of a rule after a step. Integer scalar"""
+    moves, found, possible = automaton.moves, state, symbols_of(rule)
+    if len(moves) > FEW:  # it counts
+        for symbol in possible:
+            found = jnp.where(step.was(rule, symbol), look_up(moves[:, symbol], state), found)
+        return found
+    for before, symbol in np.argwhere(moves != np.arange(len(moves))[:, None]).tolist():
+        if symbol in possible:
+            found = jnp.where((state == before) & step.was(rule, symbol), jnp.int32(moves[before, symbol]), found)
+    return found
+
+
+def _stacked(values: Sequence[jax.Array]) -> jax.Array:
+    """Along a first axis."""
+    return jnp.concatenate([value[None] for value in values])
 
 
 def owed(rules: Rules, kept: Kept) -> jax.Array:
@@ -133,7 +167,7 @@ def legal(rules: Rules, kept: Kept, free: jax.Array, remaining: jax.Array, calls
     """The rows that no hard rule forbids.
 
     A row is legal if, once it has worked, all hard rules can still be kept in the steps that remain
-    (`aljax.rules.joint`), and if no cooldown in seconds of its own is running. Where there is no such row, because
+    (`aljax.rules.chain`), and if no cooldown in seconds of its own is running. Where there is no such row, because
     calls failed, those are legal that do not break a rule that is not broken yet; where there are none of these either,
     all.
 
@@ -172,22 +206,44 @@ def legal(rules: Rules, kept: Kept, free: jax.Array, remaining: jax.Array, calls
 
 
 def _keepable(structure: Structure, kept: Kept, remaining: jax.Array, calls: jax.Array | None) -> jax.Array:
-    """The table's words for where an episode stands. Integer ``[W]``"""
-    joint = joint_of(structure)
-    parts = [jnp.minimum(kept.state[i], structure.automata[i].live - 1) for i in structure.hard]
+    """The tables' words for where an episode stands, joined. Integer ``[W]``"""
+    digits = [jnp.minimum(kept.state[i], structure.automata[i].live - 1) for i in structure.hard]
     for row, most in structure.counted:
         assert calls is not None
-        parts.append(jnp.minimum(calls[row], most))
-    number = functools.reduce(jnp.add, [s * part for s, part in zip(joint.strides, parts, strict=True)])
-    columns, states, words = joint.keepable.shape
-    if columns > 1:
-        number = number + states * jnp.clip(remaining - 1, 0, columns - 1)
-    return _rows_of(joint.keepable.reshape(-1, words), number)
+        digits.append(jnp.minimum(calls[row], most))
+    found = []
+    for part in joint_of(structure).parts:
+        scaled = [stride * digits[digit] for stride, digit in zip(part.strides, part.digits, strict=True)]
+        number = functools.reduce(jnp.add, scaled)
+        columns, states, words = part.keepable.shape
+        if columns > 1:
+            number = number + states * jnp.clip(remaining - 1, 0, columns - 1)
+        found.append(_rows_of(part.keepable.reshape(-1, words), number))
+    return functools.reduce(jnp.bitwise_and, found)
 
 
 def _rows_of(table: np.ndarray, number: jax.Array) -> jax.Array:
     """A row of a table with few columns. Integer ``[W]``"""
-    return jnp.stack([jnp.take(jnp.asarray(column), number, mode="clip") for column in table.T])
+    return jnp.concatenate([look_up(column, number)[None] for column in table.T])
+
+
+def look_up(values: np.ndarray, number: jax.Array) -> jax.Array:
+    """The entry of a table that is known when the program is made.
+
+    Args:
+      values: integers. ``[n]``
+      number: which entry. Integer scalar
+
+    Returns:
+      Integer scalar. Of few entries they are written out, for which CPUs have vector instructions.
+    """
+    if len(values) > FEW:
+        return jnp.take(jnp.asarray(values, jnp.int32), number, mode="clip")
+    usual = np.bincount(values - values.min()).argmax() + values.min() if np.ptp(values) < 4 * FEW else values[0]
+    found = jnp.full(number.shape, usual, jnp.int32)
+    for place in np.flatnonzero(values != usual).tolist():
+        found = jnp.where(number == place, jnp.int32(values[place]), found)
+    return found
 
 
 def _flags(word: np.ndarray, bit: np.ndarray, words: jax.Array) -> jax.Array:
@@ -240,4 +296,4 @@ def seen(rules: Rules, hots: jax.Array, left: jax.Array | None) -> Kept:
         states.append(jnp.argmax(part, axis=0).astype(jnp.int32))
         at += automaton.states
     seconds = None if rules.seconds is None or left is None else left * lift(rules.seconds, left.ndim - 1)
-    return Kept(jnp.stack(states), seconds)
+    return Kept(_stacked(states), seconds)

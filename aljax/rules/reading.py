@@ -8,8 +8,9 @@ import numpy as np
 
 from aljax.errors import UserError, listed, plain, short
 from aljax.fields import Declared, Numbers, fields_of
+from aljax.rules.chain import MOST_STATES, counted_rows, possible_of, size_of, with_columns
 from aljax.rules.data import Rules, Structure
-from aljax.rules.joint import MOST_ENTRIES, MOST_STATES, counted_rows, joint_of, size_of, with_columns
+from aljax.rules.joint import MOST_ENTRIES
 from aljax.rules.templates import TEMPLATES, Rule, automaton
 
 NUMBERS = fields_of(Rules)
@@ -251,7 +252,7 @@ def why_impossible(read: Read, horizon: int) -> str | None:
 def _possible(structure: Structure, which: Sequence[int], horizon: int) -> bool:
     """Whether some hard rules can be kept."""
     some = Structure(tuple(structure.each[i] for i in which), structure.allowed, structure.ends, structure.counted)
-    possible = joint_of(with_columns(some, horizon)).possible
+    possible = possible_of(with_columns(some, horizon))
     return bool(possible[min(horizon, len(possible) - 1)])
 
 

@@ -193,3 +193,16 @@ def symbol(rule: Rule, row: int) -> int:
     if row == rule.a:
         return BOTH if row == rule.b else FIRST
     return SECOND if row == rule.b else OTHER
+
+
+def symbols_of(rule: Rule) -> tuple[int, ...]:
+    """What a step can be to a rule.
+
+    Args:
+      rule: which.
+
+    Returns:
+      Symbols, of which every step is just one.
+    """
+    rows = (FIRST,) if rule.b is None else (BOTH,) if rule.b == rule.a else (FIRST, SECOND)
+    return (OTHER, *rows) if rule.on_call else (NOTHING, OTHER, *rows)
