@@ -6,6 +6,7 @@ from aljax import env, limits
 from aljax.errors import UserError, short
 from aljax.inputs import inputs_of
 from aljax.options import Hyperparameters, InputsName, Protocol, TrainConfig
+from aljax.promises import check_constraints
 from aljax.scenario import Scenario
 from aljax.train import policy_architecture
 
@@ -41,6 +42,9 @@ def check(
         raise UserError(
             f"gradient: all_rows asks a critic what follows: expected baseline critic, got {config.baseline}"
         )
+    check_constraints(config.constraints)
+    if config.gradient == "all_rows" and (config.objective != "mean" or config.constraints):
+        raise UserError("gradient: all_rows knows what rows cost on average: expected objective mean, no constraint")
     for field in dataclasses.fields(hyperparameters):
         limits.check_number(field.name, getattr(hyperparameters, field.name))
     check_protocol(protocol, scenario)

@@ -244,6 +244,8 @@ def check_number(name: str, value: Any) -> None:
         raise UserError(f"{name}: expected a number that single precision holds, got {short(value)}")
     if name == "running_decay" and not value < 1:
         raise UserError(f"{name}: expected a number in [0, 1), got {short(value)}")
+    if name == "alpha" and not 0 < value <= 1:
+        raise UserError(f"{name}: expected a number above 0 and at most 1, got {short(value)}")
     if name in ("trace", "residual") and not value <= 1:
         raise UserError(f"{name}: expected a number in [0, 1], got {short(value)}")
 

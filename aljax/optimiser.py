@@ -3,8 +3,10 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from aljax.architecture import Variables
+from aljax.options import Hyperparameters, Schedule
 
 
 class AdamState(NamedTuple):
@@ -48,3 +50,20 @@ def adam_step(gradient: Variables, state: AdamState) -> tuple[Variables, AdamSta
     direction, found = optax.scale_by_adam().update(gradient, optax.ScaleByAdamState(*state))
     after: Any = found
     return direction, AdamState(*after)
+
+
+def falling(kind: Schedule, remaining: jax.Array, hyper: Hyperparameters) -> jax.Array:
+    """The step size as a share of the first.
+
+    Args:
+      kind: how it falls.
+      remaining: of the run, from 1 to 0. Scalar
+      hyper: the run's numbers, of which `learning_rate_end` is the last share.
+
+    Returns:
+      The share. Scalar
+    """
+    if kind == "constant":
+        return jnp.ones(())
+    fall = remaining if kind == "linear" else 0.5 * (1.0 - jnp.cos(jnp.pi * remaining))
+    return hyper.learning_rate_end + (1.0 - hyper.learning_rate_end) * fall

@@ -16,6 +16,7 @@ Algorithm = Literal["imitation", "cost_sensitive", "fitted_q", "cql", "gradient"
 SUPERVISED: tuple[Algorithm, ...] = ("imitation", "cost_sensitive")
 OFFLINE: tuple[Algorithm, ...] = ("fitted_q", "cql", "gradient")
 RegimeName = Literal["online", "supervised", "offline"]
+Objective = Literal["mean", "cvar"]
 
 
 SHAPE = ("policy", "inputs", "hidden")
@@ -50,6 +51,11 @@ class TrainConfig:
     """How the learning rate falls from its first value to `learning_rate_end` times that."""
     normalise: bool = True
     """Divide each batch's advantages by their standard deviation."""
+    objective: Objective = "mean"
+    """What is minimised of the total cost: its mean; cvar: the mean of its worst share `alpha`."""
+    constraints: tuple[str, ...] = ()
+    """What is promised besides, such as money<=0.02, a component's mean, or P(latency>12)<=0.05, how often it is more
+    than so much. Which components are bounded is static, the numbers are traced."""
 
     @property
     def updates(self) -> int:
@@ -80,6 +86,10 @@ class Hyperparameters:
     residual: float = 0.5
     """With the gradient of all_rows: how much counts of what came of the row played, less what was expected of it. 1:
     the critic's errors average out; 0: they stay, and nothing scatters."""
+    alpha: float = 0.1
+    """The worst share of episodes that the objective cvar is the mean cost of; 1: of all."""
+    multiplier_rate: float = 0.2
+    """How fast the multipliers of constraints are learned, on the schedule of the learning rate."""
 
 
 @dataclasses.dataclass(frozen=True)

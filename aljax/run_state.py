@@ -14,6 +14,7 @@ from jax.flatten_util import ravel_pytree
 from aljax.architecture import Variables
 from aljax.baselines import Running
 from aljax.optimiser import AdamState
+from aljax.risk import Risk
 
 
 class Curve(NamedTuple):
@@ -41,11 +42,13 @@ class TrainState(NamedTuple):
     critic_optimiser: AdamState
     running: Running
     curve: Curve
+    risk: Risk | None = None
+    """None where the objective is the mean and nothing is promised."""
 
 
 class PackedState(NamedTuple):
-    """`TrainState` in few arrays, of M = N + T + 3 numbers: N weights, the policy's and then the critic's; behind them
-    `Running`, and how many steps Adam took, exact up to 2**24.
+    """`TrainState` in few arrays, of M = N + T + R + 3 numbers: N weights, the policy's and then the critic's; behind
+    them `Running`, the R numbers of `Risk`, and how many steps Adam took, exact up to 2**24.
     """
 
     key: jax.Array
@@ -68,7 +71,7 @@ def packed(state: TrainState) -> tuple[PackedState, Callable[[PackedState], Trai
     Returns:
       The packed state, and what makes trees of it, or of a later one, again.
     """
-    further = state.running, state.optimiser.steps.astype(jnp.float32)
+    further = state.running, state.risk, state.optimiser.steps.astype(jnp.float32)
     nothing = jax.tree.map(jnp.zeros_like, further)
     optimisers = state.optimiser, state.critic_optimiser
     numbers, numbers_apart = ravel_pytree((state.variables, state.critic, *further))
@@ -77,7 +80,7 @@ def packed(state: TrainState) -> tuple[PackedState, Callable[[PackedState], Trai
     )
 
     def apart(packed: PackedState) -> TrainState:
-        variables, critic, running, steps = numbers_apart(packed.numbers)
+        variables, critic, running, risk, steps = numbers_apart(packed.numbers)
         (mean, critic_mean, *_), (square, critic_square, *_) = map(numbers_apart, (packed.mean, packed.square))
         steps = steps.astype(jnp.int32)
         critic_steps = steps if jax.tree.leaves(critic) else state.critic_optimiser.steps
@@ -85,7 +88,8 @@ def packed(state: TrainState) -> tuple[PackedState, Callable[[PackedState], Trai
             AdamState(steps, mean, square),
             AdamState(critic_steps, critic_mean, critic_square),
         )
-        return TrainState(packed.key, variables, optimiser, critic, critic_optimiser, running, _curve(packed.curve))
+        curve = _curve(packed.curve)
+        return TrainState(packed.key, variables, optimiser, critic, critic_optimiser, running, curve, risk)
 
     return PackedState(state.key, numbers, mean, square, row_of(state.curve)), apart
 

@@ -26,7 +26,17 @@ from aljax.host.files import check_digests, digests, open_regular, read_json, wr
 from aljax.host.folders import Place
 from aljax.host.hidden import sweep
 from aljax.host.numerics import numerics, versions
-from aljax.options import Baseline, Gradient, Hyperparameters, InputsName, PolicyName, Protocol, Schedule, TrainConfig
+from aljax.options import (
+    Baseline,
+    Gradient,
+    Hyperparameters,
+    InputsName,
+    Objective,
+    PolicyName,
+    Protocol,
+    Schedule,
+    TrainConfig,
+)
 from aljax.policy import Learned
 from aljax.scenario import Scenario, parse_scenario
 from aljax.train import Curve
@@ -38,6 +48,8 @@ _WEIGHTS = "checkpoint/policy.msgpack"
 _NEEDED = ("config.json", "scenario.toml", "curves.npz", _METRICS, _WEIGHTS)
 """What is read of a run folder."""
 _FORMAT = 2
+_LATER = {"gradient", "residual", "objective", "constraints", "alpha", "multiplier_rate"}
+"""Options that came after others: without them a run was what their defaults say."""
 LOSS = "loss"
 """The one curve of a run that learned from logs alone."""
 
@@ -280,12 +292,15 @@ def _configuration(file: Path) -> _Configuration:
         if Path(name).name != name:
             raise ValueError(f"scenario: {short(name)} cannot be the name of a file")
         for kind, key in ((TrainConfig, "train"), (Hyperparameters, "hyperparameters"), (Protocol, "protocol")):
-            missing = {field.name for field in dataclasses.fields(kind)} - set(raw[key])
+            missing = {field.name for field in dataclasses.fields(kind)} - set(raw[key]) - _LATER
             if missing:  # a default would be another run's
                 raise ValueError(f"{key}: {listed(sorted(missing))} missing")
-        config = TrainConfig(**(shape | {"hidden": tuple(shape["hidden"])}))
-        choices = {"policy": PolicyName, "inputs": InputsName, "baseline": Baseline, "schedule": Schedule,
-                   "gradient": Gradient}  # fmt: skip
+        lists = {key: tuple(shape[key]) for key in ("hidden", "constraints") if key in shape}
+        config = TrainConfig(**(shape | lists))
+        choices = {
+            "policy": PolicyName, "inputs": InputsName, "baseline": Baseline, "schedule": Schedule,
+            "gradient": Gradient, "objective": Objective,
+        }  # fmt: skip
         for key, kind in choices.items():
             if getattr(config, key) not in typing.get_args(kind):
                 raise ValueError(f"{key}: {short(getattr(config, key))} is none of {listed(typing.get_args(kind))}")

@@ -28,10 +28,11 @@ from aljax.host.modules import make_callable
 from aljax.inputs import architecture_of, inputs_of
 from aljax.keys import one_key
 from aljax.lookahead import Ahead, look_ahead
-from aljax.optimiser import AdamState, adam_init, adam_step
-from aljax.options import Hyperparameters, Schedule, TrainConfig
+from aljax.optimiser import AdamState, adam_init, adam_step, falling
+from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import learned_of
-from aljax.returns import lambda_advantages, residual_costs, root_mean_square, step_costs, togo_of
+from aljax.returns import lambda_advantages, residual_costs, root_mean_square, togo_of
+from aljax.risk import Risk, begin_risk, charges, take_in
 from aljax.rollout import Outcome, blocks_of, in_blocks, outcome, play
 from aljax.run_state import Curve, PackedState, TrainState, packed, row_of
 from aljax.shapes import check_weights
@@ -124,6 +125,7 @@ def init(
             entropy=jnp.zeros(updates),
             gradient_norm=jnp.zeros(updates),
         ),
+        risk=begin_risk(config),
     )
 
 
@@ -180,6 +182,8 @@ class _Learnt(NamedTuple):
     """The batch taken in."""
     point: Curve
     """Of the learning curve, but for the gradient's length."""
+    risk: Risk | None
+    """The batch taken in."""
 
 
 def _learn(
@@ -204,7 +208,8 @@ def _learn(
         played = play(chance, sampler, params, target=target)
         values = critic_values(state.critic, state.running, played, config, target) if learns_critic else None
         ahead = look_ahead(chance, played, state, config, params, target) if config.gradient == "all_rows" else None
-        return _Block(played, step_costs(played, params), values, ahead, outcome(played, params))
+        charged = charges(played, params, state.risk, remaining, config, hyper)
+        return _Block(played, charged, values, ahead, outcome(played, params))
 
     batch: _Block = in_blocks(play_block, jax.random.fold_in(state.key, update), blocks)
     alive, costs = _joined(batch.played.alive), _joined(batch.costs)
@@ -266,7 +271,9 @@ def _learn(
         gradient_norm=jnp.zeros(()),
     )
     running = run_on(state.running, togo, alive, hyper.running_decay)
-    return _Learnt(gradient, critic_gradient, running, point)
+    return _Learnt(
+        gradient, critic_gradient, running, point, take_in(state.risk, batch.result, remaining, config, hyper)
+    )
 
 
 def _descend(
@@ -275,7 +282,7 @@ def _descend(
     """One step of Adam along what was learnt."""
     import optax
 
-    shrink = _schedule(config.schedule, 1.0 - update / config.updates, hyper)
+    shrink = falling(config.schedule, 1.0 - update / config.updates, hyper)
     norm = optax.tree.norm(learnt.gradient)
     clipped = optax.tree.scale(_clipping(norm, hyper), learnt.gradient)
     direction, optimiser = adam_step(clipped, state.optimiser)
@@ -286,15 +293,17 @@ def _descend(
         critic = optax.tree.add_scale(critic, -hyper.critic_learning_rate * shrink, direction)
     point = learnt.point._replace(gradient_norm=norm)
     curve = jax.tree.map(lambda whole, entry: whole.at[update].set(entry), state.curve, point)
-    return TrainState(state.key, variables, optimiser, critic, critic_optimiser, learnt.running, curve)
+    return TrainState(state.key, variables, optimiser, critic, critic_optimiser, learnt.running, curve, learnt.risk)
 
 
 def _descend_packed(
     update: jax.Array, state: PackedState, learnt: _Learnt, hyper: Hyperparameters, config: TrainConfig
 ) -> PackedState:
     """`_descend` on all weights at once, the policy's and the critic's; what is behind them is as it was learnt."""
-    shrink = _schedule(config.schedule, 1.0 - update / config.updates, hyper)
-    given, _ = ravel_pytree((learnt.gradient, learnt.critic_gradient, learnt.running, state.numbers[-1] + 1.0))
+    shrink = falling(config.schedule, 1.0 - update / config.updates, hyper)
+    given, _ = ravel_pytree(
+        (learnt.gradient, learnt.critic_gradient, learnt.running, learnt.risk, state.numbers[-1] + 1.0)
+    )
     # One array is made of them first: then all numbers are worked out in one go, each in its place.
     given = jax.lax.optimization_barrier(given)
     steps = (given[-1] - 1.0).astype(jnp.int32)
@@ -321,7 +330,7 @@ class _Block(NamedTuple):
 
     played: Trajectory
     costs: jax.Array
-    """Weighted, of each step. ``[T, B]``"""
+    """What each step is charged. ``[T, B]``"""
     values: jax.Array | None
     """The critic's estimates. ``[T, B]``"""
     ahead: Ahead | None
@@ -337,11 +346,3 @@ def _joined(blocks: jax.Array) -> jax.Array:
 def _parted(whole: jax.Array, blocks: int) -> jax.Array:
     """The reverse of `_joined`."""
     return jnp.moveaxis(whole.reshape(len(whole), blocks, -1), 1, 0)
-
-
-def _schedule(kind: Schedule, remaining: jax.Array, hyper: Hyperparameters) -> jax.Array:
-    """The step size as a share of the first, when `remaining` of the run is left."""
-    if kind == "constant":
-        return jnp.ones(())
-    fall = remaining if kind == "linear" else 0.5 * (1.0 - jnp.cos(jnp.pi * remaining))
-    return hyper.learning_rate_end + (1.0 - hyper.learning_rate_end) * fall

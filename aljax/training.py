@@ -16,6 +16,7 @@ from aljax.host.modules import interpreter
 from aljax.inputs import inputs_of
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned, learned_of
+from aljax.risk import Risk, apart
 from aljax.scenario import Scenario
 from aljax.seeds import (
     TRAINING,
@@ -44,6 +45,8 @@ class Trained:
     """Learning curves, leading seed axis, as NumPy arrays."""
     seconds: Mapping[str, float]
     """``compile`` and ``train``."""
+    risk: Risk | None = None
+    """Where thresholds and multipliers came to, leading seed axis; None where there are none."""
 
     @property
     def diverged(self) -> list[int]:
@@ -82,9 +85,9 @@ def train_seeds(
       UserError: an option out of range.
     """
     check(config, hyperparameters, protocol, scenario)
-    numbers = jax.tree.map(np.float32, hyperparameters)
+    static, numbers = apart(config, hyperparameters)
     devices = min(protocol.seeds, len(jax.local_devices()))
-    init_seeds, advance_seeds = training_programs(config, scenario.horizon, devices)
+    init_seeds, advance_seeds = training_programs(static, scenario.horizon, devices)
     rows = places(protocol.seeds, devices)
 
     def start() -> TrainState:
@@ -106,7 +109,7 @@ def train_seeds(
     state, seconds = run_in_pieces(start, piece, config.updates, _PIECES, told)
     variables = jax.device_put(fetch(state.variables, protocol.seeds))
     policy = learned_of(config, scenario.params, variables)
-    return Trained(policy, fetch(state.curve, protocol.seeds), seconds)
+    return Trained(policy, fetch(state.curve, protocol.seeds), seconds, fetch(state.risk, protocol.seeds))
 
 
 @functools.lru_cache(16)

@@ -11,6 +11,7 @@ import pytest
 
 from aljax import baselines, gradients, returns, train
 from aljax.baselines import Running
+from aljax.optimiser import falling
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.rollout import rollout
@@ -236,7 +237,7 @@ def test_the_learning_rate_follows_its_schedule():
     hyper = Hyperparameters(learning_rate_end=0.1)
     for kind, middle in (("constant", 1.0), ("linear", 0.55), ("cosine", 0.55)):
         ends = 1.0 if kind == "constant" else 0.1
-        found = [float(train._schedule(kind, jnp.float32(left), hyper)) for left in (1.0, 0.5, 0.0)]
+        found = [float(falling(kind, jnp.float32(left), hyper)) for left in (1.0, 0.5, 0.0)]
         np.testing.assert_allclose(found, [1.0, middle, ends], rtol=1e-6)
 
 

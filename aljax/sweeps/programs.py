@@ -18,7 +18,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from aljax import env
+from aljax import env, risk
 from aljax.env import EnvParams
 from aljax.exact.plan import Plan
 from aljax.exact.policy import Optimal
@@ -53,7 +53,8 @@ class Shape:
         """The shape of training in a scenario."""
         params = scenario.params
         sizes = (scenario.horizon, env.num_actions(params), env.num_coordinates(params))
-        return cls(config, *sizes, inputs_of(config).size(params), env.present(params))
+        static, _ = risk.apart(config, Hyperparameters())
+        return cls(static, *sizes, inputs_of(config).size(params), env.present(params))
 
     @property
     def work(self) -> float:

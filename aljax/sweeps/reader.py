@@ -15,6 +15,7 @@ from aljax.errors import UserError, listed, plain, plain_path, short
 from aljax.host import toml
 from aljax.options import Protocol
 from aljax.overrides import SETTABLE, field_of
+from aljax.promises import check_constraints
 from aljax.sweeps.resolve import Resolver
 from aljax.sweeps.space import CONFIG_FIELDS, METHODS, MOST_RUNS, NUMBER_FIELDS, Axis, Spec, Value
 
@@ -271,6 +272,11 @@ class _Reader:
                 self.fail(where, f"expected lists of units, such as [64] or [32, 32], got {short(value)}")
             with self.told(where, key):
                 limits.check_hidden(value)
+        elif key == "constraints":
+            if not isinstance(value, list):
+                self.fail(where, f"expected lists of texts, such as ['money<=0.02'], got {short(value)}")
+            with self.told(f"{where}: "):
+                check_constraints(tuple(value))
         elif key in CONFIG_FIELDS:
             wanted = CONFIG_FIELDS[key].type
             names = typing.get_args(wanted)

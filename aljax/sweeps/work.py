@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from aljax import env
+from aljax import env, risk
 from aljax.env import EnvParams
 from aljax.exact.bracket import find_optimal
 from aljax.exact.fitting import plan_key
@@ -128,7 +128,7 @@ class Work:
         jobs = [self.jobs[row // self.seeds] for row in rows]
         params = [self.environments[self.environment_of[row // self.seeds]].params for row in rows]
         seeds = rows % self.seeds
-        numbers = [job.hyperparameters for job in jobs]
+        numbers = [risk.apart(job.config, job.hyperparameters)[1] for job in jobs]
         return programs.train_inputs(params, numbers, self._keys[TRAINING][seeds], self._keys[EVALUATION][seeds])
 
     def solving(self, pairs: Sequence[int] | np.ndarray) -> SolveInput:
