@@ -1,89 +1,158 @@
-"""What all adapters share: N environments on the host, stepped side by side by one compiled program.
+"""What all adapters share on the host: N environments of a scenario, whose arrays are fresh at every answer.
 
-An environment draws from a stream of its own, which its seed alone begins: how many stand beside it changes none of its
-bits. Its numbers are Threefry's of the key that its seed gives, counted by episode and step, so that chance keeps no
-state but these two counts. All of it runs on the host's own processor, where actions come from and observations go.
+All of it runs on the host's own processor, where actions come from and observations go.
 """
 
-import dataclasses
-import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from aljax import env
 from aljax.adapters.fork import refuse_after_fork
-from aljax.chance import numbers, standard_normal
-from aljax.env import EnvParams, EnvState, num_actions, num_coordinates
-from aljax.episodes import succeeded
+from aljax.adapters.stepping import Answer, none_yet, pack, programs
+from aljax.env import num_actions
 from aljax.errors import UserError, listed, short
 from aljax.overrides import Given
 from aljax.scenario import Scenario, load_scenario
-from aljax.target import Target, target_of
+from aljax.target import target_of
 
 _LANES = 16
 """Programs work on multiples of so many environments: fewer are compiled to other instructions, and other last bits."""
 
 
-class Shown(NamedTuple):
-    """What N episodes show of where they stand."""
+class Simulator:
+    """N environments of one scenario. Environment i has its own stream of chance, whatever N is.
 
-    observation: Any
-    """float32 ``[N, O]``"""
-    action_mask: Any
-    """Which rows may be chosen now, 1 or 0. int8 ``[N, A]``"""
-    is_success: Any
-    """The episode has ended and violates nothing. Boolean ``[N]``"""
-    terminated: Any
-    """The episode has ended. Boolean ``[N]``"""
+    A scenario's numbers are traced: another of the same form compiles nothing.
+    """
 
+    def __init__(self, scenario: str | Path | Scenario, overrides: Given, size: int):
+        refuse_after_fork()
+        if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+            raise UserError(f"environments: expected a whole number from 1, got {short(size)}")
+        self.scenario, self.size, device = scenario_of(scenario, overrides), int(size), processor()
+        params = jax.device_get(self.scenario.params)
+        self.actions, self.observations = num_actions(params), env.observation_size(params)
+        self._width = -(-self.size // _LANES) * _LANES
+        form, numbers = pack(params, target_of(device.platform))
+        self._programs = programs(form)
+        self._numbers = jax.device_put(numbers, device)
+        self._episodes = jax.device_put(none_yet(params, self._width), device)
+        none = np.zeros(self._width, bool), np.zeros((2, self._width), np.uint32)
+        self._none_seeded = jax.device_put(none, device)
+        self._begun = np.zeros(self.size, bool)
+        self._answer: Answer | None = None
 
-class Answer(NamedTuple):
-    """What N environments answer to a start or a step; on the host, arrays that nothing else holds."""
+    @property
+    def begun(self) -> bool:
+        """Every environment was started."""
+        return bool(self._begun.all())
 
-    shown: Shown
-    costs: Any
-    """The five unweighted costs of the step; 0 at a start. float32 ``[N, 5]``"""
-    episode_costs: Any
-    """Their sums over the episode so far. float32 ``[N, 5]``"""
-    reward: Any
-    """−Σ λ_k C_k of the step; 0 at a start. float32 ``[N]``"""
+    @property
+    def ended(self) -> np.ndarray:
+        """Which episodes have ended. Boolean ``[N]``"""
+        return np.zeros(self.size, bool) if self._answer is None else self._answer.shown.terminated
 
+    def start(self, seeds: Sequence[int | None], chosen: np.ndarray | None = None) -> Answer:
+        """Starts episodes.
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Episodes:
-    """Where N environments stand, axes as in `aljax.env`: the environments last."""
+        Args:
+          seeds: of each environment, which begin its stream anew; None: the next episode of the stream that it has.
+          chosen: which environments start an episode; None: all. Boolean ``[N]``
 
-    key: jax.Array
-    """What an environment's chance is drawn from. uint32 ``[2, N]``"""
-    number: jax.Array
-    """Which of the key's episodes it is. uint32 ``[N]``"""
-    state: EnvState
-    costs: jax.Array
-    """Unweighted, summed over the episode so far. ``[5, N]``"""
+        Returns:
+          What they answer; others show what they showed before.
 
+        Raises:
+          UserError: no seed.
+        """
+        refuse_after_fork()
+        chosen = np.ones(self.size, bool) if chosen is None else chosen
+        seeded, key = np.zeros(self._width, bool), np.zeros((2, self._width), np.uint32)
+        for i in np.flatnonzero(chosen).tolist():
+            if seeds[i] is not None or not self._begun[i]:
+                key[:, i], seeded[i] = key_of(seeds[i]), True
+        self._begun |= chosen
+        return self._started(chosen, seeded, key)
 
-@dataclasses.dataclass(frozen=True)
-class Draws:
-    """Which normal numbers an environment needs. Static: those that it would multiply by 0 are not drawn."""
+    def step(self, actions: Any) -> Answer:
+        """Plays a step in every environment; episodes that have ended stay as they are, at no cost.
 
-    misread: bool
-    noise: bool
+        Args:
+          actions: a row of the action table for each. Integer ``[N]``
 
-    def of_start(self, params: EnvParams) -> int:
-        """How many numbers a start takes."""
-        points, outages = params.start_points is not None, params.actions.mean_uptime is not None
-        return num_coordinates(params) * (1 + self.misread) + points + num_actions(params) * outages
+        Returns:
+          What they answer.
 
-    def of_step(self, params: EnvParams) -> int:
-        """How many numbers a step takes."""
-        spread, outages = params.actions.latency_spread is not None, params.actions.mean_uptime is not None
-        return 1 + num_coordinates(params) * self.noise + spread + num_actions(params) * outages
+        Raises:
+          UserError: no rows of the table.
+        """
+        self._play(actions)
+        return self._copied()
+
+    def step_or_start(self, actions: Any) -> Answer:
+        """Plays a step in every environment, or starts the next episode where one has ended before.
+
+        Args:
+          actions: as for `step`.
+
+        Returns:
+          What they answer.
+
+        Raises:
+          UserError: no rows of the table.
+        """
+        before = self.ended
+        self._play(actions)
+        return self._started(before) if before.any() else self._copied()
+
+    def step_and_start(self, actions: Any) -> tuple[Answer, Answer]:
+        """Plays a step in every environment, and starts the next episode where it ended one.
+
+        Args:
+          actions: as for `step`.
+
+        Returns:
+          What they answer to the step, and what once those that ended are started: the same object if none is.
+
+        Raises:
+          UserError: no rows of the table.
+        """
+        answer = self.step(actions)
+        return answer, self._started(self.ended) if self.ended.any() else answer
+
+    def _play(self, actions: Any) -> None:
+        refuse_after_fork()
+        given = self._padded(checked_actions(actions, self.size, self.scenario))
+        self._episodes, answer = self._programs.step(self._numbers, self._episodes, given)
+        self._answer = self._own(answer)
+
+    def _started(self, chosen: np.ndarray, seeded: Any = None, key: Any = None) -> Answer:
+        """Starts episodes; what other environments answered stands."""
+        given = (self._padded(chosen), *(self._none_seeded if key is None else (seeded, key)))
+        self._episodes, answer = self._programs.start(self._numbers, self._episodes, *given)
+        begun, before = self._own(answer), self._answer
+
+        def joined(new: np.ndarray, old: np.ndarray) -> np.ndarray:
+            return np.where(chosen.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+        self._answer = begun if before is None else jax.tree.map(joined, begun, before)
+        return self._copied()
+
+    def _own(self, answer: Answer) -> Answer:
+        """The part of the lanes that are environments, nothing being copied."""
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[: self.size], answer)
+
+    def _copied(self) -> Answer:
+        """The latest answer in arrays that nothing else holds."""
+        return jax.tree.map(np.array, self._answer)
+
+    def _padded(self, values: np.ndarray) -> np.ndarray:
+        """Values for all lanes, 0 where there is no environment."""
+        return values if self.size == self._width else np.pad(values, (0, self._width - self.size))
 
 
 def scenario_of(scenario: str | Path | Scenario, overrides: Given = ()) -> Scenario:
@@ -123,78 +192,6 @@ def key_of(seed: int | None) -> np.ndarray:
     return np.random.SeedSequence(seed).generate_state(2)
 
 
-class Simulator:
-    """N environments of one scenario. Numbers of a scenario are traced: others of the same form compile nothing."""
-
-    def __init__(self, scenario: str | Path | Scenario, overrides: Given, size: int):
-        refuse_after_fork()
-        if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-            raise UserError(f"environments: expected a whole number from 1, got {short(size)}")
-        self.scenario, self.size, device = scenario_of(scenario, overrides), int(size), processor()
-        params = jax.device_get(self.scenario.params)
-        self.actions, self.observations = num_actions(params), env.observation_size(params)
-        draws = Draws(misread=bool(np.any(params.misread > 0)), noise=bool(np.any(params.actions.noise > 0)))
-        self._static = {"draws": draws, "target": target_of(device.platform)}
-        self._params = jax.device_put(params, device)
-        self._width = -(-self.size // _LANES) * _LANES
-        self._episodes: Episodes = jax.device_put(_none_yet(params, self._width), device)
-        self._keyed = np.zeros(self.size, bool)
-
-    @property
-    def begun(self) -> bool:
-        """All environments were started."""
-        return bool(self._keyed.all())
-
-    def start(self, seeds: Sequence[int | None], chosen: np.ndarray | None = None) -> Answer:
-        """Starts episodes.
-
-        Args:
-          seeds: of each environment, which begin its stream anew; None: the next episode of the stream that it has.
-          chosen: which environments start an episode; None: all. Boolean ``[N]``
-
-        Returns:
-          What they answer; what others do counts for nothing.
-
-        Raises:
-          UserError: no seed.
-        """
-        refuse_after_fork()
-        chosen = np.ones(self.size, bool) if chosen is None else np.asarray(chosen)
-        seeded, key = np.zeros(self._width, bool), np.zeros((2, self._width), np.uint32)
-        for i in np.flatnonzero(chosen).tolist():
-            if seeds[i] is not None or not self._keyed[i]:
-                key[:, i], seeded[i] = key_of(seeds[i]), True
-        given = (self._params, self._episodes, self._padded(chosen), seeded, key)
-        self._episodes, answer = _start(*given, **self._static)
-        self._keyed |= chosen
-        return self._copied(answer)
-
-    def step(self, actions: Any) -> Answer:
-        """Plays a step in every environment; episodes that have ended stay as they are, at no cost.
-
-        Args:
-          actions: a row of the action table for each. Integer ``[N]``
-
-        Returns:
-          What they answer.
-
-        Raises:
-          UserError: no rows of the table.
-        """
-        refuse_after_fork()
-        given = self._padded(checked_actions(actions, self.size, self.scenario))
-        self._episodes, answer = _step(self._params, self._episodes, given, **self._static)
-        return self._copied(answer)
-
-    def _padded(self, values: np.ndarray) -> np.ndarray:
-        """Values for all lanes, 0 where there is no environment."""
-        return values if self.size == self._width else np.pad(values, (0, self._width - self.size))
-
-    def _copied(self, answer: Answer) -> Answer:
-        """The environments' part, in arrays that nothing else holds."""
-        return jax.tree.map(lambda leaf: np.array(np.asarray(leaf)[: self.size]), answer)
-
-
 def checked_actions(actions: Any, size: int, scenario: Scenario) -> np.ndarray:
     """Actions as the environment takes them.
 
@@ -230,113 +227,3 @@ def processor() -> Any:
         return jax.local_devices(backend="cpu")[0]
     except RuntimeError:
         return jax.local_devices()[0]
-
-
-def _none_yet(params: EnvParams, size: int) -> Episodes:
-    """Room for episodes that have not begun. NumPy's arrays"""
-    d, rows, outages = num_coordinates(params), num_actions(params), params.actions.mean_uptime is not None
-
-    def blank(params: EnvParams) -> Episodes:
-        task, word = jnp.zeros((d, size)), jnp.zeros(size, jnp.uint32)
-        state = env.fresh(task, task, jnp.zeros((rows, size), bool) if outages else None, params)
-        return Episodes(jnp.stack([word, word]), word, state, jnp.zeros((len(env.COMPONENTS), size)))
-
-    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(blank, params))
-
-
-@functools.partial(jax.jit, static_argnames=("draws", "target"))
-def _start(
-    params: EnvParams,
-    episodes: Episodes,
-    chosen: jax.Array,
-    seeded: jax.Array,
-    key: jax.Array,
-    *,
-    draws: Draws,
-    target: Target,
-) -> tuple[Episodes, Answer]:
-    """Starts the next episode where `chosen`, the first of a new key where `seeded`."""
-    del target
-    key = jnp.where(seeded, key, episodes.key)
-    number = jnp.where(seeded, jnp.uint32(0), episodes.number + 1)
-    costs = jnp.zeros_like(episodes.costs)
-    begun = Episodes(key, number, _begin(key, number, params, draws), costs)
-    begun = jax.tree.map(lambda new, old: jnp.where(chosen, new, old), begun, episodes)
-    return begun, _answer(begun, costs, params)
-
-
-@functools.partial(jax.jit, static_argnames=("draws", "target"))
-def _step(
-    params: EnvParams, episodes: Episodes, action: jax.Array, *, draws: Draws, target: Target
-) -> tuple[Episodes, Answer]:
-    """Plays a step."""
-    episodes, costs = _play(episodes, action, params, draws, target)
-    return episodes, _answer(episodes, costs, params)
-
-
-def _begin(key: jax.Array, number: jax.Array, params: EnvParams, draws: Draws) -> EnvState:
-    """The start of a key's episode of some number."""
-    d, rows = num_coordinates(params), num_actions(params)
-    take = _taker(_drawn(key, number, jnp.zeros_like(number), draws.of_start(params), params, draws))
-    task = take(d)
-    misread = standard_normal(take(d)) if draws.misread else jnp.zeros_like(task)
-    point = None if params.start_points is None else take(1)[0]
-    down = None if params.actions.mean_uptime is None else take(rows)
-    return env.begin(env.Start(task, misread, point, down), params)
-
-
-def _play(
-    episodes: Episodes, action: jax.Array, params: EnvParams, draws: Draws, target: Target
-) -> tuple[Episodes, jax.Array]:
-    """Episodes one step later, and the five costs ``[5, N]`` of the step."""
-    state, d = episodes.state, num_coordinates(params)
-    moment = state.time.astype(jnp.uint32) + 1
-    take = _taker(_drawn(episodes.key, episodes.number, moment, draws.of_step(params), params, draws))
-    u = take(1)[0]
-    epsilon = standard_normal(take(d)) if draws.noise else jnp.zeros((d, *u.shape))
-    n = None if params.actions.latency_spread is None else standard_normal(take(1)[0])
-    v = None if params.actions.mean_uptime is None else take(num_actions(params))
-    state, costs = env.transition(state, action, env.Luck(u, epsilon, n, v), params, target)
-    return dataclasses.replace(episodes, state=state, costs=episodes.costs + costs), costs
-
-
-def _drawn(
-    key: jax.Array, number: jax.Array, moment: jax.Array, count: int, params: EnvParams, draws: Draws
-) -> jax.Array:
-    """Uniform numbers of an episode's moment: 0 is its start, 1 its first step. ``[count, N]``"""
-    a_moment = -(-max(draws.of_start(params), draws.of_step(params)) // 2)
-    block = jnp.arange(-(-count // 2), dtype=jnp.uint32)[:, None]
-    return jnp.concatenate(numbers(key, number, moment * np.uint32(a_moment) + block))
-
-
-def _taker(drawn: jax.Array) -> Any:
-    """Takes numbers one part after the other."""
-    at = 0
-
-    def take(count: int) -> jax.Array:
-        nonlocal at
-        at += count
-        return drawn[at - count : at]
-
-    return take
-
-
-def _answer(episodes: Episodes, costs: jax.Array, params: EnvParams) -> Answer:
-    # One by one, so that the bits of a sum do not depend on how many environments there are.
-    weighted = [weight * cost for weight, cost in zip(params.weights, costs, strict=True)]
-    reward = -functools.reduce(jnp.add, weighted)
-    return Answer(shown_of(episodes.state, params), costs.T, episodes.costs.T, reward)
-
-
-def shown_of(state: EnvState, params: EnvParams) -> Shown:
-    """What episodes show of where they stand.
-
-    Args:
-      state: of N episodes, along the trailing axis.
-      params: the environment.
-
-    Returns:
-      Arrays whose leading axis is N.
-    """
-    legal = jnp.broadcast_to(env.legal(state, params), (num_actions(params), *state.time.shape))
-    return Shown(env.observe(state, params).T, legal.T.astype(jnp.int8), succeeded(state, params), state.done)

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax import env
-from aljax.adapters.core import Shown, checked_actions, processor, scenario_of, shown_of
+from aljax.adapters.core import checked_actions, processor, scenario_of
 from aljax.adapters.fork import refuse_after_fork
+from aljax.adapters.stepping import Shown, shown_of
 from aljax.chance import Chance, draw_chance
 from aljax.checks import check_protocol
 from aljax.env import COMPONENTS, EnvParams, EnvState
