@@ -1,6 +1,6 @@
 """dm_env's environment, for Acme and what else speaks its language.
 
-    environment = Environment("paper", seed=0)
+environment = Environment("paper", seed=0)
 """
 
 from pathlib import Path
@@ -20,9 +20,7 @@ _specs: Any = framework("dm_env.specs", "dm_env")
 class Environment(_dm_env.Environment):
     """One environment; rewards are −Σ λ_k C_k, and the last step's discount is 0: every end is the problem's own."""
 
-    def __init__(
-        self, scenario: str | Path | Scenario = "paper", overrides: Given = (), *, seed: int | None = None
-    ):
+    def __init__(self, scenario: str | Path | Scenario = "paper", overrides: Given = (), *, seed: int | None = None):
         """Loads the scenario.
 
         Args:

@@ -2,10 +2,10 @@
 
 import os
 import sys
+import threading
+from pathlib import Path
 
 from aljax.errors import UserError
-
-_forked = False
 
 
 def refuse_after_fork() -> None:
@@ -21,11 +21,25 @@ def refuse_after_fork() -> None:
         )
 
 
+def _jax_was_used() -> bool:
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    return bridge is not None and bridge.backends_are_initialized()
+
+
+def _threads_are_gone() -> bool:
+    """JAX was used, but none of its threads runs in this process; false where the system does not tell."""
+    try:
+        threads = sum(1 for _ in Path("/proc/self/task").iterdir())
+    except OSError:
+        return False
+    return _jax_was_used() and threads <= threading.active_count()
+
+
 def _in_child() -> None:
     global _forked
-    bridge = sys.modules.get("jax._src.xla_bridge")
-    _forked = _forked or (bridge is not None and bridge.backends_are_initialized())
+    _forked = _forked or _jax_was_used()
 
 
+_forked = _threads_are_gone()  # forked before this module was loaded
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(after_in_child=_in_child)  # forked after

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from aljax.adapters.core import Simulator
-from aljax.adapters.stepping import Answer, Shown
+from aljax.adapters.stepping import Answer
 from aljax.env import places
 from aljax.errors import UserError, short
 from aljax.host.modules import framework

@@ -142,8 +142,9 @@ class Programs(NamedTuple):
     """
 
     start: Callable[[Any, Episodes, Any, Any, Any], tuple[Episodes, Answer]]
-    """Starts episodes: the next of their key's where the third argument says so (Boolean ``[N]``), or, where the fourth
-    does too (Boolean ``[N]``), the first of a new key, the fifth (uint32 ``[2, N]``). Answers of others mean nothing."""
+    """Starts episodes where the third argument says so (Boolean ``[N]``): the next of their key's or, where the fourth
+    does too (Boolean ``[N]``), the first of a new key, the fifth (uint32 ``[2, N]``). Answers of others mean nothing.
+    """
     step: Callable[[Any, Episodes, Any], tuple[Episodes, Answer]]
     """Plays the rows that are the third argument (int32 ``[N]``); episodes that have ended stay as they are."""
 
