@@ -20,7 +20,7 @@ from aljax.training import training_programs
 from .common import EPISODES, Agent, Contestant, checkpoints, spending
 
 NEAR = 0.02
-"""A run whose steps differ by more than this share from those allowed is made once more, on another number of episodes."""
+"""A run whose steps differ by more than this share from those allowed is made once more, on other episodes."""
 
 
 class Default(Contestant):
