@@ -25,7 +25,13 @@ def test_every_field_but_the_table_itself_is_declared():
 def test_arrays_are_as_they_are_declared(name):
     scenario = load_scenario(name)
     sizes = {"A": len(scenario.action_names), "d": len(scenario.coordinate_names), "k": len(COMPONENTS)}
-    for part in (scenario.params, scenario.params.actions):
+    parts = [scenario.params, scenario.params.actions]
+    if scenario.params.rules is not None:
+        parts.append(scenario.params.rules)
+        sizes |= {"R": len(scenario.rule_names), "K": len(scenario.params.rules.structure.timed)}
+    if scenario.params.start_points is not None:
+        sizes["N"] = len(scenario.params.start_points)
+    for part in parts:
         for key, field in fields_of(type(part)).items():
             if field.optional and getattr(part, key) is None:
                 continue
