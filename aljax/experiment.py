@@ -36,6 +36,7 @@ from aljax.learner import Learner, Scratch, Watch
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.overrides import Given
 from aljax.policy import Learned
+from aljax.rules.plots import forbidden
 from aljax.scenario import Scenario, load_scenario
 from aljax.statistics import Interval
 from aljax.train import Curve
@@ -95,6 +96,8 @@ class RunResult:
     def draw(self, folder: str | Path | None = None) -> list[str]:
         """Draws learning curves, cost components and choices of actions, the first seed's policy over the task.
 
+        Where there are hard rules, also which of them forbids which row when that policy plays.
+
         Args:
           folder: one that there is; None: the run's own, and nothing if it has none.
 
@@ -109,6 +112,8 @@ class RunResult:
             "components.png": lambda file: pictures.components(file, self.scenario, self.summaries),
             "choices.png": lambda file: pictures.choices(file, self.scenario, self.evaluations, first),
         }
+        if self.scenario.params.rules is not None and self.scenario.params.rules.structure.hard:
+            drawings["rules.png"] = lambda file: forbidden(file, self.scenario, first)
         curve, batch = self.curve, self.config.batch
         if curve is not None:
             drawings["learning_curves.png"] = lambda file: pictures.learning_curves(
