@@ -38,15 +38,32 @@ class Sizes:
     episodes: int = 12_000
     """Of training, each of 5 seeds."""
     repeats: int = 10
+    stepping_repeats: int = 5
     side_by_side: tuple[int, ...] = (2**14, 2**17, 2**20)
     """Episodes of a rollout."""
     configurations: int = 1024
     """Of the sweep, 5 seeds each; on processor cores the share below."""
     share: int = 64
     """Configurations that the processor's cores are given: their time goes with the runs."""
+    compared: tuple[int, ...] = (30, 1024)
+    """Episodes by which the kernel's rollouts are compared with the general path's; 30 do not fill its blocks."""
 
 
-QUICK = Sizes(episodes=60, repeats=2, side_by_side=(256,), configurations=2, share=1)
+QUICK = Sizes(episodes=60, repeats=2, side_by_side=(256,), configurations=2, share=1, compared=(30,))
+
+
+def kernel(sizes: Sizes, _: bool) -> list[dict[str, Any]]:
+    """Whether the compiled kernel plays the general path's episodes."""
+    from chips import here
+
+    return here.same_episodes(sizes.compared)
+
+
+def updates(sizes: Sizes, _: bool) -> list[dict[str, Any]]:
+    """All updates as one program: with the kernel, and by the general path."""
+    from chips import here
+
+    return here.updates(sizes.episodes, sizes.repeats)
 
 
 def training(sizes: Sizes, _: bool) -> list[dict[str, Any]]:
@@ -75,7 +92,9 @@ def stepping(sizes: Sizes, cores: bool) -> list[dict[str, Any]]:
         def play(key: jax.Array, params: Any, variables: Any, episodes: int = episodes) -> Any:
             return rollouts.play(key, params, variables, episodes=episodes, steps=steps)
 
-        found = measure.measured(play, jax.random.key(0), params, variables, repeats=sizes.repeats, seconds=10.0)
+        found = measure.measured(
+            play, jax.random.key(0), params, variables, repeats=sizes.stepping_repeats, seconds=10.0
+        )
         rows.append({"episodes": episodes, "steps": episodes * steps} | found)
     return rows
 
@@ -105,10 +124,9 @@ def torch_training(sizes: Sizes, _: bool) -> list[dict[str, Any]]:
     """The same algorithm in PyTorch, seed after seed and all seeds in the same kernels."""
     import training_speed
 
-    repeats = min(sizes.repeats, 2)
     return [
         _timed(training_speed.time_batched(_work(sizes), repeats, stacked=stacked, threads=(CORES,)))
-        for stacked in (True, False)
+        for stacked, repeats in ((True, 2), (False, 1))
     ]
 
 
@@ -124,7 +142,9 @@ def torch_stepping(sizes: Sizes, _: bool) -> list[dict[str, Any]]:
     numbers, steps = jax.tree.map(np.array, scenario.params), scenario.horizon
     for episodes in sizes.side_by_side:
         work = _waited_for(torch_rollout(numbers, rollouts.HIDDEN, episodes, steps))
-        found = measure.repeated(work, sizes.repeats, seconds=10.0, fetch=lambda kept: [x.cpu().numpy() for x in kept])
+        found = measure.repeated(
+            work, sizes.stepping_repeats, seconds=10.0, fetch=lambda kept: [x.cpu().numpy() for x in kept]
+        )
         rows.append({"episodes": episodes, "steps": episodes * steps} | found)
     return rows
 
@@ -135,10 +155,15 @@ def nothing(*_: Any) -> list[dict[str, Any]]:
 
 
 PARTS: dict[str, Callable[[Sizes, bool], list[dict[str, Any]]]] = {
-    "nothing": nothing, "training": training, "stepping": stepping, "sweep": sweep,
-    "torch_training": torch_training, "torch_stepping": torch_stepping,
+    "nothing": nothing, "kernel": kernel, "updates": updates, "training": training, "stepping": stepping,
+    "sweep": sweep, "torch_training": torch_training, "torch_stepping": torch_stepping,
 }  # fmt: skip
 """What is measured: of the sizes, and whether on processor cores; rows of the receipt."""
+ORDER = (
+    ("kernel", "gpu"), ("updates", "gpu"), ("training", "gpu"), ("stepping", "gpu"), ("torch_training", "gpu"),
+    ("sweep", "gpu"), ("torch_stepping", "gpu"), ("training", "cores"), ("stepping", "cores"), ("sweep", "cores"),
+)  # fmt: skip
+"""What is measured where, the most telling first."""
 
 
 def _work(sizes: Sizes) -> Any:
@@ -206,6 +231,27 @@ def apart(part: str, place: str, chosen: argparse.Namespace, folder: Path) -> di
     return in_a_process(command + ["--quick"] * chosen.quick, out, **environment, ALJAX_CACHE_DIR="")
 
 
+def _tried(part: str, place: str, chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """`apart`, or why it failed."""
+    try:
+        return apart(part, place, chosen, folder)
+    except UserError as error:
+        return {"failed": str(error)}
+
+
+def earlier(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The updates of an earlier revision, by its own functions, or why they failed."""
+    out = folder / "earlier.json"
+    sizes = QUICK if chosen.quick else Sizes()
+    script = Path(__file__).parent / "chips" / "earlier_updates.py"
+    command = [sys.executable, str(script), str(out), str(sizes.episodes), str(sizes.repeats)]
+    path = os.pathsep.join(filter(None, (str(chosen.before.resolve()), os.environ.get("PYTHONPATH"))))
+    try:
+        return in_a_process(command, out, PYTHONPATH=path)
+    except UserError as error:
+        return {"failed": str(error)}
+
+
 def study(chosen: argparse.Namespace) -> None:
     """Measures, prints, writes."""
     if chosen.part is not None:
@@ -215,36 +261,53 @@ def study(chosen: argparse.Namespace) -> None:
         check_writable(chosen.json)
     begun, started = time.perf_counter(), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     console, parts, skipped = terminal.console(), [], []
-    asked = [("training", "gpu"), ("stepping", "gpu"), ("sweep", "gpu")]
-    if there("torch"):
-        asked += [("torch_training", "gpu"), ("torch_stepping", "gpu")]
-    else:
+    torch_too = there("torch")
+    if not torch_too:
         skipped.append(missing("torch", "PyTorch"))
-    asked += [("training", "cores"), ("stepping", "cores"), ("sweep", "cores")]
+    asked = [each for each in ORDER if each[0] in chosen.parts and (torch_too or not each[0].startswith("torch"))]
+    if chosen.resume is not None:
+        before = json.loads(chosen.resume.read_text(encoding="utf-8"))
+        parts += [part for part in before["parts"] if "failed" not in part]
+        asked = [each for each in asked if each not in [(part["part"], part["place"]) for part in parts]]
     with tempfile.TemporaryDirectory() as name:
         here = apart("nothing", "gpu", chosen, Path(name))["machine"]
         if here["jax_device"].startswith("cpu") and not chosen.quick:
             wanted = "expected one (aljax[cuda13] and its driver), or --quick"
             raise UserError(f"there is no GPU here that JAX can use: {wanted}")
+        receipt = {
+            "benchmark": "gpu",
+            "started": started,
+            "quick": chosen.quick,
+            "versions": versions(("torch",)),
+            "machine": here,
+            "sizes": dataclasses.asdict(QUICK if chosen.quick else Sizes()),
+            "cores": CORES,
+            "parts": parts,
+            "skipped": skipped,
+        }
         for part, place in asked:
+            taken = time.perf_counter()
             with console.status(f"{part}, {place}"):
-                parts.append({"part": part, "place": place} | apart(part, place, chosen, Path(name)))
-    receipt = {
-        "benchmark": "gpu",
-        "started": started,
-        "took_seconds": time.perf_counter() - begun,
-        "quick": chosen.quick,
-        "versions": versions(("torch",)),
-        "machine": here | {"load_after": list(os.getloadavg())},
-        "sizes": dataclasses.asdict(QUICK if chosen.quick else Sizes()),
-        "cores": CORES,
-        "parts": parts,
-        "skipped": skipped,
-    }
+                parts.append({"part": part, "place": place} | _tried(part, place, chosen, Path(name)))
+            console.print(
+                f"{part}, {place}: {parts[-1].get('failed', 'measured')}, {time.perf_counter() - taken:.0f} s"
+            )
+            receipt |= {"took_seconds": time.perf_counter() - begun}
+            if chosen.json is not None:  # what is measured is kept, whatever comes of the rest
+                write_json(chosen.json, receipt)
+        if chosen.before is not None:
+            with console.status(f"updates of {chosen.before.name}"):
+                found = earlier(chosen, Path(name))
+            parts.append({"part": "updates", "place": "gpu", "revision": chosen.before.name} | found)
+    receipt["machine"] = here | {"load_after": list(os.getloadavg())}
+    receipt["took_seconds"] = time.perf_counter() - begun
     for table in measured.tables(receipt):
         console.print(table.printed())
     if chosen.json is not None:
         write_json(chosen.json, receipt)
+    failed = [f"{part['part']}, {part['place']}: {part['failed']}" for part in parts if "failed" in part]
+    if failed:
+        raise UserError("; ".join(failed))
 
 
 def main() -> int:
@@ -252,6 +315,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="everything small, on whatever there is")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the receipt there")
+    names = sorted({name for name, _ in ORDER})
+    parser.add_argument(
+        "--parts", nargs="+", metavar="NAME", choices=names, default=names, help=f"of {', '.join(names)}"
+    )
+    resume = "a receipt of a run that was stopped: what it has is not measured again"
+    parser.add_argument("--resume", type=Path, metavar="FILE", help=resume)
+    earlier_help = "folder with the package of an earlier revision, whose updates are measured too"
+    parser.add_argument("--before", type=Path, metavar="FOLDER", help=earlier_help)
     for name in ("--part", "--place"):
         parser.add_argument(name, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)

@@ -30,6 +30,8 @@ def machine() -> dict[str, Any]:
 
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+REVISION = "ALJAX_BENCH_REVISION"
+"""Tells the revision where the files were copied without their history."""
 RIVALS = ("torch", "numba", "gymnax", "rejax", "distrax")
 
 
@@ -50,7 +52,7 @@ def versions(rivals: Sequence[str] = RIVALS) -> dict[str, str]:
         if git(["git", "status", "--porcelain", *watched]).stdout.strip():
             found["revision"] += " with local changes"
     except (OSError, subprocess.CalledProcessError):
-        found["revision"] = "unknown"
+        found["revision"] = os.environ.get(REVISION, "unknown")
     return found
 
 

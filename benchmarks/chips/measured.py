@@ -6,8 +6,22 @@ from suite.tables import Table, number, seconds
 
 
 def tables(receipt: dict[str, Any]) -> list[Table]:
-    """What was measured: training, stepping with a policy, the sweep."""
-    return [
+    """What was measured: the kernel, updates, training, stepping with a policy, the sweep; what was not measured has no table."""
+    found = [
+        Table(
+            "Measured: the kernel of rollouts",
+            "Beside the general path on the same luck: episodes in which every action is the same, and how far other "
+            "numbers of these are apart at most, over 1 + their size.",
+            ("scenario", "episodes", "alike", "apart", "µs", "general path, µs"),
+            _kernels(receipt),
+        ),
+        Table(
+            "Measured: updates of training",
+            "5 seeds side by side, all updates as one program; launches an update as counted in the program's text, "
+            "and kernels and copies that the profiler saw.",
+            ("", "launches counted", "seen", "µs an update, median [range]", "the GPU works, share"),
+            _updates(receipt),
+        ),
         Table(
             "Measured: training 5 seeds",
             f"{receipt['sizes']['episodes']:,} episodes a seed; all in one run of the script, compilation apart.",
@@ -27,13 +41,44 @@ def tables(receipt: dict[str, Any]) -> list[Table]:
             _swept(receipt),
         ),
     ]
+    return [table for table in found if table.rows]
+
+
+def _kernels(receipt: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (
+            row["scenario"],
+            f"{row['episodes']:,}",
+            f"{row['episodes_alike']:,}",
+            f"{row['largest_difference']:.1e}",
+            number(1e6 * row["seconds"]),
+            number(1e6 * row["general_seconds"]),
+        )
+        for _, _, row in _parts(receipt, "kernel")
+    ]
+
+
+def _updates(receipt: dict[str, Any]) -> list[tuple[str, ...]]:
+    lines = []
+    for part in receipt["parts"]:
+        for row in part["rows"] if part["part"] == "updates" and "failed" not in part else ():
+            each = {name: 1e6 * row["seconds"][name] / row["updates"] for name in ("median", "min", "max")}
+            name = "with the kernel" if row["path"] == "kernel" else "general path"
+            saw, seen, share = row["profile"], "", ""
+            if "failed" not in saw:
+                seen = number((saw["kernels"] + saw["copies"]) / row["updates"])
+                share = f"{100 * saw['busy_seconds'] / row['seconds']['median']:.0f} %"
+            told = f"{name}, revision {part['revision']}" if "revision" in part else name
+            counted = "" if row["launches_counted"] is None else f"{row['launches_counted']}"
+            lines.append((told, counted, seen, f"{each['median']:.0f} [{each['min']:.0f}, {each['max']:.0f}]", share))
+    return lines
 
 
 def _parts(receipt: dict[str, Any], *names: str) -> list[tuple[str, str, dict[str, Any]]]:
     """Contestant, place, row of these parts."""
     found = []
     for part in receipt["parts"]:
-        if part["part"] in names:
+        if part["part"] in names and "failed" not in part:
             contestant = "PyTorch" if part["part"].startswith("torch") else "aljax"
             place = f"{receipt['cores']} processor cores" if part["place"] == "cores" else part["device"]
             found += [(contestant, place, row) for row in part["rows"]]
@@ -42,7 +87,7 @@ def _parts(receipt: dict[str, Any], *names: str) -> list[tuple[str, str, dict[st
 
 def _trained(receipt: dict[str, Any]) -> list[tuple[str, ...]]:
     rows = _parts(receipt, "training", "torch_training")
-    base = rows[0][2]["seconds"]["median"]
+    base = rows[0][2]["seconds"]["median"] if rows else 1.0
     return [
         (
             f"{contestant}, {row['name']}" if contestant == "PyTorch" else contestant,

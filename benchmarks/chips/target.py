@@ -3,6 +3,7 @@
 Import this before JAX is used: XLA reads where CUDA's compiler is, and the TPU's library whom to ask, when they load.
 """
 
+import contextlib
 import dataclasses
 import functools
 import importlib.util
@@ -43,6 +44,8 @@ class Chip:
     bytes_per_second: float
     """Between memory and chip, the maker's peak."""
     sources: tuple[str, ...]
+    device_kind: str | None = None
+    """As JAX names it, of a GPU."""
     description: str | None = None
     """File beside this one, for XLA."""
     launch_seconds: tuple[float, float] | None = None
@@ -145,9 +148,19 @@ def compile_for(chip: Chip | str, function: Callable[..., Any], *args: Any, **op
     chip = catalogue()[chip] if isinstance(chip, str) else chip
     everywhere = NamedSharding(mesh_of(chip), PartitionSpec())
     jitted = jax.jit(function, in_shardings=everywhere, out_shardings=everywhere, **options)
-    lowered = jitted.lower(*abstract(args))
+    with _asked_for(chip):
+        lowered = jitted.lower(*abstract(args))
     begun = time.perf_counter()
     return Compiled(chip, lowered.compile(), time.perf_counter() - begun)
+
+
+def _asked_for(chip: Chip) -> contextlib.AbstractContextManager[object]:
+    """Newer releases of JAX ask what device a kernel is lowered for; where there is none, this answers."""
+    described = getattr(jax.sharding, "AbstractDevice", None)
+    if described is None or chip.device_kind is None:
+        return contextlib.nullcontext()
+    device = described(chip.device_kind, None, "gpu")
+    return jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), (), abstract_device=device))
 
 
 def abstract(tree: Any) -> Any:

@@ -174,16 +174,21 @@ def test_what_was_measured_is_shown_beside_its_rivals():
     slower = trained | {"seconds": {"median": 1.0, "min": 1.0, "max": 1.0}}
     stepped = {"episodes": 1000, "steps": 10_000, "seconds": times}
     swept = {"runs": 10, "lanes": 5, "train_seconds": 2.0, "seconds_in_all": 3.0, "episodes_per_second": 60.0}
+    profile = {"kernels": 400, "copies": 20, "busy_seconds": 0.1}
+    updated = {"path": "general", "updates": 10, "seconds": times, "launches_counted": 41, "profile": profile}
     parts = [
         {"part": "training", "place": "gpu", "device": "gpu: H100", "rows": [trained]},
         {"part": "torch_training", "place": "gpu", "device": "NVIDIA H100", "rows": [slower]},
         {"part": "stepping", "place": "cores", "device": "cpu", "rows": [stepped]},
         {"part": "sweep", "place": "gpu", "device": "gpu: H100", "rows": [swept]},
+        {"part": "kernel", "place": "gpu", "failed": "no"},
+        {"part": "updates", "place": "gpu", "device": "gpu: H100", "rows": [updated], "revision": "0ld"},
     ]
-    first, second, third = measured.tables({"sizes": {"episodes": 12_000}, "cores": 2, "parts": parts})
+    zeroth, first, second, third = measured.tables({"sizes": {"episodes": 12_000}, "cores": 2, "parts": parts})
     assert [line[:2] + line[3:4] for line in first.rows] == [
         ("aljax", "gpu: H100", "1"), ("PyTorch, batched", "NVIDIA H100", "2")
     ]  # fmt: skip
+    assert zeroth.rows == [("general path, revision 0ld", "41", "42", "50000 [40000, 60000]", "20 %")]
     assert second.rows == [("aljax", "2 processor cores", "1,000", "0.02")]
     assert third.rows == [("gpu: H100", "10", "5", "2", "3", "60")]
 
