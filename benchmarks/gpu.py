@@ -8,6 +8,7 @@ whatever there is: that proves that it runs, and measures nothing worth quoting.
 import argparse
 import dataclasses
 import datetime
+import functools
 import json
 import os
 import sys
@@ -38,7 +39,8 @@ class Sizes:
     episodes: int = 12_000
     """Of training, each of 5 seeds."""
     repeats: int = 10
-    stepping_repeats: int = 5
+    steady_seconds: float = 0.5
+    """Of calls that follow each other at once, in each repeat."""
     side_by_side: tuple[int, ...] = (2**14, 2**17, 2**20)
     """Episodes of a rollout."""
     configurations: int = 1024
@@ -49,7 +51,9 @@ class Sizes:
     """Episodes by which the kernel's rollouts are compared with the general path's; 30 do not fill its blocks."""
 
 
-QUICK = Sizes(episodes=60, repeats=2, side_by_side=(256,), configurations=2, share=1, compared=(30,))
+QUICK = Sizes(
+    episodes=60, repeats=2, steady_seconds=0.05, side_by_side=(256,), configurations=2, share=1, compared=(30,)
+)
 
 
 def kernel(sizes: Sizes, _: bool) -> list[dict[str, Any]]:
@@ -81,6 +85,7 @@ def stepping(sizes: Sizes, cores: bool) -> list[dict[str, Any]]:
     from aljax import env
     from aljax.architecture import MLP
 
+    from chips import timing
     from suite import measure, rollouts
 
     scenario, rows = load_scenario("paper"), []
@@ -92,9 +97,11 @@ def stepping(sizes: Sizes, cores: bool) -> list[dict[str, Any]]:
         def play(key: jax.Array, params: Any, variables: Any, episodes: int = episodes) -> Any:
             return rollouts.play(key, params, variables, episodes=episodes, steps=steps)
 
-        found = measure.measured(
-            play, jax.random.key(0), params, variables, repeats=sizes.stepping_repeats, seconds=10.0
-        )
+        args = jax.random.key(0), params, variables
+        program = measure.compiled(play, *args)
+        again = functools.partial(program.call, *args)
+        found = program.notes | timing.steady(again, jax.block_until_ready, sizes.repeats, sizes.steady_seconds)
+        found["profile"] = timing.profiled(again)
         rows.append({"episodes": episodes, "steps": episodes * steps} | found)
     return rows
 
@@ -135,16 +142,15 @@ def torch_stepping(sizes: Sizes, _: bool) -> list[dict[str, Any]]:
     import jax
     import numpy as np
 
+    from chips import timing
     from rivals.rollouts import torch_rollout
-    from suite import measure, rollouts
+    from suite import rollouts
 
     scenario, rows = load_scenario("paper"), []
     numbers, steps = jax.tree.map(np.array, scenario.params), scenario.horizon
     for episodes in sizes.side_by_side:
-        work = _waited_for(torch_rollout(numbers, rollouts.HIDDEN, episodes, steps))
-        found = measure.repeated(
-            work, sizes.stepping_repeats, seconds=10.0, fetch=lambda kept: [x.cpu().numpy() for x in kept]
-        )
+        work = torch_rollout(numbers, rollouts.HIDDEN, episodes, steps)
+        found = timing.steady(work, _waited_for, sizes.repeats, sizes.steady_seconds)
         rows.append({"episodes": episodes, "steps": episodes * steps} | found)
     return rows
 
@@ -186,17 +192,13 @@ def _timed(found: Any) -> dict[str, Any]:
     } | found.notes
 
 
-def _waited_for(work: Callable[[], Any]) -> Callable[[], Any]:
+def _waited_for(kept: Any) -> Any:
     """PyTorch's GPU works on while the host goes on: what is timed must be done."""
     import torch
 
-    def done() -> Any:
-        found = work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        return found
-
-    return done
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return kept
 
 
 def on_torchs_device() -> str:

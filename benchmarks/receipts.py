@@ -31,7 +31,7 @@ def machine() -> dict[str, Any]:
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 REVISION = "ALJAX_BENCH_REVISION"
-"""Tells the revision where the files were copied without their history."""
+"""Tells the revision where the files were copied without all of their history."""
 RIVALS = ("torch", "numba", "gymnax", "rejax", "distrax")
 
 
@@ -51,6 +51,7 @@ def versions(rivals: Sequence[str] = RIVALS) -> dict[str, str]:
         watched = ["--", "../aljax", ".", ":!results"]
         if git(["git", "status", "--porcelain", *watched]).stdout.strip():
             found["revision"] += " with local changes"
+        found["revision"] = os.environ.get(REVISION, found["revision"])
     except (OSError, subprocess.CalledProcessError):
         found["revision"] = os.environ.get(REVISION, "unknown")
     return found

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import functools
-import time
 from typing import Any
 
 import jax
@@ -15,7 +14,7 @@ from aljax.policy import learned_of
 from aljax.scenario import Scenario, scenario_names
 from aljax.target import Target, here
 
-from chips.timing import timed_updates
+from chips.timing import profiled, steady, timed_updates
 
 SCENARIO = "paper"
 
@@ -64,14 +63,11 @@ def _compiled(asked: tuple[Scenario, int]) -> dict[str, tuple[Any, tuple[Any, ..
 
 def _compared(asked: tuple[Scenario, int], programs: dict[str, tuple[Any, tuple[Any, ...]]]) -> dict[str, Any]:
     """A row: how many episodes are alike, how far they are apart, and how long each path takes."""
-    played, took = {}, {}
+    played, took, seen = {}, {}, {}
     for path, (program, args) in programs.items():
-        played[path], wall = jax.tree.map(np.asarray, jax.block_until_ready(program(*args))), []
-        for _ in range(20):
-            begun = time.perf_counter()
-            jax.block_until_ready(program(*args))
-            wall.append(time.perf_counter() - begun)
-        took[path] = float(np.median(wall))
+        again = functools.partial(program, *args)
+        took[path] = steady(again, jax.block_until_ready, 3, 0.1)["seconds"]["median"]
+        played[path], seen[path] = jax.tree.map(np.asarray, again()), profiled(again)
     one, other = played["kernel"], played["general"]
     alike = (one.action == other.action).all(0) & (one.alive == other.alive).all(0)
     differences = [
@@ -87,6 +83,8 @@ def _compared(asked: tuple[Scenario, int], programs: dict[str, tuple[Any, tuple[
         "largest_difference": max(float(each.max(initial=0.0)) for each in differences),
         "seconds": took["kernel"],
         "general_seconds": took["general"],
+        "profile": seen["kernel"],
+        "general_profile": seen["general"],
     }
 
 

@@ -6,13 +6,22 @@ from suite.tables import Table, number, seconds
 
 
 def tables(receipt: dict[str, Any]) -> list[Table]:
-    """What was measured: the kernel, updates, training, stepping with a policy, the sweep; what was not measured has no table."""
+    """What was measured: the kernel, updates, training, stepping, the sweep; what was not measured has no table."""
     found = [
         Table(
             "Measured: the kernel of rollouts",
             "Beside the general path on the same luck: episodes in which every action is the same, and how far other "
             "numbers of these are apart at most, over 1 + their size.",
-            ("scenario", "episodes", "alike", "apart", "µs", "general path, µs"),
+            (
+                "scenario",
+                "episodes",
+                "alike",
+                "apart",
+                "µs",
+                "general path, µs",
+                "the GPU works, µs",
+                "general path, µs",
+            ),
             _kernels(receipt),
         ),
         Table(
@@ -53,9 +62,15 @@ def _kernels(receipt: dict[str, Any]) -> list[tuple[str, ...]]:
             f"{row['largest_difference']:.1e}",
             number(1e6 * row["seconds"]),
             number(1e6 * row["general_seconds"]),
+            *(_busy(row[name]) for name in ("profile", "general_profile")),
         )
         for _, _, row in _parts(receipt, "kernel")
     ]
+
+
+def _busy(profile: dict[str, Any]) -> str:
+    """Microseconds in which a GPU worked."""
+    return "" if "failed" in profile else number(1e6 * profile["busy_seconds"])
 
 
 def _updates(receipt: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -1,5 +1,6 @@
 """Times training's updates on what is here, and asks the profiler what a GPU ran. Knows JAX, no revision of aljax."""
 
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -34,6 +35,39 @@ def profiled(work: Callable[[], Any]) -> dict[str, Any]:
         return {"failed": "the profiler saw no kernel"}
     copies = sum(name.lower().startswith(("memcpy", "memset")) for *_, name in events)
     return {"kernels": len(events) - copies, "copies": copies, "busy_seconds": _covered(events) / 1e9}
+
+
+def steady(work: Callable[[], Any], wait: Callable[[Any], Any], repeats: int, seconds: float = 0.5) -> dict[str, Any]:
+    """Times calls that follow each other at once: a GPU that waits for its host slows its clock down.
+
+    Args:
+      work: starts what is timed; may return before it is done.
+      wait: returns once what `work` returned is there.
+      repeats: how often so many calls are timed as take about `seconds`.
+      seconds: of each repeat; before the first, as long again passes.
+
+    Returns:
+      ``seconds`` of a call: median, min, max and all; and ``calls`` in each repeat.
+    """
+
+    def calls(count: int) -> float:
+        begun = time.perf_counter()
+        for _ in range(count):
+            found = work()
+        wait(found)
+        return time.perf_counter() - begun
+
+    wait(work())
+    count = max(1, math.ceil(seconds / calls(3) * 3))
+    calls(count)  # by now the clock is up
+    count = max(1, math.ceil(seconds / calls(count) * count))
+    wall = [calls(count) / count for _ in range(repeats)]
+    return {"seconds": spread(wall), "calls": count}
+
+
+def spread(wall: list[float]) -> dict[str, Any]:
+    """Median and extremes of repeats, and all of them."""
+    return {"median": float(np.median(wall)), "min": min(wall), "max": max(wall), "all": wall}
 
 
 def _covered(events: list[tuple[float, float, str]]) -> float:
@@ -74,7 +108,7 @@ def timed_updates(advance: Callable[..., Any], state: Any, updates: int, given: 
     return {
         "updates": updates,
         "compile_seconds": compiling,
-        "seconds": {"median": float(np.median(wall)), "min": min(wall), "max": max(wall), "all": wall},
+        "seconds": spread(wall),
         "launches_counted": None if counted is None else counted.total,
         "conditionals_counted": None if counted is None else counted.conditionals,
         "profile": seen,
