@@ -30,12 +30,13 @@ from aljax.kernels.elements import Elements, Program, elements, spread
 from aljax.policy import Policy
 from aljax.target import Target
 
-_BLOCK, _LARGE_BLOCK = 32, 128
-"""Episodes that a program of the kernel plays. Of few, so that they spread over the chip; where there are enough to
-fill it, one for each thread."""
+_BLOCK, _LARGE_BLOCK = 16, 64
+"""Episodes that a program of the kernel plays. Of few, so that several threads share one and they spread over the chip;
+where there are enough to fill it, one for each thread. Of those tried on an H200, the fastest
+(docs/reference/accelerators.md)."""
 _MOST = 1200
 """Numbers that a step may work out: Triton compiles twice as many in four times the time and more."""
-_MANY = 132 * _LARGE_BLOCK
+_MANY = 132 * 128
 """Episodes that fill an H100's processors."""
 
 
@@ -135,7 +136,8 @@ def play(chance: Chance, policy: Policy, params: EnvParams, target: Target) -> T
     kept = whole(left._replace(costs=costs), steps), whole(state), whole(programs.end.shapes)
     alike = [jnp.reshape(leaf, jnp.shape(leaf) or (1,)) for leaf in jax.tree.leaves((shared, layers))]
     deep = programs.network is not None and len(programs.network.hidden) > 1
-    block = _LARGE_BLOCK if episodes >= _MANY and not deep else _BLOCK
+    large = episodes >= _MANY and not deep
+    block, warps = (_LARGE_BLOCK, 2) if large else (_BLOCK, 8 if deep else 4)
     plan = _Plan(
         programs,
         tuple(jax.tree.structure(tree) for tree in (shared, layers, apart, kept)),
@@ -154,7 +156,7 @@ def play(chance: Chance, policy: Policy, params: EnvParams, target: Target) -> T
         ],
         out_specs=[_part(leaf, block) for leaf in jax.tree.leaves(kept)],
         out_shape=jax.tree.leaves(kept),
-        compiler_params=triton.CompilerParams(num_warps=8 if deep else 4, num_stages=1),
+        compiler_params=triton.CompilerParams(num_warps=warps, num_stages=1),
         interpret=interpreted,
         name="rollout",
     )(*alike, *jax.tree.leaves(apart))
