@@ -19,7 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
+
+try:  # JAX deprecates Pallas's Triton backend since 0.11.2; once it is gone, the general path plays all
+    from jax.experimental.pallas import triton
+except ImportError:
+    triton = None
 
 from aljax import env
 from aljax.chance import Chance
@@ -57,10 +61,25 @@ def covers(chance: Chance, policy: Policy, params: EnvParams, target: Target) ->
     """
     network, _ = networks.apart(policy)
     fits = network is None or networks.fits(network)
-    if not fits:
+    if triton is None or not fits or not _chooses_for_one(chance, policy, params):
         return False
     programs = _Programs(chance, policy, params, target)
     return programs.step.size() <= _MOST and not programs.refused()
+
+
+def _chooses_for_one(chance: Chance, policy: Policy, params: EnvParams) -> bool:
+    """Whether a policy is one of single episodes, too: somebody's own may know only episodes along a trailing axis."""
+
+    def choose(start: env.Start, params: EnvParams, policy: Policy) -> jax.Array:
+        state = env.begin(start, params)
+        observation = policy.observe(params, state)
+        return policy.logits(params, observation, env.legal(state, params), policy.begin(params, observation))
+
+    try:
+        logits = jax.eval_shape(choose, _like(chance.start, 0), *_like((params, policy)))
+    except (IndexError, TypeError, ValueError):
+        return False
+    return logits.shape == (env.num_actions(params),)
 
 
 class _Programs:

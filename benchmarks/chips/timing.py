@@ -51,7 +51,7 @@ def steady(work: Callable[[], Any], wait: Callable[[Any], Any], repeats: int, se
     """
 
     def calls(count: int) -> float:
-        begun = time.perf_counter()
+        begun, found = time.perf_counter(), None
         for _ in range(count):
             found = work()
         wait(found)

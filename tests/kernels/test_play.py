@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import chex
 import jax
@@ -15,7 +16,7 @@ from aljax import gradients, train
 from aljax.chance import draw_chance
 from aljax.kernels.play import covers
 from aljax.options import TrainConfig
-from aljax.policy import Random, heuristics, learned_of
+from aljax.policy import Policy, Random, heuristics, learned_of
 from aljax.rollout import rollout
 from aljax.scenario import load_scenario, scenario_names
 from aljax.target import Target
@@ -115,6 +116,25 @@ def test_environments_policies_and_seeds_are_vmapped():
     given = jax.random.split(jax.random.key(3), 40), policies, params
     one, other = (run(*given, x) for x in (GENERAL, KERNEL))
     assert len(np.unique(one.action)) == 3
+    same(one, other)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class OfManyEpisodes(Policy):
+    """Somebody's own, which takes for granted that there is an axis of episodes."""
+
+    name: ClassVar[str] = "of_many"
+
+    def logits(self, params, observation, legal, memory):
+        return jnp.where(jnp.arange(legal.shape[0])[:, None] == (observation[-1] > 0.5), 0.0, -jnp.inf)
+
+
+def test_a_policy_that_knows_no_single_episodes_takes_the_general_path():
+    scenario = load_scenario("paper")
+    given = jax.random.key(2), OfManyEpisodes(), scenario.params
+    one, other = (play(*given, episodes=EPISODES, steps=scenario.horizon, target=x) for x in (GENERAL, KERNEL))
+    assert len(np.unique(one.action)) == 2
     same(one, other)
 
 
