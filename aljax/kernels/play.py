@@ -10,6 +10,7 @@ The steps are a loop: two of them written out compile in twice the time of the l
 
 import dataclasses
 import functools
+import importlib
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,11 +21,6 @@ import numpy as np
 from jax import lax
 from jax.experimental import pallas as pl
 
-try:  # JAX deprecates Pallas's Triton backend since 0.11.2; once it is gone, the general path plays all
-    from jax.experimental.pallas import triton
-except ImportError:
-    triton = None
-
 from aljax import env
 from aljax.chance import Chance
 from aljax.env import EnvParams, EnvState
@@ -33,6 +29,11 @@ from aljax.kernels import network as networks
 from aljax.kernels.elements import Elements, Program, elements, spread
 from aljax.policy import Policy
 from aljax.target import Target
+
+try:  # JAX deprecates this backend of Pallas since 0.11.2; once it is gone, the general path plays all
+    triton: Any = importlib.import_module("jax.experimental.pallas.triton")
+except ImportError:
+    triton = None
 
 _BLOCK, _LARGE_BLOCK = 16, 64
 """Episodes that a program of the kernel plays. Of few, so that several threads share one and they spread over the chip;
