@@ -153,8 +153,16 @@ def write(receipt: dict[str, Any], file: Path, gpu: dict[str, Any] | None) -> No
     lines = [_HEAD.format(command=_COMMAND, dear=_dear(receipt), measured=said)]
     versions = ", ".join(f"{name} {version}" for name, version in receipt["versions"].items())
     lines += [f"Versions: {versions}. Compiled {receipt['started']}.", ""]
-    for table in tables(receipt) + (measured.tables(gpu) if gpu is not None else []):
+    for table in tables(receipt):
         lines += table.markdown()
+    if gpu is not None:
+        told = ", ".join(f"{name} {version}" for name, version in gpu["versions"].items())
+        lines += [
+            f"What follows was measured on an {gpu['machine']['jax_device']}. Versions: {told}. {gpu['started']}.",
+            "",
+        ]
+        for table in measured.tables(gpu):
+            lines += table.markdown()
     with whole_file(file) as place:
         place.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
