@@ -45,6 +45,8 @@ def check(
     check_constraints(config.constraints)
     if config.gradient == "all_rows" and (config.objective != "mean" or config.constraints):
         raise UserError("gradient: all_rows knows what rows cost on average: expected objective mean, no constraint")
+    if config.curriculum != "none" and (config.objective != "mean" or config.constraints):
+        raise UserError("curriculum: risks are not those of nearer starts: expected objective mean, no constraint")
     for field in dataclasses.fields(hyperparameters):
         limits.check_number(field.name, getattr(hyperparameters, field.name))
     check_protocol(protocol, scenario)

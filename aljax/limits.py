@@ -246,7 +246,7 @@ def check_number(name: str, value: Any) -> None:
         raise UserError(f"{name}: expected a number in [0, 1), got {short(value)}")
     if name == "alpha" and not 0 < value <= 1:
         raise UserError(f"{name}: expected a number above 0 and at most 1, got {short(value)}")
-    if name in ("trace", "residual") and not value <= 1:
+    if name in ("trace", "residual", "nearer") and not value <= 1:
         raise UserError(f"{name}: expected a number in [0, 1], got {short(value)}")
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 Baseline = Literal["none", "running", "batch", "leave_one_out", "critic"]
 Schedule = Literal["constant", "linear", "cosine"]
 Gradient = Literal["sampled", "all_rows"]
+Curriculum = Literal["none", "nearer"]
 PolicyName = Literal["mlp", "gru"]
 InputsName = Literal["observation", "belief", "told"]
 Algorithm = Literal["imitation", "cost_sensitive", "fitted_q", "cql", "gradient"]
@@ -47,6 +48,10 @@ class TrainConfig:
     """What the policy's gradient is made of: sampled, the rows that were played (REINFORCE, the paper's); all_rows:
     every row at every step, by what the simulator and the critic say one step ahead, and of the row played what came
     otherwise. The second is planning with the model; it needs a critic."""
+    curriculum: Curriculum = "none"
+    """From where episodes of training start: none, from where the scenario says; nearer: a share of them from nearer to
+    what is asked, the task vector times √u, u uniform on [0, 1]. So what pays only at the end of many steps that do not
+    is found from its end. The share falls linearly to 0 over the run."""
     schedule: Schedule = "cosine"
     """How the learning rate falls from its first value to `learning_rate_end` times that."""
     normalise: bool = True
@@ -86,6 +91,8 @@ class Hyperparameters:
     residual: float = 0.5
     """With the gradient of all_rows: how much counts of what came of the row played, less what was expected of it. 1:
     the critic's errors average out; 0: they stay, and nothing scatters."""
+    nearer: float = 0.8
+    """With the curriculum nearer: the share of the first batch's episodes that it is for."""
     alpha: float = 0.1
     """The worst share of episodes that the objective cvar is the mean cost of; 1: of all."""
     multiplier_rate: float = 0.2

@@ -28,6 +28,7 @@ from aljax.host.hidden import sweep
 from aljax.host.numerics import numerics, versions
 from aljax.options import (
     Baseline,
+    Curriculum,
     Gradient,
     Hyperparameters,
     InputsName,
@@ -48,7 +49,7 @@ _WEIGHTS = "checkpoint/policy.msgpack"
 _NEEDED = ("config.json", "scenario.toml", "curves.npz", _METRICS, _WEIGHTS)
 """What is read of a run folder."""
 _FORMAT = 2
-_LATER = {"gradient", "residual", "objective", "constraints", "alpha", "multiplier_rate"}
+_LATER = {"gradient", "residual", "curriculum", "nearer", "objective", "constraints", "alpha", "multiplier_rate"}
 """Options that came after others: without them a run was what their defaults say."""
 LOSS = "loss"
 """The one curve of a run that learned from logs alone."""
@@ -299,7 +300,7 @@ def _configuration(file: Path) -> _Configuration:
         config = TrainConfig(**(shape | lists))
         choices = {
             "policy": PolicyName, "inputs": InputsName, "baseline": Baseline, "schedule": Schedule,
-            "gradient": Gradient, "objective": Objective,
+            "gradient": Gradient, "curriculum": Curriculum, "objective": Objective,
         }  # fmt: skip
         for key, kind in choices.items():
             if getattr(config, key) not in typing.get_args(kind):

@@ -67,6 +67,8 @@ class Start(NamedTuple):
     """Which point is added, uniform on [0, 1). Scalar"""
     down: jax.Array | None = None
     """Whether the row starts down, uniform on [0, 1). ``[A]``"""
+    nearer: jax.Array | None = None
+    """What the task vector is multiplied by, where episodes start nearer to what is asked. Scalar"""
 
 
 class Luck(NamedTuple):
@@ -118,6 +120,9 @@ def begin(start: Start, params: EnvParams) -> EnvState:
     if params.start_points is not None and params.start_weights is not None:
         check_array("point", start.point, batch, float)
         z = z + _point(start.point, params.start_points, params.start_weights)
+    if start.nearer is not None:
+        check_array("nearer", start.nearer, batch, float)
+        z = z * start.nearer
     misread = lift(params.misread, ndim) * start.misread
     if params.blind is not None:
         misread = jnp.where(lift(params.blind, ndim), lift(expected_start(params), ndim) - z, misread)

@@ -21,6 +21,7 @@ from aljax import env
 from aljax.architecture import Architecture, Variables
 from aljax.baselines import Running, baselined, critic_frame, run_on
 from aljax.chance import draw_chance
+from aljax.curriculum import nearer_starts
 from aljax.env import EnvParams
 from aljax.episodes import Trajectory
 from aljax.gradients import critic_values, surrogate
@@ -205,6 +206,8 @@ def _learn(
     def play_block(key: jax.Array) -> _Block:
         sampler = learned_of(config, params, state.variables, greedy=False)
         chance = draw_chance(key, params, episodes=config.batch // blocks, steps=steps, target=target)
+        if config.curriculum == "nearer":
+            chance = nearer_starts(chance, key, hyper.nearer * remaining)
         played = play(chance, sampler, params, target=target)
         values = critic_values(state.critic, state.running, played, config, target) if learns_critic else None
         ahead = look_ahead(chance, played, state, config, params, target) if config.gradient == "all_rows" else None

@@ -34,6 +34,7 @@ from aljax.training import train_seeds
         (Hyperparameters(), "running_decay", 1.0),
         (Hyperparameters(), "trace", 1.5),
         (Hyperparameters(), "residual", 1.01),
+        (Hyperparameters(), "nearer", 2.0),
         (TrainConfig(baseline="running"), "gradient", "all_rows"),
         (Protocol(), "seeds", 0),
         (Protocol(), "seed", -1),

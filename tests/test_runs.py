@@ -183,6 +183,7 @@ def weights_not_finite(path):
         ("config.json", of("train", "batch", to="20"), "batch: expected a whole number"),
         ("config.json", of("train", "baseline", to="best"), "baseline: 'best' is none of"),
         ("config.json", of("train", "gradient", to="steepest"), "gradient: 'steepest' is none of"),
+        ("config.json", of("train", "curriculum", to="uphill"), "curriculum: 'uphill' is none of"),
         ("config.json", of("train", "normalise", to=1), "normalise: expected true or false"),
         ("config.json", of("hyperparameters", "trace", to="2"), "trace: expected a number in"),
         ("config.json", of("hyperparameters", "trace", to=0.5), "expected numbers as text"),
