@@ -36,6 +36,7 @@ from aljax.training import train_seeds
         (Hyperparameters(), "residual", 1.01),
         (Hyperparameters(), "nearer", 2.0),
         (TrainConfig(baseline="running"), "gradient", "all_rows"),
+        (TrainConfig(objective="cvar"), "curriculum", "nearer"),
         (Protocol(), "seeds", 0),
         (Protocol(), "seed", -1),
         (Protocol(), "seeds", 10**12),
