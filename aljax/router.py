@@ -9,6 +9,7 @@ Standard library only, Python 3.10 or newer. ``python router.py --check`` replay
 it. Nothing in a router file is executed. Threads and asynchronous tasks may each run episodes of their own at once.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -17,20 +18,16 @@ import random
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import mul
 from pathlib import Path
 from typing import Any, NamedTuple
 
 FORMAT, VERSION = "aljax-router", 1
-SLACK = 1e-5
-"""How far beyond a bound still counts as on it, as in the environment (`aljax.constraint`)."""
-LARGEST = 64 * 2**20
-"""Bytes: a larger file is none of ours."""
-_DIGEST = b'{"digest": "'
-"""How a router file begins; then comes the SHA-256, in hexadecimal digits, of all that follows those."""
-_MOST = 1e14
-"""Of seconds, dollars and readings: what is larger is taken for unknown."""
+SLACK = 1e-5  #: How far beyond a bound still counts as on it, as in the environment (`aljax.constraint`).
+LARGEST = 64 * 2**20  #: Bytes: a larger file is none of ours.
+_DIGEST = b'{"digest": "'  # begins a router file; then comes the SHA-256, in hexadecimal digits, of all that follows
+_MOST = 1e14  # of seconds, dollars and readings: what is larger is taken for unknown
 _LOG = logging.getLogger("aljax.router")
 _product = getattr(math, "sumprod", lambda a, b: sum(map(mul, a, b)))
 
@@ -42,31 +39,25 @@ class RouterError(ValueError):
 class Choice(NamedTuple):
     """What the router says before a call."""
 
-    action: str | None
-    """The call to make; None where nothing that the router knows is available."""
-    probabilities: dict[str, float]
-    """The policy's, of the rows that could be chosen; none where a fallback chose."""
-    allowed: list[str]
-    """The calls worth offering: at least `margin` times as likely as the likeliest, and all that it does not know."""
-    reason: str
-    """In words."""
-    fallback: bool
-    """It was not the trained policy that chose."""
+    action: str | None  #: The call to make; None where nothing that the router knows may be called.
+    probabilities: dict[str, float]  #: The policy's, of the rows that could be chosen; none where a fallback chose.
+    allowed: list[str]  #: Worth offering: `margin` times as likely as the likeliest; in a fallback all but the barred.
+    reason: str  #: In words.
+    fallback: bool  #: It was not the trained policy that chose.
+    barred: Mapping[str, str] = {}  #: Calls that may not be made now, and why: the rule, in words.
 
 
 class Router:
     """A trained policy, ready to choose. Make it by `load`."""
 
     def __init__(self, data: Mapping[str, Any], log: Path | None, sample: bool, seed: int | None, where: str) -> None:
-        self.data = data
+        self.data, self.margin = data, float(data["margin"])
         self.names: list[str] = [row["name"] for row in data["rows"]]
         self.index = {name: number for number, name in enumerate(self.names)}
-        self.rows: list[Mapping[str, Any]] = list(data["rows"])
-        self.margin = float(data["margin"])
+        self.rows, self.rules = list(data["rows"]), list(data.get("rules", []))
         self.order = [self.index[name] for name in data["fallback"]["order"]]
         self.sample, self.log, self.where = sample, log, where
-        self.errors = 0
-        """Errors inside the router so far: each became a fallback."""
+        self.errors = 0  #: Errors inside the router so far: each became a fallback.
         self._random, self._lock = random.Random(seed), threading.Lock()
         network = data["network"]
         self.recurrent = network["architecture"] == "gru"
@@ -131,8 +122,8 @@ class Router:
             episode = Episode(self, "", None, example["readings"])
             for place, step in enumerate(example["steps"]):
                 choice, found = episode._chosen_among(step["available"]), episode._book.logits()
-                scale = max(1.0, *map(abs, step["logits"]))
-                worst = max(worst, *(abs(a - b) / scale for a, b in zip(found, step["logits"])))
+                apart = [abs(a - b) for a, b in zip(found, step["logits"])]
+                worst = max(worst, max(apart) / max(1.0, *map(abs, step["logits"])))
                 likeliest = max(choice.probabilities, key=lambda name: choice.probabilities[name], default="")
                 if likeliest != step["action"] or not worst <= 1e-6:
                     raise ValueError(f"example {number}, step {place}: {likeliest!r}, expected {step['action']!r}")
@@ -154,22 +145,19 @@ class Router:
         """
         return Episode(self, episode or uuid.uuid4().hex, task, readings or {})
 
-    def fell_back(self, what: str, error: Exception) -> None:
-        """Counts and logs an error that became a fallback instead of reaching the agent.
+    @contextlib.contextmanager
+    def harmless(self, what: str) -> Iterator[None]:
+        """Keeps errors of its block from the agent: they are counted and logged, and what follows is the fallback.
 
         Args:
-          what: failed.
-          error: with which.
+          what: the block does, for the log.
         """
-        with self._lock:
-            self.errors += 1
-        _LOG.warning("%s: %s failed (%s: %s): fallback", self.where, what, type(error).__name__, str(error)[:120])
-
-    def _append(self, row: Mapping[str, Any]) -> None:
-        if self.log is not None:
-            line = json.dumps({key: value for key, value in row.items() if value is not None}) + "\n"
-            with self._lock, self.log.open("a", encoding="utf-8") as file:
-                file.write(line)
+        try:
+            yield
+        except Exception as error:
+            with self._lock:
+                self.errors += 1
+            _LOG.warning("%s: %s failed (%s: %.120s): fallback", self.where, what, type(error).__name__, error)
 
 
 class Episode:
@@ -184,6 +172,11 @@ class Episode:
         """Why training covers nothing of what may follow; empty: it does."""
         return self._book.over
 
+    @property
+    def barred(self) -> dict[str, str]:
+        """Rows that may not be called now, and why: the rule, in words."""
+        return self._book.barred()
+
     def choose(self, available: Iterable[str] | None = None, *, binding: bool = True) -> Choice:
         """What to call next.
 
@@ -195,15 +188,16 @@ class Episode:
         Returns:
           The choice; never an empty list of allowed calls where something is available. It never raises.
         """
-        router = self._router
-        names: list[str] = []
-        try:
+        router, names, choice = self._router, list[str](), None
+        with router.harmless("choose"):
             names = list(router.names if available is None else dict.fromkeys(map(str, available)))
             choice = self._chosen_among(names)
-        except Exception as error:  # never into the agent
-            router.fell_back("choose", error)
-            known = [name for name in names if name in router.index]
-            choice = Choice(known[0] if known else None, {}, names, "fallback: an error in the router", True)
+        if choice is None:
+            choice = Choice(None, {}, names, "fallback: an error in the router", True)
+            with contextlib.suppress(Exception):  # rules are kept all the same
+                choice = self._fallback(names, "an error in the router")
+        told = (f"; {name} is barred: {why}" for name, why in choice.barred.items() if name in names)
+        choice = choice._replace(reason="".join([choice.reason, *told]))
         self._chosen = choice if binding else None
         return choice
 
@@ -216,19 +210,26 @@ class Episode:
           seconds: that it took, from the choice before it on; None: as long as such calls take on average.
           dollars: that it cost; None: as such calls cost on average.
         """
-        try:
+        with self._router.harmless("record"):
             chosen, self._chosen = self._chosen, None
             seconds, dollars = (None if x is None else max(x, 0.0) for x in (_number(seconds), _number(dollars)))
             name, ok = str(name), bool(ok)
-            self._append_step({"name": name, "ok": ok, "latency_s": seconds, "cost_usd": dollars}, chosen)
             row = self._router.index.get(name, self._router.index.get("other"))
-            if row is None:
-                self._book.over = self._book.over or f"{name[:60]!r} was called, which the router does not know"
-            else:
+            kind = "tool" if name not in self._router.index else self._router.rows[self._router.index[name]]["kind"]
+            step: dict[str, Any] = {"t": self._steps, "kind": kind, "name": name, "ok": ok}
+            if chosen is not None and chosen.action == name:
+                drawn = chosen.allowed if self._router.sample and not chosen.fallback else ()
+                kept = {key: chosen.probabilities[key] for key in drawn} or {name: 1.0}
+                step["probabilities"] = {key: value / sum(kept.values()) for key, value in kept.items()}
+                step["probability"] = step["probabilities"][name]
+            self._append(step | {"latency_s": seconds, "cost_usd": dollars})
+            self._steps += 1
+            if row is not None:
                 self._book.record(row, ok, seconds, dollars)
-        except Exception as error:  # never into the agent
-            self._router.fell_back("record", error)
-            self._book.over = self._book.over or "an error in the router"
+                return
+            self._book.occur(-1, ok, seconds or 0.0)
+            self._book.over = self._book.over or f"{name[:60]!r} was called, which the router does not know"
+        self._book.over = self._book.over or "an error in the router"
 
     def end(self, success: bool | None = None, reason: str | None = None) -> None:
         """Says that the episode is over, which closes it in the log. It never raises.
@@ -237,28 +238,27 @@ class Episode:
           success: whether the task was done; None: not known.
           reason: why it ended.
         """
-        if self._closed:
-            return
-        self._closed = True
-        try:
-            row = {"kind": "end", "success": success, "duration_s": self._book.latency, "reason": reason}
-            self._router._append(self._header() | row)
-        except Exception as error:  # never into the agent
-            self._router.fell_back("end", error)
+        if not self._closed:
+            self._closed = True
+            self._append({"kind": "end", "success": success, "duration_s": self._book.latency, "reason": reason})
+
+    def _fallback(self, names: list[str], why: str) -> Choice:
+        router, book, barred = self._router, self._book, self._book.barred()
+        offered = [name for name in names if name not in barred]
+        # The file's order, rows whose latest call failed last: no rule of thumb retries where it has a choice.
+        rows = [router.index[name] for name in offered if name in router.index]
+        rows.sort(key=lambda row: (book.status[row] == 2, router.order.index(row)))
+        action = router.names[rows[0]] if rows else None
+        return Choice(action, {}, offered or names, f"fallback: {why}", True, barred)
 
     def _chosen_among(self, names: list[str]) -> Choice:
-        router, book = self._router, self._book
-        rows = [router.index[name] for name in names if name in router.index]
+        router, book, barred = self._router, self._book, self._book.barred()
         unknown = [name for name in names if name not in router.index]
-        legal = [row for row in rows if book.legal(row)]
+        legal = [router.index[name] for name in names if name in router.index and name not in barred]
         why = book.over or (f"{unknown[0][:60]!r} is not a row of the router" if unknown else "")
-        if not names:
-            return Choice(None, {}, [], "nothing is available", True)
         if why or not legal:
-            # The file's order, rows whose latest call failed last: no rule of thumb retries where it has a choice.
-            order = sorted(legal or rows, key=lambda row: (book.status[row] == 2, router.order.index(row)))
-            why = why or "no row that is available may be called any more"
-            return Choice(router.names[order[0]] if order else None, {}, list(names), f"fallback: {why}", True)
+            nothing = "no row that is available may be called any more" if names else "nothing is available"
+            return self._fallback(names, why or nothing)
         logits = book.logits()
         highest = max(logits[row] for row in legal)
         weights = [math.exp(logits[row] - highest) for row in legal]
@@ -270,26 +270,15 @@ class Episode:
         probabilities = {router.names[row]: weight / total for row, weight in zip(legal, weights)}
         action = router.names[legal[best]]
         allowed = [router.names[legal[place]] for place in kept]
-        shut = len(names) - len(allowed)
-        reason = f"{action}: probability {probabilities[action]:.2f}" + (f", {shut} not worth offering" if shut else "")
-        return Choice(action, probabilities, allowed, reason, False)
+        shut = f", {len(legal) - len(kept)} not worth offering" if len(kept) < len(legal) else ""
+        reason = f"{action}: probability {probabilities[action]:.2f}{shut}"
+        return Choice(action, probabilities, allowed, reason, False, barred)
 
-    def _header(self) -> dict[str, Any]:
-        return {"episode": self.name, "task": self._task, "logger": "router"}
-
-    def _append_step(self, step: dict[str, Any], chosen: Choice | None) -> None:
-        router, name = self._router, step["name"]
-        if router.log is None:
-            return
-        step |= {"t": self._steps, "kind": router.rows[router.index[name]]["kind"] if name in router.index else "tool"}
-        if chosen is not None and chosen.action == name:
-            drawn = chosen.allowed if router.sample and not chosen.fallback else ()
-            kept = {key: chosen.probabilities[key] for key in drawn} or {name: 1.0}
-            total = sum(kept.values())
-            step["probabilities"] = {key: value / total for key, value in kept.items()}
-            step["probability"] = step["probabilities"][name]
-        router._append(self._header() | step)
-        self._steps += 1
+    def _append(self, row: Mapping[str, Any]) -> None:
+        if self._router.log is not None:
+            with self._router.harmless("log"), self._router._lock, self._router.log.open("a", encoding="utf-8") as file:
+                row = {"episode": self.name, "task": self._task, "logger": "router", **row}
+                file.write(json.dumps({key: value for key, value in row.items() if value is not None}) + "\n")
 
 
 class _Book:
@@ -297,18 +286,16 @@ class _Book:
 
     def __init__(self, router: Router, readings: Mapping[str, float]) -> None:
         data, rows = router.data, router.rows
-        self.router, self.data, self.rows, self.over = router, data, rows, ""
-        self.z: list[float] = []
-        for place in data["coordinates"]:
-            start = place.get("start", _number(readings.get(place["name"])))
-            if start is None:
-                self.over = f"the episode began without a reading of {place['name']!r}"
-            self.z.append(start or 0.0)
-        self.latency = self.money = 0.0
-        self.time = 0
+        self.router, self.data, self.rows, self.rules, self.over = router, data, rows, router.rules, ""
+        starts = {p["name"]: p.get("start", _number(readings.get(p["name"]))) for p in data["coordinates"]}
+        for name in [name for name, start in starts.items() if start is None][:1]:
+            self.over = f"the episode began without a reading of {name!r}"
+        self.z: list[float] = [start or 0.0 for start in starts.values()]
+        self.latency, self.money, self.time = 0.0, 0.0, 0
         self.status, self.calls = [0] * len(rows), [0] * len(rows)
-        self.tokens = [row["rate_burst"] if "rate_limit" in row else 0.0 for row in rows]
+        self.tokens = [row.get("rate_burst", 0.0) for row in rows]
         self.down, self.previous = [row.get("down", 0.0) for row in rows], -1
+        self.kept, self.left = [0] * len(self.rules), [0.0] * len(self.rules)
         self.state: list[float] = [0.0] * (data["network"]["hidden"][-1] if router.recurrent else 0)
         if router.recurrent:
             self.state = self._carried()
@@ -316,50 +303,73 @@ class _Book:
     def record(self, row: int, ok: bool, seconds: float | None, dollars: float | None) -> None:
         """One call; the steps are those of the environment's transition."""
         entry, failed = self.rows[row], not ok
-        if seconds is None:
-            seconds = _until(entry, self._mean_seconds(entry, failed))[1]
-        if dollars is None:
-            paid = entry["money"] if ok else entry.get("failure_money", entry["money"])
-            dollars = float(paid + entry.get("money_growth", 0.0) * self.time)
+        seconds = _until(entry, self._mean_seconds(entry, failed))[1] if seconds is None else seconds
+        paid = entry["money"] if ok else entry.get("failure_money", entry["money"])
+        dollars = float(paid + entry.get("money_growth", 0.0) * self.time) if dollars is None else dollars
         self._believe(row, failed, seconds)
-        drift = [place["drift"] for place in self.data["coordinates"]]
-        if failed:
-            self.z = [z + d for z, d in zip(self.z, drift)]
-        elif entry["ends"]:
+        self.occur(row, ok, seconds)
+        if ok and entry["ends"]:
             self.z = [0.0] * len(self.z) if entry["resolves"] else self.z
         else:
-            self.z = [g * z + s + d for z, d, g, s in zip(self.z, drift, entry["gain"], entry["shift"])]
+            moved = [z if failed else g * z + s for z, g, s in zip(self.z, entry["gain"], entry["shift"])]
+            self.z = [z + place["drift"] for z, place in zip(moved, self.data["coordinates"])]
         self.latency, self.money, self.time = self.latency + seconds, self.money + dollars, self.time + 1
-        self.status[row] = 2 if failed else 1
-        self.calls[row] += 1
+        self.status[row], self.calls[row], self.previous = 2 if failed else 1, self.calls[row] + 1, row
         for number, other in enumerate(self.rows):
             if "rate_limit" in other:
-                left = self.tokens[number]
-                if number == row and not _exceeds(1.0, left):
-                    left -= 1.0
+                left = self.tokens[number] - (number == row and not _exceeds(1.0, self.tokens[number]))
                 self.tokens[number] = min(max(left, 0.0) + other["rate_limit"] * seconds, other["rate_burst"])
-        self.previous = row
         self.over = self.over or (f"{entry['name']} ended the episode" if entry["ends"] and ok else self._past())
         if self.router.recurrent:
             self.state = self._carried()
 
     def _past(self) -> str:
         """Why training covers nothing that may follow; nothing if it does."""
-        data = self.data
+        data, spent = self.data, {"latency": (self.latency, "seconds"), "money": (self.money, "dollars")}
         if self.time >= data["horizon"]:
             return f"past the {data['horizon']} steps that training covered"
-        for spent, what, unit in ((self.latency, "latency", "seconds"), (self.money, "money", "dollars")):
+        for what, (much, unit) in spent.items():
             limit = data.get(f"{what}_limit", math.inf)
-            if limit < math.inf and not _exceeds(limit, spent):
+            if limit < math.inf and not _exceeds(limit, much):
                 return f"past the {limit:g} {unit} that training covered"
-        late = _exceeds(self.latency, data.get("latency_budget", math.inf))
-        dear = _exceeds(self.money, data.get("money_budget", math.inf))
-        return "" if late or dear or not data["auto_end"] or any(self.out()) else "the task is done"
+        beyond = any(_exceeds(much, data.get(f"{what}_budget", math.inf)) for what, (much, _) in spent.items())
+        owed = any(rule["hard"] and not rule["accepting"][state] for rule, state in zip(self.rules, self.kept))
+        return "" if beyond or owed or not data["auto_end"] or any(self.out()) else "the task is done"
 
-    def legal(self, row: int) -> bool:
-        """Whether a row may be chosen now."""
-        entry = self.rows[row]
-        return bool(entry["allowed"]) and self.calls[row] < entry.get("max_calls", math.inf)
+    def occur(self, row: int, ok: bool, seconds: float) -> None:
+        """Moves the rules (`aljax.rules.playing`); row −1 is none of the router's."""
+        for number, rule in enumerate(self.rules):
+            symbol = rule["symbols"][row] if ok or rule["on_call"] else 0
+            self.kept[number] = rule["moves"][self.kept[number]][symbol]
+            if "seconds" in rule:  # a clock, which the rule's row, 2, starts anew
+                if symbol == 2 and self.left[number] > SLACK:
+                    self.kept[number] = 1
+                self.left[number] = rule["seconds"] if symbol == 2 else max(self.left[number] - seconds, 0.0)
+
+    def barred(self) -> dict[str, str]:
+        """Rows that may not be chosen now, and why. Those may after which all hard rules can be kept in the steps that
+        remain; if there are none any more, those that break no rule (`aljax.rules.playing.legal`).
+        """
+        may = [row["allowed"] and calls < row.get("max_calls", math.inf) for row, calls in zip(self.rows, self.calls)]
+        whys = ["" if free else "it may not be called any more" for free in may]
+        if "joint" in self.data:
+            parts, classes, table = (self.data["joint"][name] for name in ("parts", "classes", "keepable"))
+            number = sum(k * min(self.kept[i] if i >= 0 else self.calls[-1 - i], most) for k, i, most in parts)
+            bits = table[max(0, min(self.data["horizon"] - self.time, len(table)) - 1)][number]
+            bits *= not any(rule["hard"] and rule["broken"][state] for rule, state in zip(self.rules, self.kept))
+            harm = [why or self._rule(row) for row, why in enumerate(whys)]
+            far = "after it not all rules could be kept any more"
+            found = [why or ("" if bits >> place & 1 else far) for why, place in zip(harm, classes)]
+            whys = next((each for each in (found, harm) if not all(each)), whys)
+        return {name: why for name, why in zip(self.router.names, whys) if why}
+
+    def _rule(self, row: int) -> str:
+        """The hard rule that a call of a row would break now, in words; nothing: there is none."""
+        for rule, state, left in zip(self.rules, self.kept, self.left):
+            barred = rule["bars"][self.rows[row]["ends"]][state][rule["symbols"][row]]
+            if barred and ("seconds" not in rule or left > SLACK):
+                return f"{rule['says']} (rule {rule['name']})"
+        return ""
 
     def features(self) -> list[float]:
         """The observation, and what is appended to it, in the order of the file."""
@@ -367,14 +377,10 @@ class _Book:
 
     def logits(self) -> list[float]:
         """The network's outputs."""
-        seen = self.state if self.router.recurrent else self._hidden(self.features())
-        return self._dense(self.router.last, seen)
+        return self._dense(self.router.last, self.state if self.router.recurrent else self._hidden(self.features()))
 
     def _dense(self, name: str, given: list[float]) -> list[float]:
-        kernel, bias = self.router.layers[name]
-        if bias is None:
-            return [_product(weights, given) for weights in kernel]
-        return [_product(weights, given) + b for weights, b in zip(kernel, bias)]
+        return [_product(weights, given) + bias for weights, bias in zip(*self.router.layers[name])]
 
     def _hidden(self, given: list[float]) -> list[float]:
         for name in self.router.hidden:
@@ -401,14 +407,11 @@ class _Book:
 
     def _failure(self, row: int) -> float:
         """The probability that a call of a legal row fails before any time-out, if what is behind it is up."""
-        entry, found = self.rows[row], self.rows[row]["failure"]
-        if self.status[row]:
-            found = entry.get("after_ok" if self.status[row] == 1 else "after_failed", found)
-        if any(needed and out for needed, out in zip(entry.get("requires", ()), self.out())):
-            found = 1.0
-        if "rate_limit" in entry and _exceeds(1.0, self.tokens[row]):
-            found = 1.0
-        return float(found)
+        entry, after = self.rows[row], ("failure", "after_ok", "after_failed")[self.status[row]]
+        lacking = any(needed and out for needed, out in zip(entry.get("requires", ()), self.out()))
+        if lacking or ("rate_limit" in entry and _exceeds(1.0, self.tokens[row])):
+            return 1.0
+        return float(entry.get(after, entry["failure"]))
 
     def _mean_seconds(self, entry: Mapping[str, Any], failed: bool) -> float:
         mean = entry.get("failure_latency", entry["latency"]) if failed else entry["latency"]
@@ -416,9 +419,8 @@ class _Book:
 
     def _believe(self, row: int, failed: bool, seconds: float) -> None:
         """Which rows are down, by the exact filter (`aljax.belief`), before the clocks move."""
-        entry = self.rows[row]
-        failure = self._failure(row) if self.legal(row) else 1.0
-        if_up, if_down = failure, 1.0
+        entry, if_down = self.rows[row], 1.0
+        if_up = failure = 1.0 if entry["name"] in self.barred() else self._failure(row)
         if "timeout" in entry and not _exceeds(entry["timeout"], seconds):
             failing, working = (_until(entry, self._mean_seconds(entry, how), late=True)[0] for how in (True, False))
             if_up, if_down = failure * failing + (1.0 - failure) * working, failing
@@ -443,6 +445,8 @@ _FEATURES: dict[str, Callable[["_Book", Mapping[str, Any]], list[float]]] = {
     "worked": lambda book, _: [float(status == 1) for status in book.status],
     "calls": lambda book, _: [n / row.get("max_calls", math.inf) for n, row in zip(book.calls, book.rows)],
     "tokens": lambda book, _: [n / row.get("rate_burst", math.inf) for n, row in zip(book.tokens, book.rows)],
+    "rules": lambda book, _: [float(s == k) for r, s in zip(book.rules, book.kept) for k in range(len(r["moves"]))],
+    "cooldowns": lambda book, _: [left / r["seconds"] for r, left in zip(book.rules, book.left) if "seconds" in r],
     "up": lambda book, _: [1.0 - down for down in book.down],
     "last": lambda book, _: [float(number == book.previous) for number in range(len(book.rows))],
 }
@@ -459,10 +463,7 @@ def _beyond(k: float) -> float:
 
 
 def _until(row: Mapping[str, Any], mean: float, *, late: bool = False) -> tuple[float, float]:
-    """The probability that calls are cut off by their time-out (or last just until it), and their expected seconds.
-
-    See `aljax.calls`.
-    """
+    """How likely calls are cut off by their time-out (or last just until it), and expected seconds (`aljax.calls`)."""
     end, spread = row.get("timeout", math.inf), row.get("latency_spread", 0.0)
     if end == math.inf:
         return 0.0, mean
@@ -474,9 +475,8 @@ def _until(row: Mapping[str, Any], mean: float, *, late: bool = False) -> tuple[
 
 def _number(value: Any) -> float | None:
     """A number of seconds, dollars or the like; None where it is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= _MOST:
-        return None
-    return float(value)
+    is_one = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _MOST
+    return float(value) if is_one else None
 
 
 def _main(arguments: list[str]) -> int:

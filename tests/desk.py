@@ -79,11 +79,43 @@ kind = "terminate"
 latency = 0.5
 money = 0.0
 """
+RULES = """
+[[rules]]
+name = "look_first"
+template = "precedence"
+a = "search"
+b = "update"
+
+[[rules]]
+template = "response"
+a = "update"
+b = "wait"
+
+[[rules]]
+name = "rest"
+template = "cooldown"
+a = "wait"
+seconds = 12.0
+
+[[rules]]
+template = "absence"
+a = "search"
+n = 4
+on = "call"
+
+[[rules]]
+template = "not_chain_succession"
+a = "search"
+b = "wait"
+mode = "soft"
+weight = 0.5
+"""
 
 
 @functools.cache
-def desk(*overrides: str) -> Scenario:
-    return parse_scenario(DESK, name="desk", where="desk.toml", overrides=overrides)
+def desk(*overrides: str, ruled: bool = False) -> Scenario:
+    text = DESK + RULES if ruled else DESK
+    return parse_scenario(text, name="desk", where="desk.toml", overrides=overrides)
 
 
 def untrained(scenario: Scenario, **options) -> Learned:
@@ -95,15 +127,15 @@ def untrained(scenario: Scenario, **options) -> Learned:
 
 
 @functools.cache
-def text(policy="mlp", inputs="belief", **settings) -> bytes:
-    scenario = desk()
+def text(policy="mlp", inputs="belief", ruled=False, **settings) -> bytes:
+    scenario = desk(ruled=ruled)
     learned = untrained(scenario, policy=policy, inputs=inputs, hidden=(16,))
     return router_text(scenario, learned, Settings(**settings), about={})
 
 
-def loaded(folder, *, policy="mlp", inputs="belief", log=None) -> Router:
+def loaded(folder, *, policy="mlp", inputs="belief", ruled=False, log=None) -> Router:
     path = folder / "router.json"
-    path.write_bytes(text(policy, inputs))
+    path.write_bytes(text(policy, inputs, ruled))
     return Router.load(path, log=log)
 
 

@@ -31,9 +31,12 @@ def desk_router(folder):
     return loaded(folder)
 
 
-@pytest.mark.parametrize(("policy", "inputs"), [("mlp", "belief"), ("gru", "belief"), ("mlp", "observation")])
-def test_choices_and_numbers_are_those_of_jax(folder, policy, inputs):
-    found = loaded(folder, policy=policy, inputs=inputs)
+@pytest.mark.parametrize(
+    ("policy", "inputs", "ruled"),
+    [("mlp", "belief", False), ("gru", "belief", False), ("mlp", "observation", False), ("mlp", "observation", True)],
+)
+def test_choices_and_numbers_are_those_of_jax(folder, policy, inputs, ruled):
+    found = loaded(folder, policy=policy, inputs=inputs, ruled=ruled)
     examples = found.data["examples"]
     chosen = {step["action"] for example in examples for step in example["steps"]}
     assert len(chosen) > 1 and sum(len(example["steps"]) for example in examples) > 20
@@ -101,7 +104,7 @@ def test_what_training_does_not_cover_is_the_fallback_and_blocks_nothing(desk_ro
     assert unknown.allowed == ["wait", "search", "fly"] and unknown.action == "search" == min(
         ("wait", "search"), key=order.index
     )
-    assert episode.choose([]) == (None, {}, [], "nothing is available", True)
+    assert episode.choose([]) == (None, {}, [], "fallback: nothing is available", True, {})
     nothing = episode.choose(["fly"])
     assert nothing.action is None and nothing.allowed == ["fly"]
     assert not episode.choose(["wait", "search"]).fallback  # what was offered once is forgotten

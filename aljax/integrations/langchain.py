@@ -121,7 +121,7 @@ class _Hooks:
 
     def _offered(self, request: Any) -> Any:
         """The request, as the router would have it."""
-        with self._routing.harmless("wrap_model_call"):
+        with self._routing.router.harmless("wrap_model_call"):
             turn = self._run(request.state).turn(map(_name, request.tools))
             if turn.forced is not None:
                 return request.override(tool_choice=turn.forced)
@@ -131,7 +131,7 @@ class _Hooks:
 
     def _answered(self, request: Any, response: Any) -> Any:
         """The response, whose tokens are counted."""
-        with self._routing.harmless("wrap_model_call"):
+        with self._routing.router.harmless("wrap_model_call"):
             for message in getattr(response, "result", [response]):
                 usage = getattr(message, "usage_metadata", None) or {}
                 self._run(request.state).spend(usage.get("input_tokens"), usage.get("output_tokens"))
@@ -139,7 +139,7 @@ class _Hooks:
 
     def _refused(self, request: Any) -> Any:
         """The answer to a call that is not to be made; None: it is."""
-        with self._routing.harmless("wrap_tool_call"):
+        with self._routing.router.harmless("wrap_tool_call"):
             call = request.tool_call
             said = self._run(request.state).refusal(call["name"])
             if said is not None:

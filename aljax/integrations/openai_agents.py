@@ -161,7 +161,7 @@ class _Routed:
                 self.__dict__.update(vars(base))
 
             async def on_llm_end(self, context: Any, agent: Any, response: Any) -> None:
-                with routed._routing.harmless("on_llm_end"):
+                with routed._routing.router.harmless("on_llm_end"):
                     routed.run.spend(response.usage.input_tokens, response.usage.output_tokens)
                 await base.on_llm_end(context, agent, response)
 

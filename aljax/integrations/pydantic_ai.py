@@ -74,7 +74,7 @@ class _Hooks:
     async def before_model_request(self, ctx: Any, request_context: Any) -> Any:
         """Offers what is worth calling, or has the model call what the router chose."""
         del ctx
-        with self._routing.harmless("before_model_request"):
+        with self._routing.router.harmless("before_model_request"):
             parameters = request_context.model_request_parameters
             turn = self._run.turn(tool.name for tool in parameters.function_tools)
             if turn.forced is not None:
@@ -90,7 +90,7 @@ class _Hooks:
     async def after_model_request(self, ctx: Any, *, request_context: Any, response: Any) -> Any:
         """Counts the model's tokens."""
         del ctx, request_context
-        with self._routing.harmless("after_model_request"):
+        with self._routing.router.harmless("after_model_request"):
             self._run.spend(response.usage.input_tokens, response.usage.output_tokens)
         return response
 

@@ -6,13 +6,12 @@ calibrated scenarios, and the dollars of its tokens. Nothing here raises into th
 offers everything, and is counted in `aljax.router.Router.errors`.
 """
 
-import contextlib
 import dataclasses
 import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -31,7 +30,7 @@ class Turn(NamedTuple):
     """What the router says at a turn of the model."""
 
     shut: frozenset[str]
-    """Tools that are not worth calling now: never all of them, and none in the mode `force`."""
+    """Tools not worth calling now, or forbidden by a rule: never all; in the mode `force` only those forbidden."""
     forced: str | None
     """The tool to call, in the mode `force`; None: the model is free."""
     offered: tuple[str, ...] = ()
@@ -79,21 +78,9 @@ class Routing:
           That; None where there is no such function, or where it failed.
         """
         function = getattr(self.reads, what)
-        with self.harmless(what):
+        with self.router.harmless(what):
             found = None if function is None else function(given)
             return None if found is None else _READ_AS[what](found)
-
-    @contextlib.contextmanager
-    def harmless(self, what: str) -> Iterator[None]:
-        """Keeps errors of the block from the agent: they are counted and logged, as those inside the router are.
-
-        Args:
-          what: the block does, for the log.
-        """
-        try:
-            yield
-        except Exception as error:
-            self.router.fell_back(what, error)
 
 
 _READ_AS: dict[str, Callable[[Any], Any]] = {"task": str, "readings": dict, "success": bool}
@@ -189,7 +176,7 @@ class Run:
         """
         with self._lock:
             self._turn = FREE
-            with self._routing.harmless("turn"):
+            with self._routing.router.harmless("turn"):
                 self._turn = self._asked(self.known(names))
             return self._turn
 
@@ -214,12 +201,17 @@ class Run:
           name: of the tool.
 
         Returns:
-          Words for the model; None: the call is to be made.
+          Words for the model; None: the call is to be made. What a rule forbids now, even if the turn began otherwise,
+          is never to be made.
         """
-        turn = self._turn
-        if name not in turn.shut:
-            return None
-        return f"Not now: {name} was not called. Worth calling now: {listed(turn.offered)}. (Router: {turn.reason})"
+        turn, barred = self._turn, {}
+        with self._routing.router.harmless("refusal"):
+            barred = self._episode.barred
+        worth = [tool for tool in turn.offered if tool not in barred]
+        instead = f" Worth calling now: {listed(worth)}." if worth else ""
+        if name in barred:
+            return f"Not now: {name} was not called: {barred[name]}.{instead}"
+        return f"Not now: {name} was not called.{instead} (Router: {turn.reason})" if name in turn.shut else None
 
     def spend(self, tokens_in: int | None, tokens_out: int | None) -> None:
         """Counts a turn of the model.
@@ -276,10 +268,11 @@ class Run:
         force = self._routing.mode == "force"
         also = [] if self._answer is None or self._answer in self._tools else [self._answer]
         choice = self.choose([*known, *also], binding=force)
-        offered = tuple(name for name in known if name in choice.allowed) or tuple(known)
+        free = tuple(name for name in known if name not in choice.barred) or tuple(known)
         if force:
             forced = choice.action if choice.action in self._tools and not choice.fallback else None
-            return Turn(frozenset(), forced, offered, choice.reason)
+            return Turn(self._tools - set(free), forced, free, choice.reason)
+        offered = tuple(name for name in free if name in choice.allowed) or free
         return Turn(self._tools - set(offered), None, offered, choice.reason)
 
 

@@ -40,8 +40,6 @@ def obstacle(scenario: Scenario, policy: Learned, *, readings: bool = False) -> 
     if policy.name == Told.name:
         return "the policy is told which rows are up, which no agent sees: train with --inputs belief"
     params, table = scenario.params, scenario.params.actions
-    if params.rules is not None:
-        return "the scenario has rules, which a router does not keep"
     names, rows = scenario.coordinate_names, np.asarray(scenario.action_names)
     played = np.asarray(table.allowed) & ~np.asarray(table.ends)
     noisy = rows[played & (np.asarray(table.noise) > 0)]

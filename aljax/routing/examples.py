@@ -93,11 +93,11 @@ def examples(scenario: Scenario, policy: Learned, read: list[str], *, episodes: 
         readings = {scenario.coordinate_names[i]: float(observation[0, i, b] * scales[i]) for i in places}
         steps = []
         for t in range(int(alive[:, b].sum())):
-            open_now = legal[:, t, b] & (rng.random(len(names)) < 0.7)
-            open_now[action[t, b]] = True
-            chosen = int(np.argmax(np.where(open_now, logits[:, t, b], -np.inf)))
+            available = rng.random(len(names)) < 0.7  # what is not legal has to be found out
+            available[action[t, b]] = True
+            chosen = int(np.argmax(np.where(available & legal[:, t, b], logits[:, t, b], -np.inf)))
             step = {
-                "available": [names[row] for row in np.flatnonzero(open_now)],
+                "available": [names[row] for row in np.flatnonzero(available)],
                 "action": names[chosen],
                 "logits": logits[:, t, b].tolist(),
                 "row": names[int(action[t, b])],

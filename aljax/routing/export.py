@@ -23,6 +23,7 @@ from aljax.params import present
 from aljax.policy import Learned, candidates, expected_immediate_cost
 from aljax.routing.events import known_throughout, obstacle, read_at_start
 from aljax.routing.examples import doubled, examples
+from aljax.routing.rules import rules_of
 from aljax.runs import Run
 from aljax.scenario import Scenario
 from aljax.seeds import EVALUATION, SELECTION, seed_keys
@@ -134,9 +135,8 @@ def router_text(
     Returns:
       JSON, its first entry the digest of what follows.
     """
-    read = read_at_start(scenario)
-    data = _data(scenario, policy, settings, read) | dict(about)
-    data["examples"] = examples(scenario, policy, read, episodes=episodes, seed=0)
+    data = router_data(scenario, policy, settings) | dict(about)
+    data["examples"] = examples(scenario, policy, read_at_start(scenario), episodes=episodes, seed=0)
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in data.items())
     rest = f'",\n{lines}}}\n'.encode()
     return b'{"digest": "' + hashlib.sha256(rest).hexdigest().encode() + rest
@@ -163,15 +163,24 @@ def _chosen(run: Run, seed: int | None) -> tuple[int, dict[str, Any]]:
     }
 
 
-def _data(scenario: Scenario, policy: Learned, settings: Settings, read: list[str]) -> dict[str, Any]:
-    """A router file but for its digest and examples, in the order in which people read it."""
+def router_data(scenario: Scenario, policy: Learned, settings: Settings) -> dict[str, Any]:
+    """A router file but for its digest and examples, in the order in which people read it.
+
+    Args:
+      scenario: that the policy was trained in, without `aljax.routing.events.obstacle`.
+      policy: one seed's.
+      settings: of the router.
+
+    Returns:
+      What JSON can hold.
+    """
     params = scenario.params
     inputs, architecture = policy.inputs, policy.architecture
     features = [*blocks(present(params))] + ["up"] * (inputs.kind == "belief") + ["last"] * inputs.last
     layers = {
         name: {
             "kernel": np.asarray(layer["kernel"], np.float64).T.tolist(),
-            "bias": np.asarray(layer["bias"], np.float64).tolist() if "bias" in layer else None,
+            "bias": np.asarray(layer.get("bias", np.zeros(layer["kernel"].shape[1])), np.float64).tolist(),
         }
         for name, layer in policy.variables["params"].items()
     }
@@ -191,8 +200,9 @@ def _data(scenario: Scenario, policy: Learned, settings: Settings, read: list[st
         "weights": _plain(params.weights),
         "latency_scale": _plain(params.latency_scale),
         "money_scale": _plain(params.money_scale),
-        "coordinates": _coordinates(scenario, read),
+        "coordinates": _coordinates(scenario, read_at_start(scenario)),
         "rows": _rows(scenario),
+        **rules_of(scenario),
         "features": features,
         "network": {
             "architecture": "gru" if architecture.recurrent else "mlp",

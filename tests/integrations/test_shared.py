@@ -122,3 +122,43 @@ def test_importing_integrations_loads_no_framework_no_jax_and_no_numpy():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.fixture
+def ruled():
+    """The examples' router, but that the archive is not to be asked before the index has answered."""
+    data = json.loads(ROUTER.read_bytes())
+    places = {row["name"]: number for number, row in enumerate(data["rows"])}
+    symbols = [1] * (len(places) + 1)
+    symbols[places["search"]], symbols[places["archive"]] = 2, 3
+    bars = [[False] * 5, [False] * 5]
+    bars[0][3] = True
+    rule = {"name": "order", "says": "no archive before the first search", "hard": True, "on_call": False}
+    rule |= {"symbols": symbols, "moves": [[0, 0, 1, 0, 0], [1] * 5], "broken": [False] * 2, "accepting": [True] * 2}
+    joint = {"parts": [[1, 0, 1]], "classes": list(range(len(places)))}
+    joint["keepable"] = [[(1 << len(places)) - 1 - (1 << places["archive"]), (1 << len(places)) - 1]]
+    data |= {"rules": [rule | {"bars": [bars, bars]}], "joint": joint}
+    data["features"] = [name for name in data["features"] if name != "rules"]
+    return lambda log=None: Router(data, log, False, None, "router.json")
+
+
+@pytest.mark.parametrize("mode", ["block", "mask", "force"])
+def test_what_a_rule_forbids_is_not_called_in_any_mode(ruled, desk, mode):
+    run = Run(routing(ruled(), mode, None, desk.clock))
+    turn = run.turn(["search", "archive"])
+    assert turn.shut == {"archive"} and turn.forced == ("search" if mode == "force" else None)
+    assert run.refusal("archive") == (
+        "Not now: archive was not called: no archive before the first search (rule order). Worth calling now: search."
+    )
+    run.record("search", ok=False)
+    assert run.refusal("archive") is not None and run.turn(["search", "archive", "think"]).shut == {"archive"}
+    run.record("search", ok=True)
+    assert run.refusal("archive") is not None  # the turn's word stands until the next
+    run.turn(["archive"])
+    assert run.refusal("archive") is None
+
+
+def test_where_rules_forbid_all_tools_the_list_stays_and_no_call_is_made(ruled, desk):
+    run = Run(routing(ruled(), "mask", None, desk.clock))
+    assert run.turn(["archive"]).shut == frozenset()
+    assert "no archive before the first search" in run.refusal("archive")
