@@ -353,13 +353,12 @@ class _Book:
         may = [row["allowed"] and calls < row.get("max_calls", math.inf) for row, calls in zip(self.rows, self.calls)]
         whys = ["" if free else "it may not be called any more" for free in may]
         if "joint" in self.data:
-            parts, classes, table = (self.data["joint"][name] for name in ("parts", "classes", "keepable"))
-            number = sum(k * min(self.kept[i] if i >= 0 else self.calls[-1 - i], most) for k, i, most in parts)
-            bits = table[max(0, min(self.data["horizon"] - self.time, len(table)) - 1)][number]
-            bits *= not any(rule["hard"] and rule["broken"][state] for rule, state in zip(self.rules, self.kept))
-            harm = [why or self._rule(row) for row, why in enumerate(whys)]
-            far = "after it not all rules could be kept any more"
-            found = [why or ("" if bits >> place & 1 else far) for why, place in zip(harm, classes)]
+            bits = -(not any(rule["hard"] and rule["broken"][state] for rule, state in zip(self.rules, self.kept)))
+            for parts, table in self.data["joint"]["tables"]:
+                number = sum(k * min(self.kept[i] if i >= 0 else self.calls[-1 - i], most) for k, i, most in parts)
+                bits &= table[max(0, min(self.data["horizon"] - self.time, len(table)) - 1)][number]
+            harm, far = [why or self._rule(row) for row, why in enumerate(whys)], "after it not all rules could be kept"
+            found = [why or far * (not bits >> bit & 1) for why, bit in zip(harm, self.data["joint"]["classes"])]
             whys = next((each for each in (found, harm) if not all(each)), whys)
         return {name: why for name, why in zip(self.router.names, whys) if why}
 

@@ -4,8 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from aljax.rules.joint import joint_of
-from aljax.rules.templates import FIRST, OTHER, TEMPLATES, Rule, automaton, symbol
+from aljax.rules.chain import digits_of
+from aljax.rules.joint import Part, joint_of
+from aljax.rules.templates import FIRST, OTHER, Rule, automaton, symbol
+from aljax.rules.words import says, seconds_of
 from aljax.scenario import Scenario
 
 _BITS = 31
@@ -26,37 +28,34 @@ def rules_of(scenario: Scenario) -> dict[str, Any]:
     rules = scenario.params.rules
     if rules is None:
         return {}
-    seconds = [] if rules.seconds is None else np.asarray(rules.seconds, np.float64).tolist()
-    lasts = dict(zip(rules.structure.timed, seconds, strict=True))
-    each = [
-        _rule(scenario, rule, name, lasts.get(i))
-        for i, (rule, name) in enumerate(zip(rules.structure.each, scenario.rule_names, strict=True))
-    ]
-    found: dict[str, Any] = {"rules": each}
+    each = zip(rules.structure.each, scenario.rule_names, strict=True)
+    found: dict[str, Any] = {
+        "rules": [_rule(scenario, rule, name, seconds_of(scenario, i)) for i, (rule, name) in enumerate(each)]
+    }
     if rules.structure.hard:
         joint = joint_of(rules.structure)
-        parts = [(i, automaton(rules.structure.each[i]).live - 1) for i in rules.structure.hard]
-        parts += [(-1 - row, most) for row, most in rules.structure.counted]
-        words = joint.keepable.astype(object)
+        classes = zip(joint.word.tolist(), joint.bit.tolist(), strict=True)
         found["joint"] = {
-            "parts": [[stride, *part] for stride, part in zip(joint.strides, parts, strict=True)],
-            "classes": [
-                int(word) * _BITS + int(bit).bit_length() - 1 for word, bit in zip(joint.word, joint.bit, strict=True)
-            ],
-            "keepable": np.sum([words[..., w] << (_BITS * w) for w in range(words.shape[-1])], axis=0).tolist(),
+            "classes": [word * _BITS + bit.bit_length() - 1 for word, bit in classes],
+            "tables": [_table(part, digits_of(rules.structure)) for part in joint.parts],
         }
     return found
+
+
+def _table(part: Part, digits: list[tuple[int, int]]) -> list[Any]:
+    """Of a part, how its states are numbered (stride, rule or, below 0, row, largest value), and its table."""
+    places = zip(part.strides, part.digits, strict=True)
+    words = part.keepable.astype(object)
+    keepable = np.sum([words[..., w] << (_BITS * w) for w in range(words.shape[-1])], axis=0)
+    return [[[stride, digits[place][1], digits[place][0] - 1] for stride, place in places], keepable.tolist()]
 
 
 def _rule(scenario: Scenario, rule: Rule, name: str, seconds: float | None) -> dict[str, Any]:
     """One rule; how long it lasts, if it is a cooldown in seconds."""
     found, names = automaton(rule), scenario.action_names
-    row = {"a": names[rule.a], "b": "" if rule.b is None else names[rule.b]}
-    span = f"{rule.n} steps" if rule.template == "cooldown" else rule.n
-    says = TEMPLATES[rule.template].says.format(**row, n=span if seconds is None else f"{seconds:g} s")
     told = {
         "name": name,
-        "says": says,
+        "says": says(rule, names, seconds),
         "hard": rule.hard,
         "on_call": rule.on_call,
         "symbols": [symbol(rule, number) for number in range(len(names))] + [OTHER],

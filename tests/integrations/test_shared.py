@@ -135,8 +135,8 @@ def ruled():
     bars[0][3] = True
     rule = {"name": "order", "says": "no archive before the first search", "hard": True, "on_call": False}
     rule |= {"symbols": symbols, "moves": [[0, 0, 1, 0, 0], [1] * 5], "broken": [False] * 2, "accepting": [True] * 2}
-    joint = {"parts": [[1, 0, 1]], "classes": list(range(len(places)))}
-    joint["keepable"] = [[(1 << len(places)) - 1 - (1 << places["archive"]), (1 << len(places)) - 1]]
+    table = [[(1 << len(places)) - 1 - (1 << places["archive"]), (1 << len(places)) - 1]]
+    joint = {"classes": list(range(len(places))), "tables": [[[[1, 0, 1]], table]]}
     data |= {"rules": [rule | {"bars": [bars, bars]}], "joint": joint}
     data["features"] = [name for name in data["features"] if name != "rules"]
     return lambda log=None: Router(data, log, False, None, "router.json")
