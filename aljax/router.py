@@ -419,7 +419,7 @@ class _Book:
     def _believe(self, row: int, failed: bool, seconds: float) -> None:
         """Which rows are down, by the exact filter (`aljax.belief`), before the clocks move."""
         entry, if_down = self.rows[row], 1.0
-        if_up = failure = 1.0 if entry["name"] in self.barred() else self._failure(row)
+        if_up = failure = 1.0 if "mean_uptime" in entry and entry["name"] in self.barred() else self._failure(row)
         if "timeout" in entry and not _exceeds(entry["timeout"], seconds):
             failing, working = (_until(entry, self._mean_seconds(entry, how), late=True)[0] for how in (True, False))
             if_up, if_down = failure * failing + (1.0 - failure) * working, failing
