@@ -39,8 +39,9 @@ from aljax.policy import Learned
 from aljax.rules.plots import forbidden
 from aljax.scenario import Scenario, load_scenario
 from aljax.statistics import Interval
+from aljax.tails import Tails, tail_table, tails_of
 from aljax.train import Curve
-from aljax.training import abstract_policy
+from aljax.training import Trained, abstract_policy
 
 _Options = TypeVar("_Options", TrainConfig, Hyperparameters, Protocol)
 
@@ -71,6 +72,8 @@ class RunResult:
     """``compile``, ``train`` (unless nothing was trained) and ``evaluate``."""
     breaker: Tuned | None = None
     """How the circuit breaker among the policies was chosen; None where nothing ever goes down."""
+    tails: Tails | None = None
+    """Percentiles, CVaR and promises; None where the objective is the mean and nothing is promised."""
     folder: Path | None = None
     """Where everything was written; None: nowhere."""
     notice: str = ""
@@ -227,7 +230,12 @@ def pursue(
         seconds = {**compared.seconds, **made.seconds}
         seconds["compile"] += waiting
         options = (learner.config, learner.hyperparameters, protocol)
-        found = _result(scenario, options, made.policy, made.curves, compared, no_optimum, learner.episodes, seconds)
+        tails = tails_of(
+            compared.evaluations, *options[:2], made.policy.name, made.risk if isinstance(made, Trained) else None
+        )
+        found = _result(
+            scenario, options, made.policy, made.curves, compared, no_optimum, learner.episodes, seconds, tails
+        )
 
         def write(folder: Path) -> None:
             runs.save(folder, scenario, *options, made.policy, made.curves, learner.to_json())
@@ -269,7 +277,8 @@ def evaluate_again(
         compared = compare(scenario, protocol, run.policy, optimal)
         options = (run.config, run.hyperparameters, protocol)
         episodes, seconds = run.metrics["episodes"], compared.seconds
-        found = _result(scenario, options, run.policy, {}, compared, no_optimum, episodes, seconds)
+        tails = tails_of(compared.evaluations, *options[:2], run.policy.name)
+        found = _result(scenario, options, run.policy, {}, compared, no_optimum, episodes, seconds, tails)
         return _kept(found, reserved, place, plots, lambda folder: None)
 
 
@@ -303,10 +312,13 @@ def _result(
     no_optimum: str,
     episodes: int,
     seconds: Mapping[str, float],
+    tails: Tails | None,
 ) -> RunResult:
     """Everything, before it is written."""
     figures = runs.metrics(scenario, episodes, options[-1], compared, seconds)
-    found = (compared.evaluations, compared.summaries, no_optimum, figures, seconds, compared.breaker)
+    if tails is not None:
+        figures["risk"] = tails.to_json()
+    found = (compared.evaluations, compared.summaries, no_optimum, figures, seconds, compared.breaker, tails)
     return RunResult(scenario, *options, policy, curves, *found)
 
 
@@ -332,6 +344,7 @@ def _kept(
         with reserved:
             write(place.folder)
             tables = report.metric_tables(found.scenario, found.summaries, plain=True, breaker=found.breaker)
+            tables += [] if found.tails is None else [tail_table(found.tails, plain=True)]
             (place.folder / "tables.md").write_text(report.markdown(tables), encoding="utf-8")
             files.write_json(place.folder / "metrics.json", found.figures)
     except UserError as trouble:

@@ -23,13 +23,15 @@ from aljax.errors import UserError, plain
 from aljax.evaluate import summarise
 from aljax.exact import plots
 from aljax.exact.bracket import bracket, exact, find_optimal
+from aljax.exact.constrained import MOST_CUTS, constrained_bound
 from aljax.exact.plan import Plan
 from aljax.exact.policy import optimal_path
-from aljax.exact.report import bracket_table, optimal_table, path_table
+from aljax.exact.report import bracket_table, constrained_table, optimal_table, path_table
 from aljax.exact.structure import make_plan
 from aljax.host import files
 from aljax.host.terminal import bar, deliver
 from aljax.learner import train_watched
+from aljax.promises import constraints_of
 from aljax.scenario import Scenario, load_scenario
 
 
@@ -38,7 +40,8 @@ def run(options: Optimum, console: Console) -> None:
     start_jax()
     begun = time.perf_counter()
     scenario = load_scenario(options.scenario, options.overrides)
-    check(options.config, options.hyperparameters, options.protocol, scenario)
+    config = options.config.plain()
+    check(config, options.hyperparameters, options.protocol, scenario)
     if options.from_run is not None:
         refuse(options.given & TRAINING, "--from-run takes policies that are trained")
     start = _start(options, scenario)
@@ -51,18 +54,23 @@ def run(options: Optimum, console: Console) -> None:
     try:
         plan = make_plan(scenario.params, scenario=scenario)
     except UserError as refusal:
-        for option, value in (("--start", options.start), ("--figure", options.figure)):
+        for option, value in (
+            ("--start", options.start), ("--figure", options.figure), ("--constraint", config.constraints or None),
+        ):  # fmt: skip
             if value is not None:
                 raise UserError(f"{option} needs the exact optimum, but {refusal}") from None
         figures, show = _bound(options, console, scenario, str(refusal))
     else:
         refuse(
-            options.given & (TRAINING | {"from_run"}), f"{scenario.name} has an exact optimum, which needs no policy"
+            options.given & (TRAINING | {"from_run"}) - {"constraint"},
+            f"{scenario.name} has an exact optimum, which needs no policy",
         )
         if options.figure is not None:
             plots.check_optimum(scenario, plan)
             drawings[options.figure] = functools.partial(plots.optimum, scenario=scenario, plan=plan, start=start)
         figures, show = _solve(options, console, scenario, plan, start)
+        if config.constraints:
+            figures, show = _promised(options, console, scenario, plan, figures, show)
     figures["seconds"]["in_all"] = round(time.perf_counter() - begun, 4)
     deliver(shared.json(options.json, figures), show)
     complaints = draw_all(drawings) if drawings else []
@@ -110,6 +118,27 @@ def _solve(
     return figures | {"exact": expected.to_json()}, show
 
 
+def _promised(
+    options: Optimum,
+    console: Console,
+    scenario: Scenario,
+    plan: Plan,
+    figures: dict[str, Any],
+    before: Callable[[], None],
+) -> tuple[dict[str, Any], Callable[[], None]]:
+    """The same, and what keeping promises costs at least."""
+    with bar(console, "bounding", MOST_CUTS, "optima") as (shown, task):
+        found = constrained_bound(
+            scenario, options.protocol, plan, constraints_of(options.config), functools.partial(shown.advance, task)
+        )
+
+    def show() -> None:
+        before()
+        report.show(console, [constrained_table(scenario, found)])
+
+    return figures | {"constrained": found.to_json()}, show
+
+
 def _bound(
     options: Optimum, console: Console, scenario: Scenario, refusal: str
 ) -> tuple[dict[str, Any], Callable[[], None]]:
@@ -123,7 +152,7 @@ def _bound(
         policy, trained_on = run.policy, run.metrics["episodes"]
     else:
         console.print(announcement)
-        numbers = (options.config, options.hyperparameters, options.protocol)
+        numbers = (options.config.plain(), options.hyperparameters, options.protocol)
         with Bars(console) as watch:
             policy = train_watched(scenario, *numbers, watch).policy
         trained_on = options.config.updates * options.config.batch

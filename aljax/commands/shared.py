@@ -16,11 +16,14 @@ from aljax.host import files
 from aljax.host.terminal import styled
 from aljax.rules.words import warnings
 from aljax.scenario import Scenario
+from aljax.tails import tail_table
 
 
 def show(console: Console, scenario: Scenario, result: Compared | RunResult, no_optimum: str) -> None:
     """The tables, and why there is no optimum to compare with if there is none."""
     report.show(console, report.metric_tables(scenario, result.summaries, breaker=result.breaker))
+    if isinstance(result, RunResult) and result.tails is not None:
+        report.show(console, [tail_table(result.tails)])
     for line in warnings(scenario):
         console.print(f"Warning: {line}.", soft_wrap=True)
     if no_optimum:

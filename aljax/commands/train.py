@@ -32,9 +32,10 @@ def run(options: Train, console: Console) -> None:
         _repeated(options, console)
         return
     scenario = load_scenario(options.scenario, options.overrides)
-    check(options.config, options.hyperparameters, options.protocol, scenario)
+    config = options.config.plain()
+    check(config, options.hyperparameters, options.protocol, scenario)
     if _scratch(options):
-        _pursue(options, console, Scratch(scenario, options.config, options.hyperparameters, options.protocol))
+        _pursue(options, console, Scratch(scenario, config, options.hyperparameters, options.protocol))
         return
     regime = Regime(
         options.regime,
@@ -44,14 +45,14 @@ def run(options: Train, console: Console) -> None:
             options.algorithm or default_algorithm(options.regime),
             options.updates,
             options.minibatch,
-            **{name: getattr(options.config, name) for name in SHAPE},
+            **{name: getattr(config, name) for name in SHAPE},
         ),
         options.learning,
         options.other_scenario,
     )
     asked = {name: getattr(options.hyperparameters, name) for name in names(Hyperparameters) & options.given}
     numbers = dataclasses.replace(regimes.REFINEMENT, **asked)
-    prepared = regimes.prepare(regime, scenario, options.config, numbers, options.protocol)
+    prepared = regimes.prepare(regime, scenario, config, numbers, options.protocol)
     if prepared.log is not None:
         for line in log_words(prepared.log):
             console.print(line, soft_wrap=True)

@@ -5,6 +5,7 @@ from rich.table import Table
 from aljax.env import COMPONENTS
 from aljax.evaluate import Summary
 from aljax.exact.bracket import Bracket
+from aljax.exact.constrained import ConstrainedBound
 from aljax.exact.policy import Path
 from aljax.report import about, figures_of, in_short, new_table, of_seeds, percent
 from aljax.scenario import Scenario
@@ -67,4 +68,23 @@ def bracket_table(scenario: Scenario, found: Bracket) -> Table:
     table.add_row("lower", str(found.lower), "information relaxation: no policy costs less on average")
     table.add_row("upper", str(found.upper), f"the best policy found: {found.policy}")
     table.add_row("between them", f"{percent(found.gap)} %", "of the lower bound, paired start by start")
+    return table
+
+
+def constrained_table(scenario: Scenario, found: ConstrainedBound) -> Table:
+    """What keeping promises costs at least.
+
+    Args:
+      scenario: where.
+      found: the bound.
+
+    Returns:
+      The table, a row a promise.
+    """
+    what = f"No policy that keeps these promises costs less than {found.bound}"
+    table = new_table(f"{what}; the optimum without them {found.free}: {about(scenario)}", False)
+    for column in ("promise", "multiplier", "what the optimum at these multipliers comes to"):
+        table.add_column(column, justify="left" if column == "promise" else "right")
+    for each, price, value in zip(found.constraints, found.multipliers, found.reached, strict=True):
+        table.add_row(f"{each.name} ≤ {each.bound:g}", in_short(price), in_short(value))
     return table

@@ -13,6 +13,7 @@ from aljax.logs.episode import LoggedEpisode
 from aljax.logs.fields import a_cost, expected, is_cost, is_number, shown
 from aljax.scenario import Scenario
 
+_VIOLATION = env.COMPONENTS.index("violation")
 _MET = 1e-5
 """A violation so small was rounded, and stands for 0."""
 
@@ -44,6 +45,10 @@ class Converter:
         self.ends = np.asarray(scenario.params.actions.ends)
         self.weights = np.asarray(scenario.params.weights, np.float64)
         self.size = env.observation_size(scenario.params)
+        rules = scenario.params.rules
+        soft = [] if rules is None else [i for i, rule in enumerate(rules.structure.each) if not rule.hard]
+        self.paid = float(np.asarray(rules.weight, np.float64)[soft].sum()) if rules is not None else 0.0
+        """What soft rules can cost at most in an episode that is a success."""
 
     def arrays(self, episode: LoggedEpisode) -> EpisodeArrays:
         """An episode's arrays, checked.
@@ -77,18 +82,29 @@ class Converter:
             observation[t] = self._observation(episode, t)
             for name, value in self._probabilities(episode, t).items():
                 known.setdefault(name, np.full(len(steps), np.nan, np.float32))[t] = value
-            costs[t] = row["latency_s"], row["cost_usd"], 0.0, not row["ok"], row["divergence"]
+            costs[t] = row["latency_s"], row["cost_usd"], self._paid(episode, t), not row["ok"], row["divergence"]
         violation, success = episode.end.get("violation"), episode.require_success()
         if violation is None or not is_cost(violation):
             raise episode.refuse(-1, expected(episode.end, "violation", a_cost(violation)))
-        if success and violation > _MET:
-            raise episode.refuse(-1, f"success: true, but a violation of {violation:g}, expected 0")
-        costs[-1, env.COMPONENTS.index("violation")] = violation
+        if success and violation > self.paid + _MET:
+            most = f"at most {self.paid:g}, for soft rules" if self.paid else "0"
+            raise episode.refuse(-1, f"success: true, but a violation of {violation:g}, expected {most}")
+        before = float(costs[:-1, _VIOLATION].sum())
+        if before > violation + _MET:
+            raise episode.refuse(-1, f"a violation of {violation:g}, but {before:g} in the steps before the last")
+        costs[-1, _VIOLATION] = max(violation - before, 0.0)
         total = float(costs.sum(0, dtype=np.float64) @ self.weights)
         if total > limits.DEAREST:
             what = f"episode {short(episode.name)} costs {total:.3g} in all, expected at most {limits.DEAREST:g}"
             raise episode.refuse(-1, what)
         return EpisodeArrays(observation, action, costs, known, success, episode.rows)
+
+    def _paid(self, episode: LoggedEpisode, t: int) -> float:
+        """What soft rules cost in a step; in the last one, the end says it."""
+        paid = episode.steps[t].get("violation", 0.0)
+        if not is_cost(paid):
+            raise episode.refuse(t, expected(episode.steps[t], "violation", a_cost(paid)))
+        return paid
 
     def _action(self, episode: LoggedEpisode, t: int) -> int:
         """The row of a step's action."""

@@ -70,6 +70,8 @@ def _lines(log: Log, scenario: Scenario) -> Iterator[bytes]:
                 "divergence": costs[4],
                 "observation": np.ascontiguousarray(episodes.observation[n, t]),
             }
+            if costs[2] != 0 and t + 1 < steps:  # a soft rule was broken; what the last step cost, the end says
+                row["violation"] = costs[2]
             if math.isfinite(known[episodes.logger[n]]):
                 row["probability"] = known[episodes.logger[n]]
             if len(log.loggers) > 1 and np.isfinite(known).any():

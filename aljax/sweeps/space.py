@@ -16,6 +16,7 @@ import numpy as np
 import scipy.stats
 
 from aljax.options import Hyperparameters, Protocol, TrainConfig
+from aljax.overrides import field_of
 from aljax.scenario import read_scenario
 
 SAMPLED = ("random", "sobol")
@@ -56,7 +57,8 @@ class Axis:
     @property
     def static(self) -> bool:
         """A new value may compile anew: it changes the shape of arrays, or the program."""
-        return self.key in ("scenario", "horizon", *CONFIG_FIELDS)
+        structure = self.key.split(".")[0] == "rules" and field_of(self.key) is None
+        return structure or self.key in ("scenario", "horizon", *CONFIG_FIELDS)
 
     @property
     def of_scenario(self) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import jax
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 
 from aljax import UserError, env, load_scenario, transfer
 from aljax.architecture import MLP
+from aljax.offline.data import collect
 from aljax.offline.identity import identity_of
 from aljax.offline.reading import read_log
-from aljax.policy import Learned
+from aljax.offline.writing import write_log
+from aljax.policy import Learned, Random
 from aljax.scenario import Scenario, parse_scenario
 
 DESK = """
@@ -106,6 +109,27 @@ def test_a_replay_moves_the_rules_and_charges_what_they_cost(tmp_path):
     assert third[1] == 0.25 and third[3] >= 0.5
     assert log.episodes.success.tolist() == [True, False, False]
     assert any("2 calls were of rows that are not legal there" in note for note in log.notes)
+
+
+def test_a_log_keeps_in_which_step_a_soft_rule_was_broken(tmp_path):
+    scenario = desk(DESK + RULES, "tolerance=9.0")
+    log = collect(jax.random.key(0), {"random": Random()}, scenario.params, episodes=40, steps=scenario.horizon)
+    write_log(tmp_path / "log.jsonl", log, scenario)
+    again = read_log(tmp_path / "log.jsonl", scenario)
+    violation = np.asarray(log.episodes.costs)[..., VIOLATION]
+    read = again.episodes.costs[..., VIOLATION]
+    np.testing.assert_allclose(read, violation[:, : read.shape[1]], atol=1e-6)
+    np.testing.assert_array_equal(again.episodes.success, log.episodes.success)
+    last = np.asarray(log.episodes.alive).sum(1) - 1
+    assert any(violation[n, : last[n]].any() and log.episodes.success[n] for n in range(40))
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    broken = next(i for i, line in enumerate(lines) if '"violation":' in line and '"kind":"end"' not in line)
+    for change, told in (("-1.0", "violation"), ("90.0", "in the steps before the last")):
+        spoiled = re.sub(r'"violation":[0-9.]+', f'"violation":{change}', lines[broken])
+        path = tmp_path / f"{change}.jsonl"
+        path.write_text("\n".join([*lines[:broken], spoiled, *lines[broken + 1 :]]) + "\n")
+        with pytest.raises(UserError, match=told):
+            read_log(path, scenario)
 
 
 def test_what_a_rule_says_is_in_the_digest_and_differences_are_told_by_its_name():

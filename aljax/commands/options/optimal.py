@@ -5,10 +5,10 @@ from pathlib import Path
 
 from tyro.conf import OmitArgPrefixes
 
-from aljax.commands.options.shared import Given, Overrides
-from aljax.options import Hyperparameters, Protocol, TrainConfig
+from aljax.commands.options.shared import Config, Given, Overrides
+from aljax.options import Hyperparameters, Protocol
 
-_LONG = TrainConfig(episodes=120_000)
+_LONG = Config(episodes=120_000)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Optimum:
     Try:
       aljax optimal
       aljax optimal --scenario escalation --start 3,2.5
+      aljax optimal --constraint "money<=6"      what any policy costs that keeps a promise, at least
       aljax optimal --scenario service_desk
       aljax optimal --scenario service_desk --from-run runs/service_desk-1
     """
@@ -35,7 +36,7 @@ class Optimum:
     protocol: OmitArgPrefixes[Protocol] = Protocol()
     from_run: Path | None = None
     """For bounds: take the policies of this run folder instead of training some."""
-    config: OmitArgPrefixes[TrainConfig] = _LONG
+    config: OmitArgPrefixes[Config] = _LONG
     hyperparameters: OmitArgPrefixes[Hyperparameters] = Hyperparameters()
     figure: Path | None = None
     """Draw the optimal first action and the least expected cost over the starts to this PNG file."""

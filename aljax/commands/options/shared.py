@@ -19,12 +19,29 @@ Given = Annotated[frozenset[str], Suppress]
 """Names of the options that the command line has: one that is given its default is given, too."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Config(TrainConfig):
+    """The shape of a training run. Static: a new value of any field compiles anew, but for a constraint's numbers."""
+
+    constraints: Annotated[UseAppendAction[tuple[str, ...]], arg(name="constraint", metavar="PROMISE")] = ()
+    """Promise such as money<=0.02, a component's mean, or P(latency>12)<=0.05, how often it is more than so much, which
+    multipliers learned in training keep; repeat for more."""
+
+    def plain(self) -> TrainConfig:
+        """The same for the library."""
+        return TrainConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(TrainConfig)})
+
+
+USUAL = Config()
+"""The usual shape of training."""
+
+
 def names(options: type) -> set[str]:
     """The options that fill a dataclass."""
     return {field.name for field in dataclasses.fields(options)}
 
 
-TRAINING = names(TrainConfig) | names(Hyperparameters)
+TRAINING = names(TrainConfig) | names(Hyperparameters) | {"constraint"}
 """The options of training in the simulator."""
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, UseAppendAction, arg
 
-from aljax.commands.options.shared import Given, Overrides
+from aljax.commands.options.shared import USUAL, Config, Given, Overrides
 from aljax.options import (
     Algorithm,
     Hyperparameters,
@@ -14,7 +14,6 @@ from aljax.options import (
     LearnHyperparameters,
     Protocol,
     RegimeName,
-    TrainConfig,
 )
 
 
@@ -33,6 +32,8 @@ class Train:
       aljax train --scenario escalation --seeds 20
       aljax train --baseline none --no-normalise --out runs/no-baseline
       aljax train --scenario my_agent.toml --set weights.latency=1.0
+      aljax train --scenario outage --objective cvar --alpha 0.1
+      aljax train --scenario timeouts --constraint "P(latency>20)<=0.05" --episodes 36000
       aljax train --from runs/sweep-rates --row 17   a row of a sweep again, bit for bit
       aljax train --regime offline --data log.jsonl.gz --algorithm cql
       aljax train --regime online --start runs/paper-1 --episodes 1200
@@ -42,7 +43,7 @@ class Train:
     """A scenario's name, or the path of a TOML file."""
     overrides: Overrides = ()
     """Change a number first, e.g. actions.failure.search=0.3; repeat for more."""
-    config: OmitArgPrefixes[TrainConfig] = TrainConfig()
+    config: OmitArgPrefixes[Config] = USUAL
     hyperparameters: OmitArgPrefixes[Hyperparameters] = Hyperparameters()
     protocol: OmitArgPrefixes[Protocol] = Protocol()
     regime: RegimeName = "online"

@@ -12,6 +12,7 @@ from aljax.report import scenario_tables
 from aljax.rules.chain import MOST_STATES
 from aljax.rules.words import described, warnings
 from aljax.scenario import Source
+from aljax.sweeps.space import Axis
 
 from ruled import ruled
 
@@ -160,6 +161,11 @@ def test_environments_that_differ_in_rules_read_together_are_those_read_alone():
         alone = source.scenario([Override(key, value) for key, value in zip(keys, row, strict=True)])
         assert jax.tree.structure(found.params) == jax.tree.structure(alone.params)
         jax.tree.map(np.testing.assert_array_equal, found.params, alone.params)
+
+
+def test_an_axis_over_what_a_rule_is_made_of_compiles_anew_and_one_over_its_numbers_does_not():
+    keys = ("rules.few.weight", "rules.few.seconds", "rules.few.n", "rules.few.mode", "rules")
+    assert [Axis(key, (1, 2)).static for key in keys] == [False, False, True, True, True]
 
 
 def test_structures_that_differ_are_told_apart_where_programs_are_shared():
