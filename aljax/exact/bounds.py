@@ -10,7 +10,8 @@ Whoever decides knows more here than any policy could, and so does at least as w
 4. Where rows multiply, it matters in which order things happened. A state is how often everything has happened; the
    task is somewhere in the *box* of all task vectors that some order leads to, coordinate by coordinate
    (`aljax.exact.box`), and whoever decides may choose a new point of it for every cost. So with what was spent: what a
-   limit may have ended, and whether a token waits or a requirement is met, where it does not follow, is theirs to say.
+   limit may have ended, whether a token waits or a requirement is met, where it does not follow, and whether a cooldown
+   in seconds is running, is theirs to say; and such a cooldown is never broken.
 
 Whether a call fails by chance stays unknown until it is played. With the states of `aljax.exact.structure`, the
 recursion of `aljax.exact.recursion` over them, every cost at its least over the box, gives a bound for each start
@@ -18,8 +19,8 @@ and each draw of noise; its mean over both bounds the expected cost of every pol
 which foreknowledge of the noise would take advantage, is charged at its expectation instead, which for policies
 without it is the same.
 
-Without misreading, noise, gain, buckets and binding budgets nothing is relaxed, and the bound is the exact value: where
-outages are all that is hidden, that of the best policy that is told them.
+Without misreading, noise, gain, buckets, cooldowns in seconds and binding budgets nothing is relaxed, and the bound is
+the exact value: where outages are all that is hidden, that of the best policy that is told them.
 """
 
 import functools

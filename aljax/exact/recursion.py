@@ -9,7 +9,8 @@ and W_t(x) that cost on arriving there,
 where a row that ends the episode is charged its violation at once, and W_t(x) = λ_violation g(x) too where a limit is
 reached. Where the episode ends by its agent alone (`auto_end` is false), g(x) = 0 makes no difference; where something
 is blind, costs are expectations over the points where the episode may have begun, about which nothing is learned on
-the way. The paper's Theorem 3.1 says that an optimal
+the way. Under rules, g(x) has one unit more for each hard one that is owed, and ending is charged for soft ones, too,
+which are no reason to end. The paper's Theorem 3.1 says that an optimal
 policy exists; this finds it. A second pass over the choices gives its five components and its success.
 
 What is a violation is decided by `aljax.env.over`, as in the simulator: its slack is wider than the rounding of sums,
