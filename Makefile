@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed-$(EXTRAS)
 CHIPS ?= .venv-accelerators
 PIP := python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: train test lint format calibrate bench accelerators integrations docs clean
+.PHONY: train test lint format calibrate bench accelerators integrations adapters docs clean
 
 train: $(INSTALLED)
 	$(BIN)/aljax train $(ARGS)
@@ -40,13 +40,17 @@ accelerators: $(CHIPS)/.installed
 
 # Each framework's newest and oldest supported release, in environments of their own: make integrations ARGS=langchain
 integrations: $(VENV)/bin/python
-	$(BIN)/python tests/integrations/everywhere.py $(ARGS)
+	$(BIN)/python tests/everywhere.py integrations $(ARGS)
+
+# The same for libraries of trainers: make adapters ARGS="sb3 --python python3.11 python3.12"
+adapters: $(VENV)/bin/python
+	$(BIN)/python tests/everywhere.py adapters $(ARGS)
 
 docs: $(VENV)/.documented
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -d build/doctrees docs build/docs $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(CHIPS) .venv-integrations-* .pytest_cache .ruff_cache .hypothesis build/docs build/doctrees
+	rm -rf $(VENV) $(CHIPS) .venv-everywhere-* .pytest_cache .ruff_cache .hypothesis build/docs build/doctrees
 
 $(VENV)/bin/python $(CHIPS)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

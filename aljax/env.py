@@ -245,6 +245,8 @@ def transition_apart(
     excess, kept = violation(z, latency, money, params), None
     if params.rules is not None:
         kept = playing.move(params.rules, state.kept, action, failed, seconds)
+        if one is not None:
+            kept = kept._replace(state=stored(kept.state.astype(latency.dtype), one).astype(jnp.int32))
         excess = excess + playing.owed(params.rules, kept)
     excess = stored(excess, one)
     done = (params.auto_end & (excess == 0.0)) | (row.ends & ~failed) | (time >= params.horizon)

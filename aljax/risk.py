@@ -208,6 +208,20 @@ def take_in(
     return Risk(threshold, multipliers, prices, means, spreads)
 
 
+def tail_mean(total: jax.Array, alpha: jax.Array) -> jax.Array:
+    """`cvar` in a compiled program, in single precision. Scalar
+
+    Args:
+      total: costs of episodes. ``[B]``
+      alpha: the share. Scalar
+
+    Returns:
+      The mean of the worst share.
+    """
+    worst = alpha * total.size
+    return (jnp.sort(total)[::-1] * jnp.clip(worst - jnp.arange(total.size), 0.0, 1.0)).sum() / worst
+
+
 def cvar(values: Any, alpha: float) -> np.ndarray:
     """The mean of the worst share of values, the one at its border counted in part: CVaR of the empirical law.
 

@@ -2,7 +2,8 @@
 
 Written from the specification alone. It imports nothing from `aljax` and nothing from JAX. Parameters are a dict with
 the fields of `EnvParams`, whose ``"actions"`` is a dict with the columns of `ActionTable`; what is not in them is
-absent. An agent's knowledge is a *belief*: states that may be, each with its probability, alike in all that is seen.
+absent. Rules are `verdicts.Verdicts`, which judge all that an episode has done. An agent's knowledge is a *belief*:
+states that may be, each with its probability, alike in all that is seen.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from verdicts import Verdicts
 
 Params = dict[str, Any]
 
@@ -28,6 +31,8 @@ class State(NamedTuple):
     calls: tuple[int, ...]
     down: tuple[bool, ...]
     tokens: tuple[float, ...]
+    steps: tuple[tuple[int, bool, float], ...] = ()
+    """All that was done, where there are rules: rows, whether they worked, seconds."""
 
 
 class Outcome(NamedTuple):
@@ -105,8 +110,15 @@ def begin(params: Params, z: Any, misread: Any = None) -> Belief:
 
 
 def legal(params: Params, state: State) -> list[int]:
-    most = column(params, "max_calls", math.inf)
+    most, rules = column(params, "max_calls", math.inf), rules_of(params)
+    if rules is not None:
+        return rules.legal(state.steps)
     return [int(row) for row in np.flatnonzero(params["actions"]["allowed"]) if state.calls[row] < most[row]]
+
+
+def rules_of(params: Params) -> Verdicts | None:
+    """The rules, where there are any."""
+    return params.get("rules")
 
 
 def durations(mean: float, spread: float, timeout: float) -> list[tuple[float, float, bool]]:
@@ -172,12 +184,17 @@ def _after(
         tokens[action] -= 1
     tokens = [float(min(burst[i], tokens[i] + flow[i] * seconds) if math.isfinite(flow[i]) else burst[i]) for i in rows]
 
+    rules, steps = rules_of(params), state.steps
     g = violation(params, tuple(z), latency, money)
+    if rules is not None:
+        steps = (*steps, (action, not failed, seconds))
+        g += rules.owed(steps)
     auto_end = True if params.get("auto_end") is None else bool(params["auto_end"])
     done = (auto_end and g == 0) or (ends and not failed) or time >= int(params["horizon"])
     for spent, limit in ((latency, "latency_limit"), (money, "money_limit")):
         done = done or not beyond(scalar(params, limit, math.inf), spent)
-    costs = np.array([seconds, dollars, g if done else 0.0, float(failed), math.dist(planned, z)])
+    charged = g if rules is None else g + rules.paid(steps)
+    costs = np.array([seconds, dollars, charged if done else 0.0, float(failed), math.dist(planned, z)])
 
     up, down = column(params, "mean_uptime", math.inf), column(params, "mean_downtime", 0.0)
     found = [(chance, state.down)]
@@ -193,7 +210,7 @@ def _after(
     calls = (*state.calls[:action], state.calls[action] + 1, *state.calls[action + 1 :])
     for weight, is_down in found:
         if weight > 0:
-            after = State(tuple(z), misread, latency, money, time, status, calls, is_down, tuple(tokens))
+            after = State(tuple(z), misread, latency, money, time, status, calls, is_down, tuple(tokens), steps)
             yield Outcome(weight, after, costs, failed, done, done and g == 0)
 
 
@@ -201,7 +218,7 @@ def seen(state: State) -> Hashable:
     """What an agent sees of a state."""
     shown = np.array(state.z) + np.array(state.misread)
     clocks = round(state.latency, 9), round(state.money, 9), tuple(round(x, 9) for x in state.tokens)
-    return tuple(np.round(shown, 9)), clocks, state.status, state.calls
+    return tuple(np.round(shown, 9)), clocks, state.status, state.calls, state.steps
 
 
 def told(state: State) -> Hashable:

@@ -10,7 +10,8 @@ Whoever decides knows more here than any policy could, and so does at least as w
 4. Where rows multiply, it matters in which order things happened. A state is how often everything has happened; the
    task is somewhere in the *box* of all task vectors that some order leads to, coordinate by coordinate
    (`aljax.exact.box`), and whoever decides may choose a new point of it for every cost. So with what was spent: what a
-   limit may have ended, and whether a token waits or a requirement is met, where it does not follow, is theirs to say.
+   limit may have ended, whether a token waits or a requirement is met, where it does not follow, and whether a cooldown
+   in seconds is running, is theirs to say; and such a cooldown is never broken.
 
 Whether a call fails by chance stays unknown until it is played. With the states of `aljax.exact.structure`, the
 recursion of `aljax.exact.recursion` over them, every cost at its least over the box, gives a bound for each start
@@ -18,8 +19,8 @@ and each draw of noise; its mean over both bounds the expected cost of every pol
 which foreknowledge of the noise would take advantage, is charged at its expectation instead, which for policies
 without it is the same.
 
-Without misreading, noise, gain, buckets and binding budgets nothing is relaxed, and the bound is the exact value: where
-outages are all that is hidden, that of the best policy that is told them.
+Without misreading, noise, gain, buckets, cooldowns in seconds and binding budgets nothing is relaxed, and the bound is
+the exact value: where outages are all that is hidden, that of the best policy that is told them.
 """
 
 import functools
@@ -33,11 +34,22 @@ import numpy as np
 
 from aljax.calls import expected_call
 from aljax.env import EnvParams
-from aljax.exact import lattice, layer, outages
-from aljax.exact.box import Box, Tables, boxes, first_box, least_violation, prices, stopped, unmet
+from aljax.exact import lattice, layer, outages, ruling
+from aljax.exact.box import (
+    Box,
+    Tables,
+    boxes,
+    first_box,
+    greatest_violation,
+    least_violation,
+    prices,
+    stopped,
+    unmet,
+)
 from aljax.exact.layer import DIVERGENCE, FAILURE, LATENCY, MONEY, VIOLATION
 from aljax.exact.plan import Plan, Segment
 from aljax.keys import one_key
+from aljax.rules.playing import Kept
 
 
 def lower_bounds(
@@ -103,15 +115,20 @@ def _bound(
     def step_back(size: int, value: jax.Array, at: tuple[jax.Array, Box]) -> tuple[jax.Array, None]:
         time, box = at
         here = _Layer(params, plan, box, tables.after[:size], lattice.happened(tables.tails[:, :size], time), time)
-        excess = least_violation(params, box)
-        ending, onward = params.weights[VIOLATION] * excess, _best(here, expected, value)
+        excess, charged = _unkept(params, ruling.standing(params, plan), least_violation(params, box))
+        ending, onward = params.weights[VIOLATION] * charged, _best(here, expected, value)
         surely, maybe = stopped(params, box)
-        surely |= (params.auto_end & (excess == 0)) | (time >= params.horizon)
+        met = params.auto_end & (excess == 0)
+        if params.rules is not None:  # to end is not free of charge where soft rules are unkept
+            maybe |= met
+            met &= (greatest_violation(params, box) == 0) & (not plan.past.overrun)
+        surely |= met | (time >= params.horizon)
         found = jnp.where(surely, ending, jnp.where(maybe, jnp.minimum(ending, onward), onward))
         # Padding points may lead beyond this layer; what is left there never reaches a point that counts.
         return value.at[:size].set(jnp.where(time > 0, found, onward)), None
 
-    value = jnp.repeat(params.weights[VIOLATION] * least_violation(params, box), plan.past.size, axis=1)
+    _, charged = _unkept(params, ruling.standing(params, plan), least_violation(params, box))
+    value = jnp.broadcast_to(params.weights[VIOLATION] * charged, (len(charged), plan.past.size, charged.shape[-1]))
     for segment, found in reversed(list(zip(segments[:-1], inside[:-1], strict=True))):
         times = jnp.arange(segment.first, segment.first + segment.times, dtype=jnp.int32)
         value, _ = jax.lax.scan(functools.partial(step_back, segment.size), value, (times, found), reverse=True)
@@ -136,6 +153,7 @@ class _Layer(NamedTuple):
 def _best(at: _Layer, expected: jax.Array, value: jax.Array) -> jax.Array:
     """The least bound over rows ``[N, L, W]`` in the states of a layer, from those on arriving in the next."""
     best = jnp.full((len(at.after), at.plan.past.size, value.shape[-1]), jnp.inf)
+    legal = layer.legal(at.params, at.plan, at.often, at.time)
     for i, row in enumerate(at.plan.rows):
         p, maybe, down = layer.chance(at.params, at.plan, i, at.often), jnp.bool_(False), at.plan.past.down(row)
         if at.plan.metered[i] and at.params.actions.rate_limit is not None:
@@ -148,7 +166,7 @@ def _best(at: _Layer, expected: jax.Array, value: jax.Array) -> jax.Array:
         total = _played(at, i, p, expected[i], value)
         if at.plan.needs[i] or at.plan.metered[i]:  # whoever decides may choose that such a call fails
             total = jnp.where(maybe, jnp.minimum(total, _played(at, i, jnp.ones((1, 1)), expected[i], value)), total)
-        best = jnp.minimum(best, jnp.where(layer.legal(at.params, at.plan, i, at.often), total, jnp.inf))
+        best = jnp.minimum(best, jnp.where(legal[i], total, jnp.inf))
     return best
 
 
@@ -183,11 +201,22 @@ def _played(at: _Layer, i: int, failure: jax.Array, expected: jax.Array, value: 
 
 
 def _closing(at: _Layer, i: int) -> jax.Array:
-    """The least violation with which the i-th row, if it succeeds, ends the episode. ``[N, 1, W]``"""
+    """The least violation with which the i-th row, if it succeeds, ends the episode. ``[N, 1, W]`` or ``[N, L, W]``"""
     box, spent = at.box, prices(at.params, at.plan.rows[i], False, at.time)
     if at.plan.resolves[i]:
         box = box._replace(low=jnp.zeros_like(box.low), high=jnp.zeros_like(box.high))
-    return least_violation(at.params, box._replace(latency=box.latency + spent[0], money=box.money + spent[1]))
+    kept = ruling.standing(at.params, at.plan)
+    kept = None if kept is None else ruling.worked(at.params, kept, at.plan.rows[i])
+    box = box._replace(latency=box.latency + spent[0], money=box.money + spent[1])
+    return _unkept(at.params, kept, least_violation(at.params, box))[1]
+
+
+def _unkept(params: EnvParams, kept: Kept | None, excess: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A violation with hard rules that are owed; and with soft ones that are not kept, too, as it is charged."""
+    if kept is None:
+        return excess, excess
+    owed, soft = ruling.unkept(params, kept)
+    return excess + owed, excess + owed + soft
 
 
 def _least_surprise(params: EnvParams, plan: Plan, i: int, box: Box) -> jax.Array:

@@ -171,6 +171,23 @@ def least_violation(params: EnvParams, box: Box) -> jax.Array:
     return (sum(out[1:], out[0]) + over_latency + over_money)[:, None]
 
 
+def greatest_violation(params: EnvParams, box: Box) -> jax.Array:
+    """The greatest g over the boxes of a layer. ``[N, 1, W]``
+
+    Args:
+      params: the environment.
+      box: where the states of the layer may stand.
+
+    Returns:
+      In the units of `aljax.env.violation`. ``[N, 1, W]``
+    """
+    ends = [(box.low[:, k][None], box.high[:, k][None]) for k in range(box.low.shape[1])]
+    out = [jnp.maximum(*(beyond(x, coordinate(params, k))[0] for x in pair)) for k, pair in enumerate(ends)]
+    over_latency = over(box.most_latency, params.latency_budget) / params.latency_budget
+    over_money = over(box.most_money, params.money_budget) / params.money_budget
+    return (sum(out[1:], out[0]) + over_latency + over_money)[:, None]
+
+
 def unmet(params: EnvParams, row: int, box: Box) -> tuple[jax.Array, jax.Array]:
     """Whether what a row requires is out of tolerance.
 

@@ -42,6 +42,8 @@ def find_optimal(scenario: Scenario, protocol: Protocol) -> tuple[Optimal | None
     except UserError as refusal:
         return None, str(refusal)
     episodes = protocol.seeds * protocol.evaluation_episodes
+    if plan.looks is not None:
+        episodes = min(episodes, protocol.seeds * plan.looks)
     if plan.predicted_bytes(episodes, tables=True) > plan.memory_limit:
         return None, f"{scenario.name}: the exact policy's tables for {episodes:,} episodes do not fit in memory"
     if episodes * plan.past.size * plan.decisions * len(plan.rows) > _MOST_WORK:

@@ -128,6 +128,21 @@ def fails(p: Numbers) -> jax.Array:
     return by.asarray(by_chance) | forced | by.isfinite(p["timeout"])
 
 
+def looks(points: Any, blind: np.ndarray) -> Any:
+    """How many points can be told apart by what is seen of them.
+
+    Args:
+      points: where episodes may begin. ``[K, d]``
+      blind: coordinates that are not seen. Boolean ``[d]``
+
+    Returns:
+      Integer scalar.
+    """
+    by, seen = _library(points), points[:, ~blind]
+    same = by.all(seen[:, None] == seen[None], axis=-1)
+    return by.sum(~by.any(by.tril(same, -1), axis=1))
+
+
 @_QUIET
 def spends(p: Numbers, column: str, steps: Any, legal: Any) -> jax.Array:
     """The most that so many steps can come to.

@@ -39,13 +39,13 @@ def plan_key(params: EnvParams) -> bytes:
             for name in (column, f"failure_{column}", f"{column}_growth", *others):
                 found.pop(name, None)
     if "blind" in given and given["blind"].any():
-        parts += [given["start_low"] == given["start_high"], given["auto_end"], *_shape(given.get("start_points"))]
-    return b"".join([part.tobytes() for part in parts] + [name.encode() + x.tobytes() for name, x in found.items()])
-
-
-def _shape(points: np.ndarray | None) -> list[np.ndarray]:
-    """The number of points, which is part of the arrays' shapes."""
-    return [] if points is None else [np.array(points.shape)]
+        parts += [given["start_low"] == given["start_high"], given["auto_end"]]
+        if (points := given.get("start_points")) is not None:
+            parts += [np.array(points.shape), np.array(facts.looks(points, given["blind"]))]
+    rules = b"" if params.rules is None else repr(params.rules.structure).encode()
+    return rules + b"".join(
+        [part.tobytes() for part in parts] + [name.encode() + x.tobytes() for name, x in found.items()]
+    )
 
 
 def fits(params: EnvParams, plan: Plan) -> jax.Array:
@@ -73,6 +73,9 @@ def fits(params: EnvParams, plan: Plan) -> jax.Array:
         late = (p["latency_spread"] > 0) | facts.blurred(p, jnp.asarray(plan.horizon))
         each &= only_adds | np.array(plan.ends)
         each &= ~(facts.unreliable(p) | facts.metered(p) | plan.latency & late)[rows]
+    structure = None if params.rules is None else params.rules.structure
+    if structure != plan.past.structure or (structure is not None and structure.timed and not plan.relaxed):
+        return jnp.bool_(False)
     return (
         jnp.all(each | ~allowed)
         & jnp.all(jnp.array(others, bool))
@@ -132,4 +135,6 @@ def _seen(p: facts.Numbers, plan: Plan, legal: jax.Array) -> jax.Array:
         telling = jnp.any(p["requires"][:, blind], -1) | p["reveals"] & ~jnp.asarray(p["ends"], bool)
         found &= jnp.all(p["start_low"] == p["start_high"]) & ~jnp.asarray(p["auto_end"], bool)
         found &= ~jnp.any(telling & legal)
+        if "start_points" in p:
+            found &= facts.looks(p["start_points"], blind) <= plan.looks
     return found

@@ -10,13 +10,14 @@ from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from aljax.calls import Call, expected_call
-from aljax.constraint import SLACK, beyond, out_of_tolerance, over, reaches
+from aljax.constraint import beyond, out_of_tolerance, over, reaches
 from aljax.env import WORKED, ActionTable, EnvParams, always_legal
-from aljax.exact import lattice
+from aljax.exact import lattice, ruling
+from aljax.exact.beginning import Start
 from aljax.exact.plan import Plan, adds, spent
+from aljax.rules.playing import Kept
 
 LATENCY, MONEY, VIOLATION, FAILURE, DIVERGENCE, SUCCESS = range(6)
 """The components' places in `aljax.env.COMPONENTS`, and after them that of success."""
@@ -24,17 +25,6 @@ LATENCY, MONEY, VIOLATION, FAILURE, DIVERGENCE, SUCCESS = range(6)
 T = TypeVar("T")
 Task = tuple[jax.Array, ...]
 """The task vector, d times ``[N, W]``: sums over an axis of d would be several times slower."""
-
-
-class Start(NamedTuple):
-    """Where episodes begin."""
-
-    seen: jax.Array
-    """The task vector, right where nothing is blind. ``[d, W]``"""
-    points: jax.Array | None
-    """Where something is blind: the points where an episode may have begun. ``[K, d]``"""
-    weights: jax.Array | None
-    """With which probability, given what is seen. ``[K, W]``"""
 
 
 class Reached(NamedTuple):
@@ -52,30 +42,19 @@ class Reached(NamedTuple):
     """Seconds taken, 0 where they are not kept. ``[N, L]``, or 1 for L"""
     money: jax.Array
     """Dollars spent, likewise."""
+    kept: Kept | None
+    """Where the rules stand, where there are any. ``[R, 1, L]``"""
 
 
-def begin(params: EnvParams, plan: Plan, start: jax.Array) -> Start:
-    """What is known of where episodes began.
+class Ending(NamedTuple):
+    """What it would come to if episodes ended; L or W may be 1."""
 
-    Args:
-      params: the environment, which may be traced.
-      plan: the solution's structure.
-      start: task vectors as they are seen, or as they are: what is blind of them is not looked at. ``[d, W]``
-
-    Returns:
-      The start; where something is blind, the points that look like it, or the nearest to that.
-    """
-    if not plan.averages:
-        return Start(start, None, None)
-    points, weights = params.start_low[None], jnp.ones(1)
-    if params.start_points is not None and params.start_weights is not None:
-        points, weights = points + params.start_points, params.start_weights
-    sighted = ~np.array(plan.blind)
-    apart = jnp.max(jnp.abs(points[:, sighted, None] - start[sighted]), axis=1, initial=0.0)
-    apart = jnp.where(weights[:, None] > 0, apart, jnp.inf)
-    slack = 10 * SLACK * (1.0 + jnp.max(jnp.abs(start[sighted]), axis=0, initial=0.0))
-    shares = jnp.where(apart <= jnp.min(apart, axis=0) + slack, weights[:, None], 0.0)
-    return Start(start, points, shares / jnp.sum(shares, axis=0))
+    violation: jax.Array
+    """The expected violation that is charged. ``[N, L, W]``"""
+    success: jax.Array
+    """The probability of success. ``[N, L, W]``"""
+    excess: jax.Array
+    """The violation without that of soft rules, which lets nothing end and hinders no success. ``[N, L, W]``"""
 
 
 def reach(params: EnvParams, plan: Plan, tails: jax.Array, start: Start, time: jax.Array) -> Reached:
@@ -99,7 +78,8 @@ def reach(params: EnvParams, plan: Plan, tails: jax.Array, start: Start, time: j
     none, table = jnp.zeros((often.shape[1], 1)), params.actions
     latency = kept[0] + _grown(plan, table.latency_growth, time) if plan.latency else none
     money = kept[-1] + _grown(plan, table.money_growth, time) if plan.money else none
-    return Reached(start, time, often, tuple(added[i, :, None] for i in range(d)), latency, money)
+    task = tuple(added[i, :, None] for i in range(d))
+    return Reached(start, time, often, task, latency, money, ruling.standing(params, plan))
 
 
 def _grown(plan: Plan, growth: jax.Array | None, time: jax.Array) -> jax.Array:
@@ -112,7 +92,7 @@ def _grown(plan: Plan, growth: jax.Array | None, time: jax.Array) -> jax.Array:
     return jnp.tensordot(each[:-1] - each[-1], sums, 1, precision="highest") + each[-1] * rest
 
 
-def ending(params: EnvParams, reached: Reached) -> tuple[jax.Array, jax.Array]:
+def ending(params: EnvParams, reached: Reached) -> Ending:
     """What it would come to if episodes ended where they stand.
 
     Args:
@@ -120,18 +100,22 @@ def ending(params: EnvParams, reached: Reached) -> tuple[jax.Array, jax.Array]:
       reached: where they stand.
 
     Returns:
-      The expected violation as `aljax.env.violation`, and the probability of success. ``[N, L, W]`` each, L or W may
-      be 1
+      The expected violation as `aljax.env.violation`, with what rules are unkept, and the probability of success.
     """
     overdrawn = over(reached.latency, params.latency_budget) / params.latency_budget
     overdrawn = (overdrawn + over(reached.money, params.money_budget) / params.money_budget)[:, :, None]
+    soft = None
+    if reached.kept is not None:
+        owed, soft = ruling.unkept(params, reached.kept)
+        overdrawn = overdrawn + owed
 
     def found(z: Task) -> tuple[jax.Array, jax.Array]:
         out = [beyond(x[None], coordinate(params, i))[0] for i, x in enumerate(z)]
         excess = sum(out[1:], out[0])[:, None] + overdrawn
         return excess, (excess == 0).astype(excess.dtype)
 
-    return expected(reached, found)
+    excess, success = expected(reached, found)
+    return Ending(excess if soft is None else excess + soft, success, excess)
 
 
 def coordinate(params: EnvParams, i: int) -> EnvParams:
@@ -181,7 +165,7 @@ def is_over(params: EnvParams, plan: Plan, reached: Reached, excess: jax.Array) 
       params: the environment, which may be traced.
       plan: the solution's structure.
       reached: where the states stand.
-      excess: their violation. ``[N, L, W]``
+      excess: their violation, but for soft rules. ``[N, L, W]``
 
     Returns:
       Boolean, of axes that broadcast to those.
@@ -196,7 +180,7 @@ def is_over(params: EnvParams, plan: Plan, reached: Reached, excess: jax.Array) 
     return found & (reached.time > 0)
 
 
-def closing(params: EnvParams, plan: Plan, i: int, reached: Reached) -> tuple[jax.Array, jax.Array]:
+def closing(params: EnvParams, plan: Plan, i: int, reached: Reached) -> Ending:
     """What the i-th row, if it succeeds, ends the episode with: as `ending`.
 
     Args:
@@ -206,7 +190,7 @@ def closing(params: EnvParams, plan: Plan, i: int, reached: Reached) -> tuple[ja
       reached: where the states stand.
 
     Returns:
-      The expected violation, and the probability of success. ``[N, L, W]`` each, L or W may be 1
+      The expected violation, and the probability of success.
     """
     table, row, latency, money = params.actions, plan.rows[i], reached.latency, reached.money
     seconds, dollars = spent(params, row, True)
@@ -218,31 +202,40 @@ def closing(params: EnvParams, plan: Plan, i: int, reached: Reached) -> tuple[ja
         latency = latency + seconds
     if plan.money:
         money = money + dollars
-    reached = reached._replace(latency=latency, money=money)
+    kept = None if reached.kept is None else ruling.worked(params, reached.kept, row)
+    reached = reached._replace(latency=latency, money=money, kept=kept)
     if plan.resolves[i]:
         zero = Start(jnp.zeros_like(reached.start.seen), None, None)
         reached = reached._replace(start=zero, added=jax.tree.map(jnp.zeros_like, reached.added))
     return ending(params, reached)
 
 
-def legal(params: EnvParams, plan: Plan, i: int, often: jax.Array) -> jax.Array:
-    """Whether the i-th row may be chosen.
+def legal(params: EnvParams, plan: Plan, often: jax.Array, time: jax.Array) -> list[jax.Array]:
+    """Which rows may be chosen.
 
     Args:
       params: the environment, which may be traced.
       plan: the solution's structure.
-      i: the row's position in `Plan.rows`.
       often: how often each class of events has happened. Integer ``[n + 1, N]``
+      time: t, steps played.
 
     Returns:
-      Boolean scalar, or ``[N, 1, 1]`` where calls may run out.
+      Of each of R rows, Boolean scalar, or ``[N, 1, 1]`` where calls may run out, or ``[N, L, 1]`` where there are
+      rules.
     """
-    row, most = plan.rows[i], params.actions.max_calls
-    allowed = always_legal(params)[row]
-    if not plan.limited[i] or most is None:
-        return allowed
-    calls = sum(often[kind] for kind in (plan.success[i], plan.failure[i]) if kind is not None)
-    return allowed & (calls < most[row])[:, None, None]
+    most, kept, calls = params.actions.max_calls, ruling.standing(params, plan), {}
+    permitted, found = always_legal(params), []
+    for i, row in enumerate(plan.rows):
+        legal = permitted[row]
+        if plan.limited[i] and most is not None:
+            calls[row] = sum(often[kind] for kind in (plan.success[i], plan.failure[i]) if kind is not None)
+            legal = legal & (calls[row] < most[row])[:, None, None]
+        found.append(legal)
+    if kept is None:
+        return found
+    free = dict(zip(plan.rows, found, strict=True))
+    left = ruling.allowed(params, plan, kept, free, calls, time)
+    return [left[row][:, :, None] for row in plan.rows]
 
 
 def chance(params: EnvParams, plan: Plan, i: int, often: jax.Array) -> jax.Array:

@@ -1,8 +1,9 @@
 """What of the past matters beside how often everything has happened: the axis L of the exact solution.
 
-Three things do. Where a row's failure depends on how its own latest call went, its *level*: statuses that fail equally
+Four things do. Where a row's failure depends on how its own latest call went, its *level*: statuses that fail equally
 often share one. Where calls get longer or dearer with every step and a budget or a limit is kept of it, the *time
-sums*: of the steps at which rows were played that grow alike. And for whom it is told (`aljax.exact.bounds`), which
+sums*: of the steps at which rows were played that grow alike. Where there are rules, how they *stand*
+(`aljax.exact.standings`). And for whom it is told (`aljax.exact.bounds`), which
 rows are *down*. An entry of L is a number in mixed radix, with a digit for each; entry 0 is where an episode begins.
 """
 
@@ -11,6 +12,9 @@ import functools
 import math
 
 import numpy as np
+
+from aljax.exact.standings import Standings, standings
+from aljax.rules.data import Structure
 
 Levels = tuple[int, int, int]
 """By status (`aljax.env.NOT_CALLED`, `WORKED`, `FAILED`)."""
@@ -26,6 +30,8 @@ class Past:
     """Rows of the table by how they grow, where that matters; each group but the last has a digit for its time sum."""
     most: int = 0
     """The largest time sum, H (H − 1) / 2."""
+    structure: Structure | None = None
+    """Of the rules, which have one digit together; None: there are none, and no digit."""
     unreliable: tuple[int, ...] = ()
     """Rows of the table that can be down; together they have one digit, whose bits tell which are, the first lowest."""
 
@@ -43,7 +49,18 @@ class Past:
     def sizes(self) -> tuple[int, ...]:
         """How many values each digit takes."""
         levels = [max(by_status) + 1 for _, by_status in self.levels]
-        return (*levels, *[self.most + 1] * self.sums, self.downs)
+        standing = () if self.standings is None else (self.standings.states.shape[1],)
+        return (*levels, *[self.most + 1] * self.sums, *standing, self.downs)
+
+    @property
+    def standings(self) -> Standings | None:
+        """How the rules can stand, where there are any."""
+        return None if self.structure is None else standings(self.structure)
+
+    @property
+    def overrun(self) -> bool:
+        """A hard cooldown in seconds may be broken, for want of another row."""
+        return self.standings is not None and self.standings.overrun
 
     @property
     def size(self) -> int:
@@ -72,6 +89,11 @@ class Past:
     def time_sums(self) -> np.ndarray:
         """The time sums that are kept. Integer ``[sums, L]``"""
         return self.digits[len(self.levels) : len(self.levels) + self.sums]
+
+    def rule_states(self) -> np.ndarray:
+        """Where the rules stand. Integer ``[R, L]``"""
+        assert self.standings is not None
+        return self.standings.states[:, self.digits[-2]]
 
     def down(self, row: int) -> np.ndarray | None:
         """Where a row is down; None: it never is.
@@ -103,4 +125,6 @@ class Past:
         for place, group in enumerate(self.growing[:-1], len(self.levels)):
             if row in group:
                 stride = math.prod(self.sizes[place + 1 :])
+        if self.standings is not None:
+            digits[-2] = self.standings.after[row, int(failed)][digits[-2]]
         return np.asarray(np.ravel_multi_index(tuple(digits), self.sizes)), stride

@@ -69,6 +69,8 @@ class Plan:
     """The money can exceed its budget or reach its limit."""
     blind: tuple[bool, ...]
     """Coordinates whose start is not seen: costs are averaged over where an episode may have begun. ``[d]``"""
+    looks: int | None
+    """Where something is blind: starts that can be told apart, at most; each is solved once. None: nothing is"""
     members: int
     """Environments solved together (see `aljax.exact.structure.make_plan`)."""
     memory_limit: int

@@ -10,7 +10,7 @@ import numpy as np
 
 from aljax import env
 from aljax.env import EnvParams, EnvState
-from aljax.exact import lattice
+from aljax.exact import beginning, lattice
 from aljax.exact.layer import FAILURE
 from aljax.exact.plan import Plan
 from aljax.exact.recursion import Solution, choices, solve
@@ -22,7 +22,9 @@ class Memory(NamedTuple):
     """Where B episodes stand in their tables, B the product of the batch axes."""
 
     table: jax.Array
-    """See `aljax.exact.recursion.choices`. ``[M, L, B]``"""
+    """See `aljax.exact.recursion.choices`. ``[M, L, K]``"""
+    start: jax.Array
+    """Which of K starts is each episode's. Integer ``[B]``"""
     tails: jax.Array
     """How often everything has happened, as in `aljax.exact.lattice`. Integer ``[n, B]``"""
     past: jax.Array
@@ -49,9 +51,16 @@ class Optimal(Policy):
         """Solves all starts of the batch. See `Policy.begin`."""
         d = env.num_coordinates(params)
         start = task_seen(observation, params).reshape(d, -1)
+        none, own = jnp.zeros(start.shape[1], jnp.int32), jnp.arange(start.shape[1])
+        start, like = beginning.once(params, self.plan, start)
         table = choices(params, start, self.plan)
-        none = jnp.zeros(start.shape[1], jnp.int32)
-        return Memory(table, jnp.zeros((self.plan.counts, len(none)), jnp.int32), none, jnp.int32(0))
+        return Memory(
+            table,
+            own if like is None else like,
+            jnp.zeros((self.plan.counts, len(none)), jnp.int32),
+            none,
+            jnp.int32(0),
+        )
 
     def logits(self, params: EnvParams, observation: jax.Array, legal: jax.Array, memory: Memory) -> jax.Array:
         """See `Policy.logits`."""
@@ -59,7 +68,7 @@ class Optimal(Policy):
         layers = [s.offset + k * s.size for s in self.plan.segments() for k in range(s.times)]
         at = jnp.array(layers).at[memory.time].get(mode="clip")
         at = at + lattice.number(memory.tails, self.plan.horizon)
-        choice = memory.table.at[at, memory.past, jnp.arange(at.size)].get(mode="clip")
+        choice = memory.table.at[at, memory.past, memory.start].get(mode="clip")
         row = jnp.array(self.plan.rows)[choice.astype(jnp.int32)]
         return only(row.reshape(observation.shape[1:]), env.num_actions(params))
 
@@ -84,7 +93,7 @@ class Optimal(Policy):
         action = env.played(action, params).reshape(-1)
         tails = lattice.advance(memory.tails, jnp.array(kinds)[action, failed])
         past = jnp.array(entries)[action, failed, memory.past] + jnp.array(strides)[action, failed] * memory.time
-        return Memory(memory.table, tails, jnp.minimum(past, plan.past.size - 1), memory.time + 1)
+        return Memory(memory.table, memory.start, tails, jnp.minimum(past, plan.past.size - 1), memory.time + 1)
 
 
 @dataclasses.dataclass(frozen=True)

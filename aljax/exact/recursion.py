@@ -9,7 +9,8 @@ and W_t(x) that cost on arriving there,
 where a row that ends the episode is charged its violation at once, and W_t(x) = λ_violation g(x) too where a limit is
 reached. Where the episode ends by its agent alone (`auto_end` is false), g(x) = 0 makes no difference; where something
 is blind, costs are expectations over the points where the episode may have begun, about which nothing is learned on
-the way. The paper's Theorem 3.1 says that an optimal
+the way. Under rules, g(x) has one unit more for each hard one that is owed, and ending is charged for soft ones, too,
+which are no reason to end. The paper's Theorem 3.1 says that an optimal
 policy exists; this finds it. A second pass over the choices gives its five components and its success.
 
 What is a violation is decided by `aljax.env.over`, as in the simulator: its slack is wider than the rounding of sums,
@@ -26,7 +27,7 @@ import jax.numpy as jnp
 
 from aljax.env import EnvParams
 from aljax.errors import UserError
-from aljax.exact import lattice, layer
+from aljax.exact import beginning, lattice, layer
 from aljax.exact.fitting import fits
 from aljax.exact.layer import DIVERGENCE, FAILURE, LATENCY, MONEY, SUCCESS, VIOLATION, Reached
 from aljax.exact.plan import Plan, Segment
@@ -58,7 +59,10 @@ def solve(params: EnvParams, start: jax.Array, plan: Plan) -> Solution:
     Returns:
       The solution.
     """
+    start, like = beginning.once(params, plan, start)
     value, parts = _in_chunks(_evaluate, params, start, plan)
+    if like is not None:
+        value, parts = value[like], parts[:, like]
     ok = fits(params, plan)
     value, parts = jnp.where(ok, value, jnp.nan), jnp.where(ok, parts, jnp.nan)
     return Solution(value, parts[:SUCCESS], parts[SUCCESS])
@@ -101,7 +105,7 @@ def _in_chunks(task: Callable[..., Any], params: EnvParams, start: jax.Array, pl
     after = jnp.stack([lattice.number(lattice.advance(here, kind), plan.horizon) for kind in kinds], 1)
 
     def each(start: jax.Array) -> Any:
-        return task(_Given(params, plan, tails, after, layer.begin(params, plan, start)))
+        return task(_Given(params, plan, tails, after, beginning.begin(params, plan, start)))
 
     def joined(values: jax.Array) -> jax.Array:
         """``[chunks, ..., width]`` to ``[..., B]``."""
@@ -120,7 +124,7 @@ class _Given(NamedTuple):
     """All points. Integer ``[n, N_H]``"""
     after: jax.Array
     """The number of each point after one more event of each class. Integer ``[N_{H−1}, n + 1]``"""
-    start: layer.Start
+    start: beginning.Start
 
     def reach(self, size: int, time: jax.Array | int) -> Reached:
         """Where the states of a layer stand, of the first so many points."""
@@ -145,14 +149,14 @@ def _decide(given: _Given) -> tuple[jax.Array, list[jax.Array]]:
     def step_back(size: int, value: jax.Array, time: jax.Array) -> tuple[jax.Array, jax.Array]:
         reached = given.reach(size, time)
         best, choice = _best(params, plan, reached, given.after[:size], value)
-        excess, _ = layer.ending(params, reached)
-        over = layer.is_over(params, plan, reached, excess)
-        best = jnp.where(over, params.weights[VIOLATION] * excess, best)
+        ending = layer.ending(params, reached)
+        over = layer.is_over(params, plan, reached, ending.excess)
+        best = jnp.where(over, params.weights[VIOLATION] * ending.violation, best)
         # Padding points may lead beyond this layer; what is left there never reaches a point that counts.
         return value.at[:size].set(best), jnp.where(over, len(plan.rows), choice).astype(jnp.int8)
 
-    excess, _ = layer.ending(params, given.reach(plan.points(plan.horizon), plan.horizon))
-    value = jnp.broadcast_to(params.weights[VIOLATION] * excess, _states(given))
+    last = layer.ending(params, given.reach(plan.points(plan.horizon), plan.horizon))
+    value = jnp.broadcast_to(params.weights[VIOLATION] * last.violation, _states(given))
     decided = []
     for segment in reversed(plan.segments()):
         value, choice = jax.lax.scan(functools.partial(step_back, segment.size), value, _times(segment), reverse=True)
@@ -170,12 +174,12 @@ def _follow(given: _Given, decided: list[jax.Array]) -> jax.Array:
         reached = given.reach(size, time)
         onward = _parts(params, plan, reached, given.after[:size], choice, parts)
         over = choice == len(plan.rows)
-        closing = _closing_parts(*layer.ending(params, reached))
+        closing = _closing_parts(layer.ending(params, reached))
         settled = [jnp.where(over, *pair) for pair in zip(closing, onward, strict=True)]
         return [old.at[:size].set(new) for old, new in zip(parts, settled, strict=True)], None
 
     last = layer.ending(params, given.reach(plan.points(plan.horizon), plan.horizon))
-    parts = [jnp.broadcast_to(part, _states(given)) for part in _closing_parts(*last)]
+    parts = [jnp.broadcast_to(part, _states(given)) for part in _closing_parts(last)]
     for segment, choice in reversed(list(zip(plan.segments(), decided, strict=True))):
         back = functools.partial(step_back, segment.size)
         parts, _ = jax.lax.scan(back, parts, (_times(segment), choice), reverse=True)
@@ -192,10 +196,10 @@ def _times(segment: Segment) -> jax.Array:
     return jnp.arange(segment.first, segment.first + segment.times, dtype=jnp.int32)
 
 
-def _closing_parts(excess: jax.Array, success: jax.Array) -> list[jax.Array]:
+def _closing_parts(ending: layer.Ending) -> list[jax.Array]:
     """Components and success ``[N, L, W]`` of ending with violations, which are charged here."""
-    none = jnp.zeros_like(excess)
-    return [none, none, excess, none, none, success]
+    none = jnp.zeros_like(ending.violation)
+    return [none, none, ending.violation, none, none, ending.success]
 
 
 def _best(
@@ -212,17 +216,18 @@ def _best(
 
     best = jnp.full((len(after), plan.past.size, value.shape[-1]), jnp.inf)
     choice = jnp.zeros(best.shape, jnp.int32)
+    legal = layer.legal(params, plan, reached.often, reached.time)
     for i in range(len(plan.rows)):
         p, latency, money = layer.call(params, plan, i, reached)
         if plan.success[i] is None:
-            later = weights[VIOLATION] * layer.closing(params, plan, i, reached)[0]
+            later = weights[VIOLATION] * layer.closing(params, plan, i, reached).violation
         else:
             later = lead(i, False)
         if plan.failure[i] is not None:
             later = p * lead(i, True) + (1 - p) * later
         now = weights[LATENCY] * latency + weights[MONEY] * money + weights[FAILURE] * p
         now = now + weights[DIVERGENCE] * layer.divergence(params, plan, i, p, reached)
-        total = jnp.where(layer.legal(params, plan, i, reached.often), now + later, jnp.inf)
+        total = jnp.where(legal[i], now + later, jnp.inf)
         choice = jnp.where(total < best, i, choice)
         best = jnp.minimum(best, total)
     return best, choice
@@ -258,7 +263,7 @@ def _parts(
         FAILURE: p,
         DIVERGENCE: chosen(off),
     }
-    closing = {i: _closing_parts(*layer.closing(params, plan, i, reached)) for i in rows if plan.ends[i]}
+    closing = {i: _closing_parts(layer.closing(params, plan, i, reached)) for i in rows if plan.ends[i]}
     found = []
     for k, part in enumerate(parts):
         worked, failed = look_up(part, False), look_up(part, True)

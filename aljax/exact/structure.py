@@ -23,6 +23,7 @@ from aljax.exact import facts
 from aljax.exact.facts import there
 from aljax.exact.past import Levels, Past
 from aljax.exact.plan import MEMORY_LIMIT, Event, Plan
+from aljax.exact.standings import MOST, standings
 from aljax.scenario import Scenario
 from aljax.target import Target, here
 
@@ -74,8 +75,7 @@ def make_plan(
         reason = _hidden(p, rows, names, coordinates) or _uncounted(p, rows, names, coordinates, horizon, clocks[0])
     if not 1 <= len(rows) <= _MOST_ROWS:
         reason = reason or f"needs from 1 to {_MOST_ROWS} rows that are allowed; there are {len(rows)}"
-    if params.rules is not None:
-        reason = "needs an environment without rules"
+    reason = reason or _ruled(params, scenario, relaxed)
     if horizon < longest:
         reason = f"was asked for horizon {horizon}, but an episode lasts up to {longest} steps"
     if reason is not None:
@@ -86,7 +86,8 @@ def make_plan(
         [bool(of_row.any()) for of_row in np.asarray(found(single)).T]
         for found in (facts.fails, facts.unreliable, facts.metered)
     )
-    limited = {row: bool((p["max_calls"] < horizon)[:, row].any()) for row in rows}
+    counted = () if params.rules is None else dict(params.rules.structure.counted)
+    limited = {row: row in counted or bool((p["max_calls"] < horizon)[:, row].any()) for row in rows}
     key = _adds(p, clocks, [row for row in rows if limited[row]], relaxed)
     events = [(row, True) for row in rows if not ends[row]] + [(row, False) for row in rows if fails[row]]
     # The commonest class goes last: it is the one not counted, and leads from a point to that same point.
@@ -113,11 +114,13 @@ def make_plan(
             levels=tuple(levels.items()),
             growing=_growing(p, clocks, list(dict.fromkeys(row for row, _ in events))),
             most=horizon * (horizon - 1) // 2,
+            structure=None if params.rules is None else params.rules.structure,
             unreliable=tuple(row for row in rows if down[row]),
         ),
         latency=clocks[0],
         money=clocks[1],
         blind=tuple(bool(x) for x in p["blind"][0]),
+        looks=_looks(p),
         members=members,
         memory_limit=memory_limit,
         relaxed=relaxed,
@@ -197,6 +200,18 @@ def _unknown(params: EnvParams) -> str | None:
     return None
 
 
+def _ruled(params: EnvParams, scenario: Scenario | None, relaxed: bool) -> str | None:
+    """What of the rules leaves no room for exact states, in one line, or None."""
+    if params.rules is None:
+        return None
+    structure, seconds = params.rules.structure, params.rules.seconds
+    if structure.timed and seconds is not None and not relaxed:
+        rule = structure.timed[0]
+        name = scenario.rule_names[rule] if scenario else str(rule)
+        return f"needs cooldowns in steps; rule {name} has seconds {np.max(np.asarray(seconds)[..., 0]):g}"
+    return None if standings(structure) else f"needs rules that can stand in at most {MOST:,} ways together"
+
+
 def _disagreement(
     p: dict[str, np.ndarray], rows: Sequence[int], names: Sequence[str], coordinates: Sequence[str]
 ) -> str | None:
@@ -272,6 +287,16 @@ def _uncounted(
         if p["noise"][:, row].any():
             return f"needs rows without noise; row {names[row]} has noise {p['noise'][:, row].max():g}"
     return None
+
+
+def _looks(p: dict[str, np.ndarray]) -> int | None:
+    """See `Plan.looks`."""
+    blind = p["blind"][0].astype(bool)
+    if not blind.any():
+        return None
+    if "start_points" not in p:
+        return 1
+    return max(int(facts.looks(points, blind)) for points in p["start_points"].astype(np.float32))
 
 
 def _short(value: float) -> str:

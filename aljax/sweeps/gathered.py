@@ -1,13 +1,13 @@
 """A sweep's results as they come in, and what of a program's output is kept as such."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from aljax.env import COMPONENTS
 from aljax.sweeps.plan import CURVE_POINTS, curve_points
-from aljax.sweeps.results import CURVE, FIGURES, Results, column
+from aljax.sweeps.results import CURVE, CVAR, FIGURES, Results, column, row_figures
 from aljax.sweeps.work import Work
 from aljax.train import Curve
 
@@ -20,8 +20,8 @@ class Gathered:
         self.row_done = np.zeros(work.rows, bool)
         self.pair_done = np.zeros(work.pairs, bool)
         rows, pairs = work.rows, work.pairs
-        self.rows = _figures(rows) | {"finite": np.zeros(rows, bool)}
-        self.pairs = _figures(pairs)
+        self.rows = _figures(rows, row_figures(work.spec)) | {"finite": np.zeros(rows, bool)}
+        self.pairs = _figures(pairs, FIGURES)
         shapes = {name: ((rows, self.points, 5) if name == "components" else (rows, self.points)) for name in CURVE}
         self.curves = {name: np.full(shape, np.nan, np.float32) for name, shape in shapes.items()}
 
@@ -68,8 +68,9 @@ class Gathered:
     def put_results(self, found: Results) -> None:
         """Takes in the results of the whole sweep."""
         pair = self.pair
-        for name in FIGURES:
+        for name in row_figures(self.work.spec):
             self.rows[name][:] = found.table[name]
+        for name in FIGURES:
             self.pairs[name][pair] = found.table[f"optimal_{name}"]
         self.rows["finite"][:] = ~found.table["diverged"]
         self.curves = dict(found.curves)
@@ -89,7 +90,7 @@ class Gathered:
         for position, axis in enumerate(work.spec.axes):
             table[axis.key] = column([point[position] for point in work.points])[configuration]
         finite = self.rows["finite"] & np.isfinite(self.rows["cost"])
-        table |= {name: np.where(finite, self.rows[name], np.nan) for name in FIGURES}
+        table |= {name: np.where(finite, self.rows[name], np.nan) for name in row_figures(work.spec)}
         table["diverged"] = ~finite
         table |= {f"optimal_{name}": self.pairs[name][self.pair] for name in FIGURES}
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -105,10 +106,11 @@ def played_arrays(played: Any) -> dict[str, np.ndarray]:
       played: a `Played` of NumPy arrays, leading axis: runs or pairs. ``[N]``
 
     Returns:
-      An array a figure, by the names in `FIGURES`. ``[N]``, double precision
+      An array a figure, by the names in `FIGURES`, and `CVAR` where it was asked for. ``[N]``, double precision
     """
     found = {"cost": played.cost, "success": played.success}
     found |= {name: played.components[:, k] for k, name in enumerate(COMPONENTS)}
+    found |= {} if played.tail is None else {CVAR: played.tail}
     return {name: np.asarray(values, np.float64) for name, values in found.items()}
 
 
@@ -182,5 +184,5 @@ def _checked(items: np.ndarray, most: int) -> int:
     return len(items)
 
 
-def _figures(count: int) -> dict[str, np.ndarray]:
-    return {name: np.full(count, np.nan) for name in FIGURES}
+def _figures(count: int, names: Sequence[str]) -> dict[str, np.ndarray]:
+    return {name: np.full(count, np.nan) for name in names}

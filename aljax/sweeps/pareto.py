@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aljax.sweeps.results import Results
+from aljax.promises import parse_constraint
+from aljax.sweeps.results import CVAR, Results
 
 OBJECTIVES = ("latency", "money", "success")
 """What the cost weighs against each other: the first two to be small, the last to be large."""
@@ -64,6 +65,34 @@ def fronts(results: Results) -> np.ndarray:
     for name in np.unique(names):
         front[names == name] = pareto_front(points[names == name], MAXIMISE)
     return front
+
+
+def against_cost(results: Results) -> tuple[str, ...]:
+    """What a sweep trades the mean cost for: columns of its table that are to be small as well.
+
+    Args:
+      results: of a sweep.
+
+    Returns:
+      `CVAR` where tails are asked for, and the components whose means promises along an axis bound.
+    """
+    texts = [text for axis in results.spec.axes if axis.key == "constraints" for each in axis.choices for text in each]
+    means = [each.component for each in map(parse_constraint, texts) if each.threshold is None]
+    return (*((CVAR,) if results.spec.asks_tail else ()), *dict.fromkeys(means))
+
+
+def trade_off(results: Results, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean cost and another column of each configuration, over its seeds, and which no other beats in both.
+
+    Args:
+      results: of a sweep.
+      column: one of `against_cost`.
+
+    Returns:
+      Means ``[C, 2]``, NaN where a run diverged, and the truth for each configuration ``[C]``.
+    """
+    points = np.stack([results.by_configuration(name).mean(1) for name in ("cost", column)], axis=1)
+    return points, pareto_front(points, (False, False))
 
 
 def pareto_front(objectives: np.ndarray, maximise: Sequence[bool]) -> np.ndarray:

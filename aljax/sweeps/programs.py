@@ -86,6 +86,8 @@ class Played(NamedTuple):
     success: jax.Array
     components: jax.Array
     """Unweighted. ``[5]``"""
+    tail: jax.Array | None = None
+    """CVaR of the total cost; None where it is not asked for."""
 
 
 class Result(NamedTuple):
@@ -108,6 +110,8 @@ class TrainInput(NamedTuple):
     """Key data of the evaluation."""
     hyperparameters: Hyperparameters
     params: EnvParams
+    alpha: Any = None
+    """Of the CVaR that the evaluation is to give; None: it gives none."""
 
 
 class SolveInput(NamedTuple):
@@ -130,10 +134,13 @@ class Memory(NamedTuple):
         return self.arguments + self.outputs + self.temporary
 
 
-def _play(key: Any, policy: Policy, params: EnvParams, episodes: int, steps: int, target: Target) -> Played:
+def _play(
+    key: Any, policy: Policy, params: EnvParams, episodes: int, steps: int, target: Target, alpha: Any = None
+) -> Played:
     played = rollout(jax.random.wrap_key_data(key), policy, params, episodes=episodes, steps=steps, target=target)
     result = outcome(played, params)
-    return Played(result.total.mean(), result.success.mean(), result.costs.mean(1))
+    tail = None if alpha is None else risk.tail_mean(result.total, alpha)
+    return Played(result.total.mean(), result.success.mean(), result.costs.mean(1), tail)
 
 
 def _train(stop: jax.Array, given: TrainInput, *, shape: Shape, episodes: int, target: Target) -> Result:
@@ -143,7 +150,7 @@ def _train(stop: jax.Array, given: TrainInput, *, shape: Shape, episodes: int, t
     state = advance(state, 0, stop, given.hyperparameters, given.params, **static, target=target)
     finite = jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.variables)]).all()
     policy = learned_of(shape.config, given.params, state.variables)
-    played = _play(given.evaluation_key, policy, given.params, episodes, shape.steps, target)
+    played = _play(given.evaluation_key, policy, given.params, episodes, shape.steps, target, given.alpha)
     return Result(played, finite, state.curve, state.variables)
 
 
@@ -267,7 +274,11 @@ def solving_program(solving: Solving, mesh: Mesh, lanes: int, episodes: int, exa
 
 
 def train_inputs(
-    params: Sequence[EnvParams], hyperparameters: Sequence[Hyperparameters], keys: np.ndarray, evaluation: np.ndarray
+    params: Sequence[EnvParams],
+    hyperparameters: Sequence[Hyperparameters],
+    keys: np.ndarray,
+    evaluation: np.ndarray,
+    alpha: np.ndarray | None = None,
 ) -> TrainInput:
     """Stacks what runs vary in.
 
@@ -276,11 +287,12 @@ def train_inputs(
       hyperparameters: numbers a run.
       keys: key data of training ``[R, ...]``.
       evaluation: key data of evaluation ``[R, ...]``.
+      alpha: of the CVaR of each run ``[R]``; None: none is asked for.
 
     Returns:
       NumPy arrays, leading axis: runs. ``[R, ...]``
     """
-    return TrainInput(keys, evaluation, stack([numbers(h) for h in hyperparameters]), stack(params))
+    return TrainInput(keys, evaluation, stack([numbers(h) for h in hyperparameters]), stack(params), alpha)
 
 
 def numbers(hyperparameters: Hyperparameters) -> Hyperparameters:

@@ -17,7 +17,7 @@ from aljax.sweeps.identity import about, recorded_lanes
 from aljax.sweeps.programs import Shape, make_mesh, numpy_row, training_program
 from aljax.sweeps.reader import restored_spec
 from aljax.sweeps.resolve import Job, Resolver
-from aljax.sweeps.results import FIGURES, Results, column
+from aljax.sweeps.results import Results, column, row_figures
 from aljax.sweeps.space import Spec, Value
 from aljax.sweeps.store import Store
 from aljax.sweeps.tables import read_results
@@ -155,7 +155,7 @@ def recorded(row: Row) -> dict[str, Any] | None:
       row: from `read_row`.
 
     Returns:
-      A number by the names in `FIGURES`; None where the sweep is not complete.
+      A number by the names in `row_figures`; None where the sweep is not complete.
 
     Raises:
       UserError: the table is damaged.
@@ -163,4 +163,4 @@ def recorded(row: Row) -> dict[str, Any] | None:
     if not Store(row.folder).complete:
         return None
     table = read_results(row.folder, row.spec).table
-    return {name: float(table[name][row.number]) for name in FIGURES}
+    return {name: float(table[name][row.number]) for name in row_figures(row.spec)}

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from aljax.report import new_table
 from aljax.statistics import Interval
-from aljax.sweeps.pareto import fronts, objectives, over_weights
+from aljax.sweeps.pareto import against_cost, fronts, objectives, over_weights, trade_off
 from aljax.sweeps.plan import SweepPlan
 from aljax.sweeps.results import Results
 
@@ -53,19 +53,19 @@ def plan_table(plan: SweepPlan, *, plain: bool = False) -> Table:
 
 
 def summary_tables(results: Results, *, plain: bool = False) -> list[Table]:
-    """The best configurations, how much each axis matters and, over weights, the front that nothing beats.
+    """The best configurations, how much each axis matters, and fronts that nothing beats: weights, tails, promises.
 
     Args:
       results: of a sweep.
       plain: for Markdown rather than a terminal.
 
     Returns:
-      Two or three tables.
+      Two tables or more.
     """
     tables = [_best(results, plain), _importance(results, plain)]
     if over_weights(results):
         tables.append(_front(results, plain))
-    return tables
+    return tables + [_trade_off(results, column, plain) for column in against_cost(results)]
 
 
 def summary_line(results: Results) -> str:
@@ -223,6 +223,23 @@ def _front(results: Results, plain: bool) -> Table:
         configuration = on[first[index]]
         values = [number(results.values(key)[configuration]) for key in keys]
         table.add_row(str(configuration), *values, *map(number, points[index]), str(sharing[index]))
+    return table
+
+
+def _trade_off(results: Results, column: str, plain: bool) -> Table:
+    """The configurations that none beats in mean cost and another column at once, by their mean cost."""
+    points, front = trade_off(results, column)
+    on = np.flatnonzero(front)
+    on = on[np.argsort(points[on, 0], kind="stable")]
+    if len(on) > _SHOWN_ROWS:
+        on = on[np.linspace(0, len(on) - 1, _SHOWN_ROWS).round().astype(int)]
+    keys, some = _shown_axes(results)
+    among = f"{front.sum():,} of {_plural(len(points), 'configuration')}"
+    table = new_table(f"Pareto front: {among}, which none beats in mean cost and {column} at once{some}", plain)
+    for name in ("configuration", *keys, "mean cost", column):
+        table.add_column(name, justify="right")
+    for index in on:
+        table.add_row(str(index), *(number(results.values(key)[index]) for key in keys), *map(number, points[index]))
     return table
 
 

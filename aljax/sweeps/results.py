@@ -14,8 +14,22 @@ from aljax.train import Curve
 
 FIGURES = ("cost", "success", *COMPONENTS)
 """What is measured of a run; with ``optimal_`` before it, of the exact optimum on the same starts and luck."""
+CVAR = "cvar"
+"""What is measured of a run besides, where `Spec.asks_tail`: of its total cost, at its α."""
 CURVE = (*Curve._fields, "episodes")
 """What a learning curve holds at each of its points."""
+
+
+def row_figures(spec: Spec) -> tuple[str, ...]:
+    """What is measured of a sweep's runs.
+
+    Args:
+      spec: the sweep.
+
+    Returns:
+      `FIGURES`, and where tails are asked for `CVAR`.
+    """
+    return (*FIGURES, CVAR) if spec.asks_tail else FIGURES
 
 
 @dataclasses.dataclass(frozen=True)

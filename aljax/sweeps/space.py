@@ -133,6 +133,11 @@ class Spec:
         """Points are chosen by what earlier ones came to."""
         return self.method in ADAPTIVE
 
+    @property
+    def asks_tail(self) -> bool:
+        """CVaR at each row's α is a figure of the table: the objective or α is set or varies."""
+        return not {"objective", "alpha"}.isdisjoint((*self.fixed, *(axis.key for axis in self.axes)))
+
     @functools.cached_property
     def count(self) -> int:
         """Configurations."""

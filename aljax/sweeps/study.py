@@ -18,7 +18,7 @@ from aljax.errors import UserError
 from aljax.host.numerics import numerics
 from aljax.sweeps.database import DAMAGED, Pulse, guarded, load_optuna, open_storage, quiet, reason, told
 from aljax.sweeps.identity import agreed_lanes, check_numerics
-from aljax.sweeps.results import FIGURES
+from aljax.sweeps.results import row_figures
 from aljax.sweeps.sampler import directions, distributions, draw, objectives
 from aljax.sweeps.space import Spec
 from aljax.sweeps.trials import (
@@ -243,7 +243,9 @@ class Study:
     def give_up(self, index: int, chain: Sequence[Any]) -> None:
         """Ends a configuration of which one worker after the other died, as one that diverged."""
         last, seeds = chain[-1], self.spec.protocol.seeds
-        found: dict[str, list[Any]] = {name: [math.nan] * seeds for name in FIGURES} | {"finite": [False] * seeds}
+        found: dict[str, list[Any]] = {name: [math.nan] * seeds for name in row_figures(self.spec)} | {
+            "finite": [False] * seeds
+        }
         ended = self.optuna.trial.create_trial(
             state=self.optuna.trial.TrialState.FAIL,
             params=last.params,

@@ -9,7 +9,7 @@ import numpy as np
 from aljax.errors import UserError, one_line, plain, plain_path
 from aljax.host import files
 from aljax.sweeps.gathered import check_array, curve_length
-from aljax.sweeps.results import CURVE, FIGURES, Results, column
+from aljax.sweeps.results import CURVE, FIGURES, Results, column, row_figures
 from aljax.sweeps.space import Spec
 from aljax.sweeps.store import CURVES, TABLE, Store
 
@@ -89,7 +89,7 @@ def read_results(folder: Path, spec: Spec) -> Results:
 def _check_table(table: Mapping[str, np.ndarray], spec: Spec) -> None:
     """Refuses a table that is not a sweep's."""
     rows = (spec.runs,)
-    numbers = [*FIGURES, *(f"optimal_{name}" for name in FIGURES), "gap_percent"]
+    numbers = [*row_figures(spec), *(f"optimal_{name}" for name in FIGURES), "gap_percent"]
     for name in numbers:
         check_array(name, table, rows, np.dtype(np.float64))
     check_array("diverged", table, rows, np.dtype(bool))
@@ -99,7 +99,7 @@ def _check_table(table: Mapping[str, np.ndarray], spec: Spec) -> None:
     for name, expected in {"row": np.arange(spec.runs), "configuration": configuration, "seed": seed}.items():
         if not np.array_equal(table[name], expected):
             raise ValueError(f"{name}: not that of a sweep")
-    for name in FIGURES:
+    for name in row_figures(spec):
         if not np.isfinite(table[name][~table["diverged"]]).all():
             raise ValueError(f"{name}: not finite in a run that did not diverge")
     points = None if spec.adaptive else spec.points()

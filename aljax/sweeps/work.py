@@ -129,7 +129,9 @@ class Work:
         params = [self.environments[self.environment_of[row // self.seeds]].params for row in rows]
         seeds = rows % self.seeds
         numbers = [risk.apart(job.config, job.hyperparameters)[1] for job in jobs]
-        return programs.train_inputs(params, numbers, self._keys[TRAINING][seeds], self._keys[EVALUATION][seeds])
+        alpha = np.array([job.hyperparameters.alpha for job in jobs], np.float32) if self.spec.asks_tail else None
+        keys = self._keys[TRAINING][seeds], self._keys[EVALUATION][seeds]
+        return programs.train_inputs(params, numbers, *keys, alpha)
 
     def solving(self, pairs: Sequence[int] | np.ndarray) -> SolveInput:
         """What pairs are given."""

@@ -1,6 +1,17 @@
 """What adapters must give alike: nested dictionaries, lists and arrays, to the last bit."""
 
+import importlib
+import os
+
 import numpy as np
+import pytest
+
+
+def library(name, extra):
+    """The library of an extra, without which tests are skipped, unless they are run for it alone."""
+    if os.environ.get("ALJAX_LIBRARY") == extra:
+        return importlib.import_module(name)
+    return pytest.importorskip(name, reason=f"needs the extra {extra}, as make adapters has it")
 
 
 def check_alike(found, wanted, where=""):

@@ -5,7 +5,9 @@ import pytest
 
 import aljax
 
-dm_env = pytest.importorskip("dm_env", reason="needs the extra dm_env, as make adapters has it")
+from alike import check_alike, library
+
+dm_env = library("dm_env", "dm_env")
 
 from absl.testing import absltest  # noqa: E402
 from dm_env import test_utils  # noqa: E402
@@ -13,7 +15,6 @@ from dm_env import test_utils  # noqa: E402
 from aljax.adapters.core import Simulator  # noqa: E402
 from aljax.adapters.dm_env import Environment  # noqa: E402
 
-from alike import check_alike  # noqa: E402
 from tiny import tiny_scenario  # noqa: E402
 
 

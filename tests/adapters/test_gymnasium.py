@@ -5,14 +5,15 @@ import pytest
 
 import aljax
 
-gymnasium = pytest.importorskip("gymnasium", reason="needs the extra gymnasium, as make adapters has it")
+from alike import arrays, check_alike, library
+
+gymnasium = library("gymnasium", "gymnasium")
 
 from gymnasium.utils.env_checker import check_env  # noqa: E402
 from gymnasium.vector import AutoresetMode, SyncVectorEnv  # noqa: E402
 
 from aljax.adapters.gymnasium import Env, VectorEnv  # noqa: E402
 
-from alike import arrays, check_alike  # noqa: E402
 from ruled import ruled  # noqa: E402
 from tiny import tiny_scenario  # noqa: E402
 

@@ -5,16 +5,17 @@ import pytest
 
 import aljax
 
-pytest.importorskip("stable_baselines3", reason="needs the extra sb3, as make adapters has it")
+from alike import arrays, check_alike, library
 
-from stable_baselines3.common.env_checker import check_env
-from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
+library("stable_baselines3", "sb3")
 
-from aljax.adapters.gymnasium import Env
-from aljax.adapters.sb3 import VecEnv
+from stable_baselines3.common.env_checker import check_env  # noqa: E402
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor  # noqa: E402
 
-from alike import arrays, check_alike
-from tiny import tiny_scenario
+from aljax.adapters.gymnasium import Env  # noqa: E402
+from aljax.adapters.sb3 import VecEnv  # noqa: E402
+
+from tiny import tiny_scenario  # noqa: E402
 
 
 def test_it_finds_nothing_to_say_of_one_environment():

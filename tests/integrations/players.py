@@ -61,7 +61,7 @@ def reads_its_start(folder: Path) -> tuple[Path, dict[str, float]]:
 
 def needed(module: str, extra: str) -> Any:
     """A framework's module; without it a test is skipped, but for where it is there to be tested."""
-    if os.environ.get("ALJAX_INTEGRATION") != extra:
+    if os.environ.get("ALJAX_LIBRARY") != extra:
         pytest.importorskip(module, reason=f"needs the extra {extra}, see make integrations")
     return importlib.import_module(module.partition(".")[0] if module == "agents.tracing" else module)
 

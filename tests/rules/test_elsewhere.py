@@ -1,6 +1,5 @@
 """Rules where they meet the rest: logs and their identity, replays, policies in other scenarios."""
 
-import dataclasses
 import json
 import re
 
@@ -8,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from aljax import UserError, env, load_scenario, transfer
+from aljax import UserError, env, transfer
 from aljax.architecture import MLP
 from aljax.offline.data import collect
 from aljax.offline.identity import identity_of
@@ -197,13 +196,3 @@ def test_rules_that_a_policy_never_saw_change_nothing_for_it_and_those_that_are_
     np.testing.assert_allclose(chosen(moved, soft, names), chosen(untold, bare, names), rtol=1e-5)
     freed = transfer.policy_in(policy_of(own), own, "run", bare)
     assert np.isfinite(chosen(freed, bare, names)).all()
-
-
-def test_the_exact_solver_and_routers_say_that_they_do_not_know_rules():
-    from aljax.exact.structure import make_plan
-    from aljax.routing.events import obstacle
-
-    scenario = load_scenario("refunds")
-    assert "rules" in obstacle(scenario, dataclasses.replace(policy_of(scenario)))
-    with pytest.raises(UserError, match="needs an environment without rules"):
-        make_plan(scenario.params, scenario=scenario)

@@ -188,3 +188,15 @@ def test_arrays_that_do_not_go_together_are_refused():
     broken = dataclasses.replace(params, rules=dataclasses.replace(params.rules, weight=np.ones(2, np.float32)))
     with pytest.raises(UserError, match=r"params.rules.weight: expected real numbers of shape \(3,\) \[R\]"):
         env.reset(jax.random.key(0), broken)
+
+
+def test_where_it_goes_on_mattering_how_many_steps_are_left_the_table_has_a_column_for_each():
+    """Of two rows that must follow each other in pairs, an even number of steps can be filled and no odd one."""
+    pairs = [{"template": template, "a": "a", "b": "b"} for template in ("chain_precedence", "chain_response")]
+    params = ruled(pairs, "ab", "", 6).params
+    assert params.rules is not None and params.rules.structure.columns == 6
+    state = env.reset(jax.random.key(0), params)[1]
+    assert np.asarray(env.legal(state, params)).tolist() == [True, False]
+    names = "chain_precedence_a_b, chain_response_a_b"
+    refused(pairs, "ab", "", 7, match=f"{names} cannot be kept together in 7 steps")
+    assert ruled(pairs, "abc", "", 7).params.rules.structure.columns == 2
