@@ -1,7 +1,12 @@
 """What the study of local optima counts."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "studies"))
 
 import pareto
 
