@@ -5,7 +5,8 @@ become pytrees where they are used (`aljax.train`, `aljax.offline.learn`).
 """
 
 import dataclasses
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 Baseline = Literal["none", "running", "batch", "leave_one_out", "critic"]
 Schedule = Literal["constant", "linear", "cosine"]
@@ -97,6 +98,11 @@ class Hyperparameters:
     """The worst share of episodes that the objective cvar is the mean cost of; 1: of all."""
     multiplier_rate: float = 0.2
     """How fast the multipliers of constraints are learned, on the schedule of the learning rate."""
+
+
+NEARER: Mapping[str, Any] = {"curriculum": "nearer", "critic_learning_rate": 0.05, "entropy": 0.5}
+"""Options of training that seldom end in a local optimum, at no more episodes or time than the defaults
+(docs/explanation/training.md)."""
 
 
 @dataclasses.dataclass(frozen=True)

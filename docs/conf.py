@@ -23,6 +23,7 @@ default_role = "py:obj"  # `name` in a docstring links to what it names, where t
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+autodoc_mock_imports = ["dm_env", "gymnasium", "gymnax", "stable_baselines3"]  # adapters' libraries are not needed here
 napoleon_numpy_docstring = False
 python_use_unqualified_type_names = True
 toc_object_entries_show_parents = "hide"

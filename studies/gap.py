@@ -34,7 +34,7 @@ from aljax.exact.policy import Optimal
 from aljax.exact.structure import make_plan
 from aljax.host import terminal
 from aljax.host.files import check_writable, write_json
-from aljax.options import Hyperparameters, Protocol, TrainConfig
+from aljax.options import NEARER, Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned, Policy
 from aljax.rollout import outcome, rollout
 from aljax.runs import versions
@@ -46,7 +46,7 @@ from receipts import machine, status_of
 
 CHUNK = 2_000  # episodes of evaluation at once: bounds the exact policy's tables
 
-NARROW = "narrow first layer"
+NARROW, ALL_ROWS = "narrow first layer", "all rows, batch 15, rates 0.015 and 0.05, entropy 1.2"
 CHANGES: dict[str, Mapping[str, Any]] = {
     "default": {},
     "batch 15": {"batch": 15},
@@ -68,6 +68,14 @@ CHANGES: dict[str, Mapping[str, Any]] = {
     "entropy 0.2": {"entropy": 0.2},
     "entropy 0.6": {"entropy": 0.6},
     "no clipping": {"clip_norm": float("inf")},
+    "nearer starts": NEARER,
+    ALL_ROWS: {
+        "gradient": "all_rows",
+        "batch": 15,
+        "learning_rate": 0.015,
+        "critic_learning_rate": 0.05,
+        "entropy": 1.2,
+    },
 }
 """What a row changes in `TrainConfig` and `Hyperparameters`."""
 LONG: dict[str, Mapping[str, Any]] = {

@@ -1,6 +1,7 @@
 """Starts nearer to what is asked: which episodes have them, and what training sees of them."""
 
 import functools
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +9,9 @@ import numpy as np
 
 from aljax import env, train
 from aljax.chance import draw_chance
+from aljax.checks import check
 from aljax.curriculum import nearer_starts
-from aljax.options import Hyperparameters, TrainConfig
+from aljax.options import NEARER, Hyperparameters, Protocol, TrainConfig
 from aljax.scenario import load_scenario
 
 EPISODES = 4_000
@@ -53,3 +55,12 @@ def test_a_point_start_goes_nearer_too():
     chance = draw_chance(jax.random.key(2), params, episodes=64, steps=1)
     half = chance.start._replace(nearer=jnp.full(64, 0.5))
     np.testing.assert_allclose(env.begin(half, params).z, 0.5 * env.begin(chance.start, params).z, rtol=1e-6)
+
+
+def test_the_page_has_the_command_of_the_named_options():
+    page = (Path(__file__).parents[1] / "docs" / "explanation" / "training.md").read_text(encoding="utf-8")
+    given = "".join(f" --{key.replace('_', '-')} {value}" for key, value in NEARER.items())
+    assert f"aljax train{given}" in page
+    shape = {key: value for key, value in NEARER.items() if key in TrainConfig.__dataclass_fields__}
+    numbers = {key: value for key, value in NEARER.items() if key not in shape}
+    check(TrainConfig(**shape), Hyperparameters(**numbers), Protocol())

@@ -66,7 +66,7 @@ class Contestant:
 
         Args:
           scenario: the name of one that ships with aljax.
-          steps: that each seed may take in the environment, or as many more as fill its last iteration.
+          steps: that each seed may take in the environment, or near as many in whole iterations.
           seeds: numbers, from which all randomness comes.
           settings: one of `settings`.
 
@@ -105,6 +105,24 @@ def spending() -> Iterator[Spent]:
     spent.seconds, spent.cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
 
 
-def checkpoints(total: int, count: int = 8) -> list[int]:
+LOOKS = 8
+
+
+def checkpoints(total: int, count: int = LOOKS) -> list[int]:
     """After how many of `total` iterations an agent is looked at: evenly, the last one among them."""
     return sorted({round(total * (i + 1) / count) for i in range(count)} - {0})
+
+
+def rounds(steps: int, iteration: int) -> tuple[int, int]:
+    """How often a trainer is looked at that takes whole iterations and can be looked at evenly only.
+
+    Args:
+      steps: that it may take.
+      iteration: steps that it takes at once.
+
+    Returns:
+      How many looks, and how many iterations lie between two: all together come near `steps`.
+    """
+    wanted = max(1, round(steps / iteration))
+    choices = [(looks, max(1, round(wanted / looks))) for looks in range(LOOKS, LOOKS // 2 - 1, -1)]
+    return min(choices, key=lambda choice: abs(choice[0] * choice[1] - wanted))

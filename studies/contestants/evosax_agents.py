@@ -47,7 +47,7 @@ class Evosax(Contestant):
         if "rate" not in settings:
             options = options.replace(std_init=settings["spread"])
         each = size * settings["rollouts"] * problem.episode_length
-        generations = -(-steps // each)
+        generations = max(1, round(steps / each))
         looks = checkpoints(generations)
 
         def run(key: jax.Array) -> Any:

@@ -24,7 +24,7 @@ UNUSED: Mapping[str, Sequence[str]] = {
 
 
 class PPO(Contestant):
-    """One program a run, all seeds side by side."""
+    """One program, a seed after the other."""
 
     name = "purejaxrl PPO"
     modules = ("gymnax", "distrax")
@@ -62,7 +62,7 @@ class PPO(Contestant):
 
         keys = jnp.stack([jax.random.PRNGKey(seed) for seed in seeds])
         with spending() as compiling:
-            compiled = jax.jit(jax.vmap(kept)).lower(keys).compile()
+            compiled = jax.jit(lambda keys: jax.lax.map(kept, keys)).lower(keys).compile()
         with spending() as spent:
             weights, episodes = jax.block_until_ready(compiled(keys))
         rows = weights["params"]["Dense_2"]["bias"].shape[-1]

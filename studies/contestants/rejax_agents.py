@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .common import Agent, Contestant, Network, spending
+from .common import Agent, Contestant, Network, rounds, spending
 
-LOOKS = 8
 TRACED = ("learning_rate", "ent_coef", "td_lambda", "polyak", "gae_lambda")
 """Numbers of a configuration for which rejax compiles nothing anew."""
 
@@ -58,32 +57,38 @@ class Rejax(Contestant):
         environment, params = make(scenario, five_values=True)
         options = {**self.fixed, **settings}
         iteration = options["num_envs"] * options.get("num_steps", 1)
-        between = iteration * -(-steps // (LOOKS * iteration))
+        looks, between = rounds(steps, iteration)
+        between *= iteration
         shape = {name: value for name, value in options.items() if name not in TRACED}
         kept = scenario, steps, repr(shape)
         if kept not in self.learners:
             learner = getattr(rejax, self.algorithm).create(
-                env=Counted(environment), env_params=params, total_timesteps=LOOKS * between, eval_freq=between,
+                env=Counted(environment), env_params=params, total_timesteps=looks * between, eval_freq=between,
                 skip_initial_evaluation=True, **shape,
             )  # fmt: skip
             learner = learner.replace(eval_callback=lambda learner, state, key: self.weights(state))
-            self.learners[kept] = learner, jax.jit(lambda learner, key: learner.train(key)), self.acting(learner)
-        learner, run, act = self.learners[kept]
-        learner = learner.replace(**{name: options[name] for name in TRACED if name in options})
-        with spending() as compiling:
-            compiled = run.lower(learner, jax.random.PRNGKey(0)).compile()
+            with spending() as compiling:
+                run = jax.jit(lambda learner, key: learner.train(key))
+                run = run.lower(self.tuned(learner, options), jax.random.PRNGKey(0)).compile()
+            self.learners[kept] = learner, run, self.acting(learner), compiling.seconds
+        learner, run, act, compiling = self.learners[kept]
+        learner = self.tuned(learner, options)
         agents = []
         for seed in seeds:
             with spending() as spent:
-                state, weights = jax.block_until_ready(compiled(learner, jax.random.PRNGKey(seed)))
+                state, weights = jax.block_until_ready(run(learner, jax.random.PRNGKey(seed)))
             points = [
                 ((i + 1) * between, Network(act, jax.tree.map(lambda leaf, i=i: leaf[i], weights)))
-                for i in range(LOOKS)
+                for i in range(looks)
             ]
             episodes = int(np.asarray(state.env_state[1]).sum())
-            took = spent.seconds, spent.cpu_seconds, compiling.seconds
-            agents.append(Agent(points, LOOKS * between, episodes, *took))
+            took = spent.seconds, spent.cpu_seconds, compiling
+            agents.append(Agent(points, looks * between, episodes, *took))
         return agents
+
+    def tuned(self, learner: Any, options: Mapping[str, Any]) -> Any:
+        """A configuration with the numbers of a setting for which nothing is compiled anew."""
+        return learner.replace(**{name: options[name] for name in TRACED if name in options})
 
     def weights(self, state: Any) -> Any:
         """What acting needs of a training state."""

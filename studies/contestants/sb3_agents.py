@@ -11,9 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .common import Agent, Contestant, spending
-
-LOOKS = 8
+from .common import LOOKS, Agent, Contestant, spending
 
 
 class StableBaselines(Contestant):
