@@ -4,7 +4,8 @@
 
 The world is known (office.toml), so what the router does can be held against the best that could be done. The agents
 have a scripted model, no network, and a clock of their own that makes hours pass in seconds; each framework writes the
-traces that it would write anyway. The loop is gone through once for each of VIOLATIONS. Needs the framework's extra,
+traces that it would write anyway. The loop is gone through once for each of VIOLATIONS, and the agent goes by the
+router in each of WAYS. Needs the framework's extra,
 pydantic-ai opentelemetry-sdk besides; the variable ALJAX says how the command is called where it is not `aljax`.
 """
 
@@ -15,18 +16,26 @@ import os
 import shlex
 import statistics
 import subprocess
+import tomllib
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from office import FILE, TOOLS, WORLD, Office
 
-from aljax.integrations.shared import Run, routing
+from aljax.integrations.shared import Mode, Run, routing
 from aljax.router import Router
 
 FRAMEWORKS = ("langchain", "pydantic_ai", "openai_agents")
 VIOLATIONS = (1.0, 2.0, 3.0)
 """What a unit of what a task lacks weighs: from half done being good enough to half done being too dear."""
+WAYS: dict[str, tuple[Mode, bool]] = {
+    "force": ("force", False),
+    "mask": ("mask", False),
+    "block": ("block", False),
+    "told": ("force", True),
+}
+"""How the agent goes by a router: the hook's mode, and whether it tells the router at the start what its task needs."""
 LOGGED, PLAYED, MORE = 600, 500, 10_000
 """Episodes that are traced, those that the agent is then played in, alone and with each router, and those that follow
 without a framework: the same script and the same hook, whose costs over so many are known to a percent.
@@ -46,25 +55,36 @@ def optimum(folder: Path, *changes: str) -> float:
     return json.loads(file.read_text())["exact"]["cost"]["mean"]
 
 
-def router_of(log: Path, folder: Path, violation: float) -> Router:
-    """What the commands make of a log."""
+def routers_of(log: Path, folder: Path, violation: float) -> dict[bool, Router]:
+    """What the commands make of a log: a router that does not know what a task needs, and one that is told."""
     weights = ",".join(f"{name}={value}" for name, value in (WORLD["weights"] | {"violation": violation}).items())
-    scenario = folder / "office.toml"
+    scenario, found = folder / "office.toml", {}
     aljax("calibrate", log, "--out", scenario, "--weights", weights, "--overwrite", "--no-plots")
-    aljax("train", "--scenario", scenario, "--seeds", 2, "--out", folder / "run", "--overwrite", "--no-plots")
-    aljax("export", folder / "run", "--out", folder / "router", "--overwrite")
-    return Router.load(folder / "router" / "router.json")
+    blind = [name not in TOOLS for name in tomllib.loads(scenario.read_text(encoding="utf-8"))["coordinates"]]
+    changes = {False: [], True: ["--set", f"blind={json.dumps(blind)}"]}
+    for told, options in changes.items():
+        run, out = folder / f"run-{told}", folder / f"router-{told}"
+        aljax("train", "--scenario", scenario, *options, "--seeds", 2, "--out", run, "--overwrite", "--no-plots")
+        aljax("export", run, "--out", out, "--overwrite", *(["--readings"] if told else []))
+        found[told] = Router.load(out / "router.json")
+    return found
 
 
 def bare(office: Office, router: Router | None) -> None:
     """An episode without a framework: the script, and what every hook is made of."""
-    run = None if router is None else Run(routing(router, "force", None, office.clock), task=office.task)
-    while name := office.turn(None if run is None else run.turn(TOOLS).forced):
-        works = office.works(name)
-        if run is not None:
-            run.record(name, ok=works)
-    if run is not None:
-        run.end()
+    if router is None:
+        while name := office.turn(TOOLS, None):
+            office.works(name)
+        return
+    run = Run(routing(router, office.mode, None, office.clock), task=office.task, readings=office.readings)
+    while True:
+        turn = run.turn(TOOLS)
+        name = office.turn([tool for tool in TOOLS if office.mode != "mask" or tool not in turn.shut], turn.forced)
+        if name is None:
+            break
+        if run.refusal(name) is None:
+            run.record(name, ok=office.works(name))
+    run.end()
 
 
 def costs(offices: list[Office], violation: float) -> list[float]:
@@ -72,9 +92,11 @@ def costs(offices: list[Office], violation: float) -> list[float]:
     return [office.cost(violation) for office in offices]
 
 
-def played(play: Any, first: int, router: Router | None) -> tuple[list[Office], list[Office]]:
+def played(
+    play: Any, first: int, router: Router | None, mode: Mode | None = None, told: bool = False
+) -> tuple[list[Office], list[Office]]:
     """Episodes in a framework, and more of them without it, which begin with the same ones and have to agree."""
-    offices, more = ([Office(first + i, router is not None) for i in range(count)] for count in (PLAYED, MORE))
+    offices, more = ([Office(first + i, mode, told) for i in range(count)] for count in (PLAYED, MORE))
     for office in offices:
         play(office, None, router)
     for office in more:
@@ -101,24 +123,27 @@ def closed(play: Any, folder: Path, first: int) -> list[dict[str, Any]]:
     for violation in VIOLATIONS:
         inner = folder / f"violation-{violation:g}"
         inner.mkdir(exist_ok=True)
-        router = router_of(log, inner, violation)
-        routed, more = played(play, first, router)
+        routers = routers_of(log, inner, violation)
         row: dict[str, Any] = {
             "violation": violation,
             "alone": mean(costs(alone, violation)),
-            "routed": mean(costs(routed, violation)),
             "alone_more": mean(costs(more_alone, violation)),
-            "routed_more": mean(costs(more, violation)),
-            "promised": router.data["promise"]["cost"],
             "optimum": optimum(inner, f"weights.violation={violation}"),
             "optimum_told": optimum(inner, f"weights.violation={violation}", "blind=false"),
-            "errors": router.errors,
+            "ways": {},
         }
-        for more_or_not in ("", "_more"):
-            cost = row[f"routed{more_or_not}"]["mean"]
-            against = {"alone": row[f"alone{more_or_not}"]["mean"]}
-            for name, other in (against | {key: row[key] for key in ("promised", "optimum")}).items():
-                row[f"routed{more_or_not}_above_{name}_percent"] = 100.0 * (cost / other - 1.0)
+        for way, (mode, told) in WAYS.items():
+            router = routers[told]
+            routed, more = played(play, first, router, mode, told)
+            # Only where the router chooses is what it promises what is done.
+            promised = {"promised": router.data["promise"]["cost"]} if mode == "force" else {}
+            against = promised | {"optimum": row["optimum_told" if told else "optimum"]}
+            found: dict[str, Any] = {**promised, "errors": router.errors}
+            for key, offices in (("", routed), ("_more", more)):
+                found[f"routed{key}"] = cost = mean(costs(offices, violation))
+                for name, other in ({"alone": row[f"alone{key}"]["mean"]} | against).items():
+                    found[f"routed{key}_above_{name}_percent"] = 100.0 * (cost["mean"] / other - 1.0)
+            row["ways"][way] = found
         rows.append(row)
     return rows
 
@@ -135,13 +160,15 @@ def main() -> None:
     # Episodes of their own for each framework, so that one's luck is not another's.
     rows = closed(framework.play, options.folder, 100_000 * FRAMEWORKS.index(options.framework))
     for row in rows:
-        shown = {
-            name: "{mean:.3f} ± {error:.3f}".format(**cost) for name, cost in row.items() if isinstance(cost, dict)
-        }
         print(f"Where a call that a task lacks weighs {row['violation']:g}, the optimum is {row['optimum']:.3f},")
-        print(f"told what is needed {row['optimum_told']:.3f}; the router promised {row['promised']:.3f}. It costs")
-        print(f"  {shown['alone']} alone, {shown['routed']} with the router: {PLAYED} episodes,")
-        print(f"  {shown['alone_more']} alone, {shown['routed_more']} with it: {MORE:,} without the framework.")
+        print(f"told what is needed {row['optimum_told']:.3f}. {PLAYED} episodes, and {MORE:,} without the framework:")
+        for way, found in {
+            "alone": row | {"routed": row["alone"], "routed_more": row["alone_more"]},
+            **row["ways"],
+        }.items():
+            several, more = ("{mean:.3f} ± {error:.3f}".format(**found[key]) for key in ("routed", "routed_more"))
+            promised = f"; promised {found['promised']:.3f}" if "promised" in found else ""
+            print(f"  {way}: {several}, {more}{promised}")
     if options.json:
         found = {
             "version": metadata.version(framework.PACKAGE),

@@ -23,6 +23,7 @@ class Scripted(BaseChatModel):
     """Calls what the office's script says."""
 
     office: Any
+    offered: list[str] = []
     forced: str | None = None
 
     @property
@@ -30,11 +31,11 @@ class Scripted(BaseChatModel):
         return "scripted"
 
     def bind_tools(self, tools, *, tool_choice=None, **_):
-        """A copy that may be forced."""
-        return Scripted(office=self.office, forced=tool_choice)
+        """A copy that is offered these, and may be forced."""
+        return Scripted(office=self.office, offered=[tool.name for tool in tools], forced=tool_choice)
 
     def _generate(self, messages, stop=None, run_manager=None, **_):
-        name = self.office.turn(self.forced)
+        name = self.office.turn(self.offered, self.forced)
         calls = [] if name is None else [{"name": name, "args": {}, "id": str(self.office.turns)}]
         said = AIMessage("" if name else "Done.", tool_calls=calls)
         return ChatResult(generations=[ChatGeneration(message=said)])
@@ -76,7 +77,8 @@ def play(office: Office, traces: TextIO | None, router: Router | None) -> None:
 
         return StructuredTool.from_function(call, name=name, description=name, handle_tool_error=True)
 
-    hooks = [] if router is None else [middleware(router, mode="force", clock=office.clock)]
+    knows = {"clock": office.clock, "task": lambda _: office.task, "readings": lambda _: office.readings}
+    hooks = [] if router is None else [middleware(router, mode=office.mode, **knows)]
     agent = create_agent(Scripted(office=office), [tool(name) for name in TOOLS], middleware=hooks)
     callbacks = [] if traces is None else [ToFile(office, traces)]
     config = {"callbacks": callbacks, "metadata": {"task": office.task}, "recursion_limit": 200}

@@ -38,7 +38,7 @@ class Scripted(Model):
     async def get_response(self, system_instructions, input, model_settings, tools, *_, **__):
         """One turn."""
         with generation_span(model="scripted"):  # as models of the SDK's own do
-            name = self.office.turn(model_settings.tool_choice)
+            name = self.office.turn([tool.name for tool in tools], model_settings.tool_choice)
         if name is None:
             text = ResponseOutputText(text="Done.", type="output_text", annotations=[])
             said = ResponseOutputMessage(id="m", role="assistant", status="completed", type="message", content=[text])
@@ -94,5 +94,6 @@ def play(office: Office, traces: TextIO | None, router: Router | None) -> None:
     if router is None:
         asyncio.run(Runner.run(agent, "Go", run_config=config, max_turns=50))
     else:
-        hooked = routed(agent, router, mode="force", clock=office.clock, task=office.task, run_config=config)
+        knows = {"clock": office.clock, "task": office.task, "readings": office.readings}
+        hooked = routed(agent, router, mode=office.mode, run_config=config, **knows)
         asyncio.run(hooked.run("Go", max_turns=50))

@@ -45,7 +45,7 @@ def play(office: Office, traces: TextIO | None, router: Router | None) -> None:
 
     def scripted(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
         forced = (info.model_settings or {}).get("tool_choice")
-        name = office.turn(forced[0] if isinstance(forced, list) else None)
+        name = office.turn([tool.name for tool in info.function_tools], forced[0] if isinstance(forced, list) else None)
         return ModelResponse(parts=[TextPart("Done.") if name is None else ToolCallPart(name, {})])
 
     def tool(name: str) -> Tool:
@@ -63,6 +63,7 @@ def play(office: Office, traces: TextIO | None, router: Router | None) -> None:
         settings = InstrumentationSettings(tracer_provider=provider, include_content=False)
         capabilities.append(Instrumentation(settings=settings))
     if router is not None:
-        capabilities.append(capability(router, mode="force", clock=office.clock))
+        knows = {"clock": office.clock, "task": lambda _: office.task, "readings": lambda _: office.readings}
+        capabilities.append(capability(router, mode=office.mode, **knows))
     agent = Agent(FunctionModel(scripted), tools=[tool(name) for name in TOOLS], capabilities=capabilities)
     asyncio.run(agent.run("Go"))

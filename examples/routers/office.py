@@ -2,6 +2,7 @@
 
 import random
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,17 @@ def needs_of(number: int) -> dict[str, float]:
 class Office:
     """An episode under way: what its task still needs, what its tools did, and the clock."""
 
-    def __init__(self, number: int, routed: bool = False) -> None:
-        """Begins the episode of this number, for an agent alone or one that goes by a router."""
-        self.number, self.task, self.routed = number, task_of(number), routed
+    def __init__(self, number: int, mode: Any = None, told: bool = False) -> None:
+        """Begins the episode of this number, of an agent alone (None) or of one that goes by a router in some mode.
+
+        Told, the router gets to know at the start what the task needs.
+        """
+        self.number, self.task, self.mode = number, task_of(number), mode
         self.left, self.rng = needs_of(number), random.Random(number)
+        self.readings = needs_of(number) if told else None
         self.now, self.turns, self.failures = 0.0, 0, 0
+        self.asked: str | None = None
+        self.refused: set[str] = set()
         self.column = dict.fromkeys(TOOLS, "failure")
 
     def clock(self) -> float:
@@ -44,21 +51,25 @@ class Office:
         """The same on a calendar, where episodes do not overlap."""
         return 1e9 + 1e4 * self.number + self.now
 
-    def turn(self, forced: str | None) -> str | None:
-        """What the scripted model calls now; None: it says that it is done.
+    def turn(self, offered: Collection[str], forced: str | None) -> str | None:
+        """What the scripted model calls now, of what it is offered; None: it says that it is done.
 
-        With a router, what it is forced to call. Alone it does what the task needs, tries again what failed, and gives
-        up in the end.
+        In the mode `force`, what it is forced to call. Else it does what the task needs, tries again what failed, and
+        gives up in the end; what is not offered, or was answered "not now" since its last call, it leaves alone.
         """
         self.now, self.turns = self.now + TURN, self.turns + 1
-        if self.routed:
+        if self.mode == "force":
             return forced
-        todo = [name for name, left in self.left.items() if left > 0]
-        return None if self.turns > PATIENCE else next(iter(todo), None)
+        if self.asked is not None:  # and nothing came of it
+            self.refused.add(self.asked)
+        todo = [name for name, left in self.left.items() if left > 0 and name in offered and name not in self.refused]
+        self.asked = None if self.turns > PATIENCE else next(iter(todo), None)
+        return self.asked
 
     def works(self, name: str) -> bool:
         """Calls a tool, and says whether it worked."""
-        row = TOOLS[name]
+        row, self.asked = TOOLS[name], None
+        self.refused.clear()
         self.now += row["latency"] - TURN
         failed = self.rng.random() < row[self.column[name]]
         self.column[name] = "after_failed" if failed else "after_ok"
