@@ -125,7 +125,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.json:
         check_writable(options.json)
-    found: dict[str, Any] = {"machine": machine(), "versions": versions(("gymnasium",)), "options": vars(options)}
+    given = {name: value for name, value in vars(options).items() if name != "json"}
+    found: dict[str, Any] = {"machine": machine(), "versions": versions(("gymnasium",)), "options": given}
     found["stepping"] = stepping(options.envs, options.repeats)
     for name, row in found["stepping"].items():
         print(f"{name:28} {row['us_a_step']:>10} us a step, {row['times_as_long_as_ours']:>8} times as long as ours")
