@@ -113,6 +113,7 @@ def test_ours_is_what_aljax_train_trains_and_its_steps_are_counted():
     assert [steps for steps, _ in agent.points] == sorted({steps for steps, _ in agent.points})
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of their libraries' own
 @pytest.mark.parametrize("name", [name for name in CONTESTANTS if not name.startswith("aljax")])
 def test_everybody_trains_through_public_names(name):
     contestant = CONTESTANTS[name]
