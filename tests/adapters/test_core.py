@@ -73,6 +73,13 @@ def test_luck_is_independent_over_steps_episodes_and_environments():
         assert abs((ahead * behind).mean()) < 5 / np.sqrt(ahead.size)
 
 
+def test_the_luck_of_a_step_has_nothing_of_the_start():
+    simulator = Simulator("paper", (), 4_000)
+    begun = simulator.start(range(4_000)).shown.observation[:, :3]
+    failed = simulator.step(np.zeros(4_000, int)).costs[:, 3]
+    assert (np.abs(np.corrcoef(begun.T, failed)[-1, :-1]) < 5 / np.sqrt(4_000)).all()
+
+
 @pytest.mark.parametrize("name", ["paper", "outage", "service_desk", "timeouts"])
 def test_episodes_cost_what_they_cost_in_the_table(name):
     """Rows in turn, which meets all that chance does: starts, noise, spreads, outages."""
