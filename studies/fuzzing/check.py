@@ -68,6 +68,7 @@ def scenario(found: Scenario, raw: Mapping[str, Any]) -> list[str]:
     except (UnexpectedError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         return [*wrong, f"accepted, but the file does not say so: {type(error).__name__} {str(error)[:100]}"]
     given = {**vars(params.actions), **{name: value for name, value in vars(params).items() if name != "actions"}}
+    wrong += ruled(params, raw, found.action_names)
     for name, value in expected.items():
         with np.errstate(over="ignore", under="ignore"):
             wanted = np.asarray(value).astype(given[name].dtype)
@@ -86,7 +87,7 @@ def environment(params: EnvParams) -> list[str]:
         shapes |= {"start_points": (len(params.start_points), d), "start_weights": (len(params.start_points),)}
     values = {**vars(table), **{name: value for name, value in vars(params).items() if name != "actions"}}
     for name, value in values.items():
-        if value is None:  # a field that the scenario does not have
+        if value is None or name == "rules":  # a field that the scenario does not have; and see `ruled`
             continue
         kind = bool if name in _ROW_FLAGS else np.int32 if name == "horizon" else np.float32
         if value.dtype != kind or value.shape != shapes.get(name, ()):
@@ -111,6 +112,38 @@ def environment(params: EnvParams) -> list[str]:
         wrong.append("no action is allowed")
     if (table.resolves & ~table.ends).any():
         wrong.append("a row resolves and does not end")
+    return wrong
+
+
+def ruled(params: EnvParams, raw: Mapping[str, Any], rows: Sequence[str]) -> list[str]:
+    """The rules against those of the file."""
+    said = raw.get("rules", [])
+    if params.rules is None or not said:
+        return (
+            [] if params.rules is None and not said else ["rules that the file does not have, or none of those it has"]
+        )
+    wrong, each = [], params.rules.structure.each
+    if len(each) != len(said):
+        return [f"{len(each)} rules, and {len(said)} in the file"]
+    seconds = []
+    for number, (rule, body) in enumerate(zip(each, said, strict=True)):
+        hard, on_call = body.get("mode", "hard") == "hard", body.get("on", "success") == "call"
+        names = rows[rule.a], None if rule.b is None else rows[rule.b]
+        if (rule.template, *names) != (body.get("template"), body.get("a"), body.get("b")):
+            wrong.append(f"rule {number} is of another template or of other rows")
+        if (rule.hard, rule.on_call, rule.timed) != (hard, on_call, "seconds" in body):
+            wrong.append(f"rule {number} has another mode, other occurrences, or counts otherwise")
+        if not rule.timed and rule.n != body.get("steps", body.get("n", 1)):
+            wrong.append(f"rule {number} has another number")
+        if params.rules.weight[number] != np.float32(1.0 if hard else body.get("weight", 1.0)):
+            wrong.append(f"rule {number} has another weight")
+        seconds += [body["seconds"]] if rule.timed else []
+    lasting = np.zeros(0, np.float32) if params.rules.seconds is None else params.rules.seconds
+    if not np.array_equal(lasting, np.asarray(seconds, np.float32)):
+        wrong.append("cooldowns last otherwise than the file says")
+    for name, value in (("weight", params.rules.weight), ("seconds", lasting)):
+        if value.dtype != np.float32 or not np.isfinite(value).all() or (value < 0).any():
+            wrong.append(f"rules.{name} is {value.dtype}, not finite or negative")
     return wrong
 
 
@@ -168,8 +201,12 @@ def _numbers(raw: Mapping[str, Any]) -> dict[str, Any]:
         found[flag] = [row.get(flag, value) for row, value in zip(rows, usual, strict=True)]
         if any(type(value) is not bool for value in found[flag]):
             raise UnexpectedError(f"{flag} is no truth")
-    for name in ("start_low", "start_high", "tolerance"):
-        found[name] = vector(raw[name])
+    found["tolerance"] = vector(raw["tolerance"])
+    pointed = "start_points" in raw
+    for name in ("start_low", "start_high"):
+        found[name] = vector(raw.get(name, 0.0) if pointed else raw[name])
+    if pointed:
+        found["start_points"] = [vector(point) for point in raw["start_points"]]
     for name in ("drift", "misread"):
         found[name] = vector(raw.get(name, 0.0), 0.0)
     if "tolerance_low" in raw:
@@ -182,7 +219,10 @@ def _numbers(raw: Mapping[str, Any]) -> dict[str, Any]:
     found["auto_end"] = raw.get("auto_end", True)
     if type(found["auto_end"]) is not bool:
         raise UnexpectedError("auto_end is no truth")
-    reach = zip(found["start_low"], found["start_high"], found["tolerance"], strict=True)
+    low, high = (np.asarray(found[name]) for name in ("start_low", "start_high"))
+    if pointed:
+        low, high = low + np.min(found["start_points"], 0), high + np.max(found["start_points"], 0)
+    reach = zip(low, high, found["tolerance"], strict=True)
     reach = [_scale(max(map(abs, each))) for each in reach]
     found["z_scale"] = vector(raw["z_scale"]) if "z_scale" in raw else reach
     for name in ("latency", "money"):
@@ -212,6 +252,9 @@ def overridden(raw: dict[str, Any], settings: Iterable[tuple[str, Any]]) -> dict
         parts = key.strip().split(".")
         if parts[0] == "actions" and parts[1] not in raw["actions"]:
             parts[1], parts[2] = parts[2], parts[1]
+        if parts[0] == "rules" and len(parts) == 3:
+            raw["rules"] = [rule | {parts[2]: value} if _named(rule) == parts[1] else rule for rule in raw["rules"]]
+            continue
         target = raw
         for depth, part in enumerate(parts[:-1]):
             inner = target.get(part, {})
@@ -224,6 +267,11 @@ def overridden(raw: dict[str, Any], settings: Iterable[tuple[str, Any]]) -> dict
             target = inner
         target[parts[-1]] = value
     return raw
+
+
+def _named(rule: Mapping[str, Any]) -> str:
+    """A rule's name: its own, or what it is."""
+    return rule.get("name") or "_".join(rule[key] for key in ("template", "a", "b") if key in rule)
 
 
 # Logs.
