@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax import env, inputs, policy, train
+from aljax import env, gradients, inputs, policy, train
 from aljax.architecture import MLP, Architecture
 from aljax.inputs import Inputs, architecture_of
 from aljax.options import Hyperparameters, TrainConfig
@@ -63,7 +63,7 @@ def test_a_recurrent_policy_trains_by_the_gradient_of_what_it_played(monkeypatch
     """The surrogate's log-probabilities, unrolled, are those with which the rollout drew: training needs no more."""
     params = tiny_scenario("tolerance=0.0").params
     network = Elman(env.num_actions(params), 4)
-    for module in (train, policy, inputs):
+    for module in (gradients, train, policy, inputs):
         monkeypatch.setattr(module, "architecture_of", lambda options, outputs: Elman(outputs, 4))
     config = TrainConfig(episodes=240, batch=24, baseline="critic")
     variables, curve = jax.jit(train.train, static_argnames=("config", "steps"))(
