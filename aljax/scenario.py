@@ -152,10 +152,13 @@ class Source:
             return False
         return {type(value) for value in values} <= ({int} if field and field.check == "count" else {int, float})
 
-    @property
+    @functools.cached_property
     def ruled(self) -> bool:
-        """The file has rules."""
-        return bool(self.raw.get("rules"))
+        """The file has rules, and can be read."""
+        try:
+            return bool(self.raw.get("rules"))
+        except UserError:  # it is refused where it is read
+            return False
 
     def _together(
         self, keys: Sequence[str], numeric: Sequence[bool], rows: Sequence[Sequence[toml.Value]]

@@ -159,7 +159,7 @@ class Elsewhere(Policy):
         """See `Policy.begin`."""
         episodes = observation.shape[1]
         none = jnp.zeros(episodes, jnp.int32)
-        return Memory(self.table, jnp.zeros((self.inner.plan.counts, episodes), jnp.int32), none, jnp.int32(0))
+        return Memory(self.table, none, jnp.zeros((self.inner.plan.counts, episodes), jnp.int32), none, jnp.int32(0))
 
     def logits(self, params: env.EnvParams, observation: jax.Array, legal: jax.Array, memory: Any) -> jax.Array:
         """See `Policy.logits`."""

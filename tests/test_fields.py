@@ -80,7 +80,8 @@ def told(name, field):
 
 def test_the_reference_has_a_row_of_every_field_as_it_is_declared():
     page = (Path(__file__).parent.parent / "docs" / "reference" / "scenario_files.md").read_text()
-    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    # Rows of five columns; the table of rules' templates has three.
+    rows = [line for line in page.splitlines() if line.startswith("| `") and line.count("|") == 6]
     assert rows == [told(*each) for kind in (EnvParams, ActionTable) for each in fields_of(kind).items()]
 
 

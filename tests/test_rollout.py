@@ -165,7 +165,5 @@ def test_rows_whose_legality_depends_on_the_state_are_masked_kept_and_refused_by
     _, costs = env.transition(state, jnp.int32(0), (jnp.float32(0.99), jnp.zeros(1)), scenario.params)
     assert costs[3] == 1  # played all the same: fails for certain
 
-    with pytest.raises(
-        UserError, match=r"needs rows that are legal whatever happened before, or never, but for max_calls$"
-    ):
+    with pytest.raises(UserError, match=r"needs rows that are legal by what max_calls and rules say of the past$"):
         make_plan(scenario.params, scenario=scenario)

@@ -203,7 +203,8 @@ def _unknown(params: EnvParams) -> str | None:
 def _ruled(params: EnvParams, scenario: Scenario | None, relaxed: bool) -> str | None:
     """What of the rules leaves no room for exact states, in one line, or None."""
     if params.rules is None:
-        return None
+        varies = env.legal_varies(params) and params.actions.max_calls is None
+        return "needs rows that are legal by what max_calls and rules say of the past" if varies else None
     structure, seconds = params.rules.structure, params.rules.seconds
     if structure.timed and seconds is not None and not relaxed:
         rule = structure.timed[0]

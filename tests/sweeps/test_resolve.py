@@ -66,6 +66,12 @@ def assert_same(found, wanted):
         assert left.dtype == right.dtype and left.shape == right.shape and left.tobytes() == right.tobytes()
 
 
+def test_a_file_that_cannot_be_read_is_told_at_its_point_and_not_before():
+    spec = spec_of(["horizon", "actions.max_calls.weak", "scenario"], scenario="tiny", fixed={})
+    with pytest.raises(UserError, match=r"^my.toml: at horizon = 1.0.*horizon: expected a whole number"):
+        Resolver(spec, TEXTS).jobs([(1.0, 1.0, "tiny"), (1.0, 1.0, "broken")])
+
+
 @settings(max_examples=400, deadline=None)
 @given(data=st.data())
 def test_points_together_are_what_they_are_alone_or_refused_alike(data):
