@@ -1,6 +1,8 @@
-"""dm_env's environment, for Acme and what else speaks its language.
+"""dm_env's environment, for Acme and what else speaks its language:
 
-environment = Environment("paper", seed=0)
+    environment = Environment("paper", seed=0)
+
+Each is a single environment.
 """
 
 from pathlib import Path

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aljax.rules.chain import Chain
+from aljax.rules.chain import legal_of
 from aljax.rules.data import Structure
 from aljax.rules.joint import joint_of
 from aljax.rules.templates import NOTHING, symbol
@@ -60,10 +60,8 @@ def standings(structure: Structure) -> Standings | None:
     found = _reached(structure, anything=False)
     timed = any(structure.each[i].hard for i in structure.timed)
     overrun = timed and found is not None and any(choice.cornered for _, choice in found)
-    if overrun:
-        found = _reached(
-            structure, anything=True
-        )  # a cooldown may be broken, after which all is legal that breaks none
+    if overrun:  # once a cooldown is broken, all is legal that breaks no other rule
+        found = _reached(structure, anything=True)
     if found is None:
         return None
     number = {states: j for j, (states, _) in enumerate(found)}
@@ -128,14 +126,15 @@ def _choice(structure: Structure, hard: tuple[int, ...], anything: bool) -> _Cho
     count = len(structure.allowed)
     if not hard:
         return _Choice(np.ones(count, bool), False, None)
-    strides, legal = _legal(structure)
+    chain, legal = legal_of(structure)
+    strides = chain.strides
     joint, automata = joint_of(structure), [structure.automata[i] for i in structure.hard]
     lives = [automaton.live for automaton in automata]
     place = sum(min(state, live - 1) * s for state, live, s in zip(hard, lives, strides, strict=False))
     counted = zip(structure.counted, strides[len(hard) :], strict=True)
     made = [range(0, (most + 1) * stride, stride) for (_, most), stride in counted]
     places = np.array([place + sum(each) for each in itertools.product(*made)])
-    keepable = np.moveaxis(legal[:, :, places], 1, -1)
+    keepable = np.moveaxis(legal[:, :, places][:, chain.class_of], 1, -1)
     broken = any(automaton.broken[state] for automaton, state in zip(automata, hard, strict=True))
     words = [harmless[state] for harmless, state in zip(joint.harmless, hard, strict=True)]
     harmless = (functools.reduce(np.bitwise_and, words)[joint.word] & joint.bit) != 0
@@ -150,13 +149,6 @@ def _choice(structure: Structure, hard: tuple[int, ...], anything: bool) -> _Cho
     # What is harmless and not counted here never runs out of calls, or there is another such row that does not.
     cornered = not (harmless & calm & uncounted & np.array(structure.allowed)).any()
     return _Choice(rows | cornered, cornered, mark)
-
-
-@functools.lru_cache(maxsize=8)
-def _legal(structure: Structure) -> tuple[list[int], np.ndarray]:
-    """Of joint states their strides, and which rows leave room in them for all hard rules. Boolean ``[C, A, S]``"""
-    chain = Chain(structure)
-    return chain.strides, chain.legal(structure.columns)[:, chain.class_of]
 
 
 def _alike(after: np.ndarray, marks: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:

@@ -103,6 +103,21 @@ class Chain:
         return np.stack(found)
 
 
+@functools.lru_cache(maxsize=8)
+def legal_of(structure: Structure) -> tuple[Chain, np.ndarray]:
+    """All joint states, and the rows that are legal in them.
+
+    Args:
+      structure: of an environment's rules, `with_columns`.
+
+    Returns:
+      The joint states; and by classes of rows, with so many steps left after them, which are legal. Boolean
+      ``[C, K, S]``
+    """
+    chain = Chain(structure)
+    return chain, chain.legal(structure.columns)
+
+
 def size_of(structure: Structure) -> int:
     """Joint states.
 

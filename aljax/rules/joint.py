@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aljax.rules.chain import Chain
+from aljax.rules.chain import Chain, legal_of
 from aljax.rules.data import Structure
 from aljax.rules.templates import automaton
 
@@ -65,8 +65,7 @@ def joint_of(structure: Structure) -> Joint:
     Returns:
       The tables.
     """
-    chain = Chain(structure)
-    legal = chain.legal(structure.columns)
+    chain, legal = legal_of(structure)
     return Joint(
         parts=tuple(_part(structure, each) for each in _apart(structure, chain, legal)),
         harmless=tuple(_harmless(structure, i, chain) for i in structure.hard),
