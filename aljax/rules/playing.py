@@ -11,13 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aljax.constraint import SLACK
 from aljax.layout import FEW, lift
 from aljax.rules.data import Rules, Structure
 from aljax.rules.joint import joint_of
 from aljax.rules.templates import BOTH, FIRST, NOTHING, SECOND, Automaton, Rule, symbols_of
-
-_SLACK = 1e-5
-"""Seconds of a cooldown that may be left: what sums of decimal fractions need (`aljax.constraint.SLACK`)."""
 
 
 class Kept(NamedTuple):
@@ -62,7 +60,7 @@ def move(rules: Rules, kept: Kept, action: jax.Array, failed: jax.Array, seconds
         if rule.timed:
             assert kept.left is not None and rules.seconds is not None
             k, again = structure.timed.index(i), steps.was(rule, FIRST)
-            states.append(jnp.where(again & (kept.left[k] > _SLACK), 1, state))
+            states.append(jnp.where(again & (kept.left[k] > SLACK), 1, state))
             left.append(jnp.where(again, rules.seconds[k], jnp.maximum(kept.left[k] - seconds, 0.0)))
         else:
             states.append(_moved(automaton, rule, state, steps))
@@ -190,7 +188,7 @@ def legal(rules: Rules, kept: Kept, free: jax.Array, remaining: jax.Array, calls
     for k, i in enumerate(structure.timed):
         if structure.each[i].hard:
             assert kept.left is not None
-            calm = calm & ~((rows == structure.each[i].a) & (kept.left[k] > _SLACK))
+            calm = calm & ~((rows == structure.each[i].a) & (kept.left[k] > SLACK))
     found = calm & _flags(joint.word, joint.bit, _keepable(structure, kept, remaining, calls))
     if joint.always:
         return found
