@@ -1,21 +1,16 @@
-"""cleanrl's PPO: its script as it is, run as a user runs it, from a folder that was fetched (`FOLDER`)."""
+"""cleanrl's PPO: its script as it is, run as a user runs it, from a folder that was fetched (``CLEANRL``)."""
 
 import contextlib
 import io
-import os
 import runpy
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .common import Agent, Contestant, spending
-
-FOLDER = "CLEANRL"
-"""The environment variable that names the folder of its scripts."""
 
 
 class PPO(Contestant):
@@ -23,6 +18,7 @@ class PPO(Contestant):
 
     name = "cleanrl PPO"
     modules = ("gymnasium", "torch", "tyro", "tensorboard")
+    scripts = ("CLEANRL", "ppo.py")
     together = False
     remark = "written for gymnasium before 1.0: since then, it takes each start of an episode for a step of its own"
     fixed: ClassVar[Mapping[str, Any]] = {"gamma": 1.0, "num-envs": 8, "num-steps": 64}
@@ -32,13 +28,6 @@ class PPO(Contestant):
         {"learning-rate": 5e-3, "update-epochs": 4, "num-minibatches": 2, "ent-coef": 0.01},
         {"learning-rate": 2.5e-3, "update-epochs": 4, "num-minibatches": 2, "ent-coef": 0.05},
     )
-
-    def missing(self) -> str:
-        """See `Contestant.missing`."""
-        folder = os.environ.get(FOLDER, "")
-        if not (Path(folder) / "ppo.py").is_file():
-            return f"{FOLDER}: expected the folder of cleanrl's scripts (ppo.py), got {folder or 'none'}"
-        return super().missing()
 
     def train(self, scenario: str, steps: int, seeds: Sequence[int], settings: Mapping[str, Any]) -> list[Agent]:
         """See `Contestant.train`."""
@@ -53,7 +42,7 @@ class PPO(Contestant):
         import torch
 
         torch.set_num_threads(1)  # these networks are too small for more
-        script = Path(os.environ[FOLDER]).resolve() / "ppo.py"
+        script = self.folder / "ppo.py"
         given = [f"--{name}={value}" for name, value in {**options, "seed": seed}.items()]
         with _called([script.name, *given, "--no-cuda"]), spending() as spent:
             left = runpy.run_path(str(script), run_name="__main__")

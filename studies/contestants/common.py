@@ -3,8 +3,10 @@
 import contextlib
 import dataclasses
 import importlib
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -52,8 +54,21 @@ class Contestant:
     remark: ClassVar[str] = ""
     """What a reader must know beside its figures."""
 
+    scripts: ClassVar[tuple[str, ...]] = ()
+    """Of a trainer that is no package: the environment variable that names the folder of its scripts, and these."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its scripts are."""
+        return Path(os.environ[self.scripts[0]]).resolve()
+
     def missing(self) -> str:
         """Why it cannot run here, in a line; empty where it can."""
+        if self.scripts:
+            variable, *files = self.scripts
+            told = os.environ.get(variable)
+            if not told or not all((self.folder / file).is_file() for file in files):
+                return f"{variable}: expected the folder of its scripts ({', '.join(files)}), got {told or 'none'}"
         for module in self.modules:
             try:
                 importlib.import_module(module)

@@ -1,8 +1,7 @@
-"""purejaxrl's PPO: its script as it is, from a folder that a user fetched (``--purejaxrl``)."""
+"""purejaxrl's PPO: its script as it is, from a folder that a user fetched (``PUREJAXRL``)."""
 
 import importlib
 import importlib.util
-import os
 import sys
 import types
 from collections.abc import Mapping, Sequence
@@ -15,8 +14,6 @@ import numpy as np
 
 from .common import Agent, Contestant, Network, spending
 
-FOLDER = "PUREJAXRL"
-"""The environment variable that names the folder of its scripts."""
 UNUSED: Mapping[str, Sequence[str]] = {
     "brax": (), "brax.envs": (), "brax.envs.wrappers.training": ("EpisodeWrapper", "AutoResetWrapper"), "navix": (),
 }  # fmt: skip
@@ -28,6 +25,7 @@ class PPO(Contestant):
 
     name = "purejaxrl PPO"
     modules = ("gymnax", "distrax")
+    scripts = ("PUREJAXRL", "ppo.py", "wrappers.py")
     remark = "its script gives the last weights only, so it is looked at once"
     fixed: ClassVar[Mapping[str, Any]] = {
         "UPDATE_EPOCHS": 4, "NUM_MINIBATCHES": 4, "GAMMA": 1.0, "GAE_LAMBDA": 0.95, "CLIP_EPS": 0.2, "VF_COEF": 0.5,
@@ -40,18 +38,11 @@ class PPO(Contestant):
         {"LR": 2.5e-3, "NUM_ENVS": 64, "NUM_STEPS": 10, "ENT_COEF": 0.05},
     )
 
-    def missing(self) -> str:
-        """See `Contestant.missing`."""
-        folder = os.environ.get(FOLDER, "")
-        if not (Path(folder) / "ppo.py").is_file():
-            return f"{FOLDER}: expected the folder of purejaxrl's scripts (ppo.py, wrappers.py), got {folder or 'none'}"
-        return super().missing()
-
     def train(self, scenario: str, steps: int, seeds: Sequence[int], settings: Mapping[str, Any]) -> list[Agent]:
         """See `Contestant.train`."""
         import aljax.adapters.gymnax  # noqa: F401  # registers the names
 
-        script = _script(Path(os.environ[FOLDER]))
+        script = _script(self.folder)
         iteration = settings["NUM_ENVS"] * settings["NUM_STEPS"]
         total = iteration * -(-steps // iteration)
         run = script.make_train({**self.fixed, **settings, "ENV_NAME": f"{scenario}-aljax-5", "TOTAL_TIMESTEPS": total})
