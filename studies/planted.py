@@ -320,7 +320,7 @@ class Planted(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
 
 
 def _ours(name: str) -> bool:
-    return name.partition(".")[0] in ("aljax", "strategies", "test_env")
+    return name.partition(".")[0] in ("aljax", "plays", "strategies", "test_env")
 
 
 if __name__ == "__main__":
