@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
 from aljax.errors import UserError
-from aljax.integrations.shared import Mode, Reads, Routing, Run, Runs, framework, routing
+from aljax.host.modules import framework
+from aljax.integrations.shared import Mode, Reads, Routing, Run, Runs, routing
 from aljax.router import Router
 
 _RUN = "aljax_run"

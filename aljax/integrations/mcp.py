@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aljax.integrations.shared import Mode, Runs, framework, routing
+from aljax.host.modules import framework
+from aljax.integrations.shared import Mode, Runs, routing
 from aljax.router import Router
 
 

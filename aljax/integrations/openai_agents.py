@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aljax.integrations.shared import FREE, Mode, Reads, Routing, Run, Turn, framework, routing
+from aljax.host.modules import framework
+from aljax.integrations.shared import FREE, Mode, Reads, Routing, Run, Turn, routing
 from aljax.router import Router
 
 

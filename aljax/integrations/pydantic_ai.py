@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from aljax.integrations.shared import Mode, Reads, Routing, Run, framework, routing
+from aljax.host.modules import framework
+from aljax.integrations.shared import Mode, Reads, Routing, Run, routing
 from aljax.router import Router
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from aljax.errors import UserError, listed, short
-from aljax.host.modules import framework as framework
 from aljax.router import Choice, Router
 
 Mode = Literal["block", "mask", "force"]
