@@ -5,7 +5,7 @@ the likeliest rows, and every third choice is among a few rows only. Traces are 
 whole traces (`tests/declare.py`), which know no automata: what is broken for good is a violation; what is owed at the
 end, because calls failed until no step was left, is counted apart.
 
-    python studies/router_rules.py --episodes 10000 --json studies/results/router_rules.json
+    python studies/router_rules.py --json studies/results/router_rules.json
 """
 
 import argparse
