@@ -36,11 +36,12 @@ from aljax.learner import Learner, Scratch, Watch
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.overrides import Given
 from aljax.policy import Learned
+from aljax.promises import constraints_of
 from aljax.rules.plots import forbidden
+from aljax.run_state import CURVES, Curve
 from aljax.scenario import Scenario, load_scenario
 from aljax.statistics import Interval
 from aljax.tails import Tails, tail_table, tails_of
-from aljax.train import Curve
 from aljax.training import Trained, abstract_policy
 
 _Options = TypeVar("_Options", TrainConfig, Hyperparameters, Protocol)
@@ -59,7 +60,8 @@ class RunResult:
     """The learned one, greedy; every array has a leading seed axis."""
     curves: Mapping[str, np.ndarray]
     """How learning went, by name: ``cost``, ``success``, ``entropy``, ``gradient_norm`` ``[S, updates]`` and
-    ``components`` ``[S, updates, 5]``; of learning from logs alone, ``loss`` ``[S, updates]``."""
+    ``components`` ``[S, updates, 5]``, of K constraints ``multipliers`` and ``promised`` ``[S, updates, K]``; of
+    learning from logs alone, ``loss`` ``[S, updates]``."""
     evaluations: Mapping[str, Evaluation]
     """By policy, episode by episode: every policy met the same starts and the same luck."""
     summaries: Mapping[str, Summary]
@@ -85,7 +87,7 @@ class RunResult:
     def curve(self) -> Curve | None:
         """The learning curves as a `Curve`; None where nothing was trained in the simulator."""
         found: dict[str, Any] = dict(self.curves)
-        return Curve(**found) if set(found) == set(Curve._fields) else None
+        return Curve(**found) if set(CURVES) <= set(found) else None
 
     @property
     def gap(self) -> Interval | None:
@@ -119,8 +121,9 @@ class RunResult:
             drawings["rules.png"] = lambda file: forbidden(file, self.scenario, first)
         curve, batch = self.curve, self.config.batch
         if curve is not None:
+            promises = constraints_of(self.config)
             drawings["learning_curves.png"] = lambda file: pictures.learning_curves(
-                file, curve, batch, self.summaries, name
+                file, curve, batch, self.summaries, name, promises
             )
         elif runs.LOSS in self.curves:
             drawings["learning_curves.png"] = lambda file: pictures.losses(file, self.curves[runs.LOSS], name)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,23 @@ from aljax.env import COMPONENTS, EnvParams
 from aljax.evaluate import Evaluation, Summary
 from aljax.host.programs import Program
 from aljax.policy import Policy
+from aljax.promises import Constraint
+from aljax.run_state import Curve
 from aljax.scenario import Scenario
 from aljax.target import here
-from aljax.train import Curve
 
 
-def learning_curves(path: Path, curve: Curve, batch: int, summaries: Mapping[str, Summary], title: str) -> None:
+def learning_curves(
+    path: Path,
+    curve: Curve,
+    batch: int,
+    summaries: Mapping[str, Summary],
+    title: str,
+    constraints: Sequence[Constraint] = (),
+) -> None:
     """Cost, success, weighted-free components, entropy and gradient norm against episodes, spread over seeds.
+
+    Where something is promised, also what each constraint bounds, its bound beside it, and its multiplier.
 
     Args:
       path: the PNG file.
@@ -30,6 +40,7 @@ def learning_curves(path: Path, curve: Curve, batch: int, summaries: Mapping[str
       batch: episodes an update.
       summaries: evaluated policies, drawn as levels in the first panel.
       title: of the figure.
+      constraints: what the run promises, in the order of the curve's.
     """
     plt = pyplot()
     episodes = (1 + np.arange(curve.cost.shape[1])) * batch
@@ -39,18 +50,31 @@ def learning_curves(path: Path, curve: Curve, batch: int, summaries: Mapping[str
     ]
     panels += [(name, np.asarray(curve.components)[..., k]) for k, name in enumerate(COMPONENTS)]
     panels += [("entropy, nats", np.asarray(curve.entropy)), ("gradient norm", np.asarray(curve.gradient_norm))]
-    figure, axes = plt.subplots(3, 3, figsize=(11, 8), sharex=True, layout="constrained")
-    for axis, (name, values) in zip(axes.flat, panels, strict=True):
+    usual, bounds = len(panels), {}
+    if curve.multipliers is not None:
+        for k, each in enumerate(constraints):
+            bounds[len(panels)] = each.bound
+            panels.append((f"{each.name}, average of past batches", np.asarray(curve.promised)[..., k]))
+            panels.append((f"multiplier of {each.name}", np.asarray(curve.multipliers)[..., k]))
+    rows = -(-len(panels) // 3)
+    figure, axes = plt.subplots(rows, 3, figsize=(11, 8 * rows / 3), sharex=True, layout="constrained")
+    for axis, (name, values) in zip(axes.flat, panels, strict=False):
         _over_seeds(axis, episodes, values)
         axis.set_title(name, fontsize=9)
+    for place, bound in bounds.items():
+        axes.flat[place].axhline(bound, linestyle="--", linewidth=1, color="black", label="bound")
+        axes.flat[place].legend(fontsize=7)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
     for (name, summary), colour in zip(summaries.items(), plt.cm.tab10.colors[1:], strict=False):
         axes.flat[0].axhline(
             summary.cost.mean, linestyle="--", linewidth=1, color=colour, label=f"{label(name)}, evaluated"
         )
     axes.flat[0].legend(fontsize=7)
-    axes.flat[-1].set_yscale("log")
-    for axis in axes[-1]:
+    axes.flat[usual - 1].set_yscale("log")
+    for axis in axes.flat[max(0, len(panels) - 3) : len(panels)]:
         axis.set_xlabel("episodes")
+        axis.tick_params(labelbottom=True)
     figure.suptitle(f"{label(title)}: training, {_seeds(len(curve.cost))}")
     save(figure, path, plt)
 

@@ -208,6 +208,20 @@ def take_in(
     return Risk(threshold, multipliers, prices, means, spreads)
 
 
+def promised(risk: Risk | None) -> dict[str, jax.Array]:
+    """What a learning curve shows of promises, by its names.
+
+    Args:
+      risk: after an update.
+
+    Returns:
+      Multipliers, and the averages that they go by, ``[K]`` each; nothing where nothing is promised.
+    """
+    if risk is None or risk.multipliers is None:
+        return {}
+    return {"multipliers": risk.multipliers, "promised": risk.means[1:]}
+
+
 def tail_mean(total: jax.Array, alpha: jax.Array) -> jax.Array:
     """`cvar` in a compiled program, in single precision. Scalar
 

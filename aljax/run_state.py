@@ -14,6 +14,8 @@ from jax.flatten_util import ravel_pytree
 from aljax.architecture import Variables
 from aljax.baselines import Running
 from aljax.optimiser import AdamState
+from aljax.options import TrainConfig
+from aljax.params import COMPONENTS
 from aljax.risk import Risk
 
 
@@ -30,6 +32,28 @@ class Curve(NamedTuple):
     """Mean entropy of the policy over the steps played, nats. ``[updates]``"""
     gradient_norm: jax.Array
     """Length of the gradient before clipping. ``[updates]``"""
+    multipliers: jax.Array | None = None
+    """Of the K constraints, after the update; None where nothing is promised. ``[updates, K]``"""
+    promised: jax.Array | None = None
+    """What they bound, the average of past batches that multipliers go by; None likewise. ``[updates, K]``"""
+
+
+CURVES = tuple(name for name in Curve._fields if name not in Curve._field_defaults)
+"""What every run has a curve of; constraints have the others."""
+
+
+def no_curve(config: TrainConfig) -> Curve:
+    """The curves of a run before its first update.
+
+    Args:
+      config: shape of the run.
+
+    Returns:
+      Zeros.
+    """
+    updates, count = config.updates, len(config.constraints)
+    found = {name: jnp.zeros((updates, len(COMPONENTS)) if name == "components" else updates) for name in CURVES}
+    return Curve(**found, **{name: jnp.zeros((updates, count)) for name in Curve._field_defaults if count})
 
 
 class TrainState(NamedTuple):
@@ -59,7 +83,7 @@ class PackedState(NamedTuple):
     square: jax.Array
     """Likewise. ``[M]``"""
     curve: jax.Array
-    """`Curve`, a row an update. ``[updates, 9]``"""
+    """`Curve`, a row an update. ``[updates, 9 + 2 K]``"""
 
 
 def packed(state: TrainState) -> tuple[PackedState, Callable[[PackedState], TrainState]]:
@@ -101,11 +125,17 @@ def row_of(curve: Curve) -> jax.Array:
       curve: entries with any leading axes.
 
     Returns:
-      ``[..., 9]``
+      ``[..., 9 + 2 K]``
     """
-    return jnp.concatenate([entry[..., None] if entry is not curve.components else entry for entry in curve], -1)
+    found = {name: entry for name, entry in curve._asdict().items() if entry is not None}
+    several = ("components", *Curve._field_defaults)
+    return jnp.concatenate([found[name] if name in several else found[name][..., None] for name in found], -1)
 
 
 def _curve(table: jax.Array) -> Curve:
     """The reverse of `row_of`."""
-    return Curve(table[..., 0], table[..., 1], table[..., 2:-2], table[..., -2], table[..., -1])
+    last = 2 + len(COMPONENTS)
+    promises = table[..., last + 2 :]
+    count = promises.shape[-1] // 2
+    found = Curve(table[..., 0], table[..., 1], table[..., 2:last], table[..., last], table[..., last + 1])
+    return found._replace(multipliers=promises[..., :count], promised=promises[..., count:]) if count else found

@@ -39,8 +39,8 @@ from aljax.options import (
     TrainConfig,
 )
 from aljax.policy import Learned
+from aljax.run_state import CURVES, Curve
 from aljax.scenario import Scenario, parse_scenario
-from aljax.train import Curve
 from aljax.training import abstract_policy
 
 _MANIFEST = "manifest.json"
@@ -246,8 +246,8 @@ def load(path: str | Path) -> Run:
         check(said.config, said.hyperparameters, said.protocol, scenario)
     except UserError as error:
         raise UserError(f"{plain_path(file)}: {error}") from None
-    curves = _curves(path / "curves.npz", said.curves, said.protocol.seeds)
-    curve = Curve(**curves) if said.curves == Curve._fields else None
+    curves = _curves(path / "curves.npz", said.curves, said.protocol.seeds, len(said.config.constraints))
+    curve = Curve(**curves) if said.curves == CURVES else None
     recorded = read_json(path / _METRICS)
     if type(recorded.get("episodes")) is not int or recorded["episodes"] < 0:
         what = f"expected a whole number of at least 0, got {short(recorded.get('episodes'))}"
@@ -311,7 +311,7 @@ def _configuration(file: Path) -> _Configuration:
         regime = raw.get("regime", {"name": "online"})["name"]
         if regime not in ("online", "supervised", "offline"):
             raise ValueError(f"regime: unknown name {short(regime)}")
-        curves = Curve._fields if regime == "online" else (LOSS,)
+        curves = CURVES if regime == "online" else (LOSS,)
         protocol = Protocol(**raw["protocol"])
         made_with = {key: raw.get(key) for key in numerics()} if "settings" in raw else {}
         return _Configuration(name, tuple(overrides), config, Hyperparameters(**numbers), protocol, curves, made_with)
@@ -327,18 +327,21 @@ def _text(value: Any) -> str:
     return value
 
 
-def _curves(file: Path, names: Sequence[str], seeds: int) -> dict[str, Any]:
-    """Learning curves, an array a figure, each with an entry a seed and update."""
+def _curves(file: Path, names: Sequence[str], seeds: int, promises: int) -> dict[str, Any]:
+    """Learning curves, an array a figure, each with an entry a seed and update; those of promises where it has them."""
     try:
         with open_regular(file) as opened, np.load(opened, allow_pickle=False) as arrays:
             if any(item.compress_type != zipfile.ZIP_STORED for item in arrays.zip.infolist()):
                 raise ValueError("compressed, so it is none of ours, and may unpack to any size")
-            found: dict[str, Any] = {name: np.asarray(arrays[name]) for name in names}
+            kept = bool(promises) and names == CURVES and "multipliers" in arrays  # runs of old have none
+            every = (*names, *Curve._field_defaults) if kept else names
+            found: dict[str, Any] = {name: np.asarray(arrays[name]) for name in every}
     except Exception as error:  # zipfile, zlib, tokenize and numpy raise a wide variety
         raise UserError(f"{plain_path(file)}: cannot be read: {plain(one_line(error), 160)}") from None
     first = found[names[0]]
     for name, values in found.items():
-        shape = (seeds, *first.shape[1:2], *([len(COMPONENTS)] if name == "components" else []))
+        several = {"components": [len(COMPONENTS)]} | {key: [promises] for key in Curve._field_defaults}
+        shape = (seeds, *first.shape[1:2], *several.get(name, []))
         if values.dtype.kind != "f" or values.shape != shape or first.ndim != 2:
             got = f"{values.dtype} of shape {values.shape}"
             raise UserError(

@@ -33,9 +33,9 @@ from aljax.optimiser import AdamState, adam_init, adam_step, falling
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import learned_of
 from aljax.returns import lambda_advantages, residual_costs, root_mean_square, togo_of
-from aljax.risk import Risk, begin_risk, charges, take_in
+from aljax.risk import Risk, begin_risk, charges, promised, take_in
 from aljax.rollout import Outcome, blocks_of, in_blocks, outcome, play
-from aljax.run_state import Curve, PackedState, TrainState, packed, row_of
+from aljax.run_state import Curve, PackedState, TrainState, no_curve, packed, row_of
 from aljax.shapes import check_weights
 from aljax.target import Target, here
 
@@ -111,7 +111,6 @@ def init(
     critic: Variables = {}
     if config.baseline == "critic":
         critic = architecture_of(config, 1).init(critic_key, inputs)
-    updates = config.updates
     return TrainState(
         key=run_key,
         variables=weights,
@@ -119,13 +118,7 @@ def init(
         critic=critic,
         critic_optimiser=adam_init(critic),
         running=Running(jnp.zeros(steps), jnp.zeros(()), jnp.zeros(())),
-        curve=Curve(
-            cost=jnp.zeros(updates),
-            success=jnp.zeros(updates),
-            components=jnp.zeros((updates, len(env.COMPONENTS))),
-            entropy=jnp.zeros(updates),
-            gradient_norm=jnp.zeros(updates),
-        ),
+        curve=no_curve(config),
         risk=begin_risk(config),
     )
 
@@ -266,17 +259,16 @@ def _learn(
         cost = jnp.tensordot(params.weights, components, 1, precision="highest")
     else:
         cost = batch.result.total.mean()
+    risk = take_in(state.risk, batch.result, remaining, config, hyper)
     point = Curve(
         cost=cost,
         success=batch.result.success.mean(),
         components=components,
         entropy=entropy / jnp.maximum(alive.sum(), 1),
         gradient_norm=jnp.zeros(()),
+        **promised(risk),
     )
-    running = run_on(state.running, togo, alive, hyper.running_decay)
-    return _Learnt(
-        gradient, critic_gradient, running, point, take_in(state.risk, batch.result, remaining, config, hyper)
-    )
+    return _Learnt(gradient, critic_gradient, run_on(state.running, togo, alive, hyper.running_decay), point, risk)
 
 
 def _descend(

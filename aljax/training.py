@@ -56,7 +56,7 @@ class Trained:
     @property
     def curves(self) -> Mapping[str, np.ndarray]:
         """The curves by name, as a run folder keeps them. ``[S, updates]`` each, of components ``[S, updates, 5]``"""
-        return self.curve._asdict()
+        return {name: values for name, values in self.curve._asdict().items() if values is not None}
 
 
 def train_seeds(

@@ -7,7 +7,7 @@ from aljax import UserError, learner
 from aljax.learner import Scratch, Watch, refuse_failed, train_watched
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
-from aljax.train import Curve
+from aljax.run_state import CURVES, Curve
 from aljax.training import Trained
 
 from tiny import tiny_scenario
@@ -30,7 +30,7 @@ class Told(Watch):
     ("episodes", "said"), [(100, ["Trains on 90 episodes a seed, not 100: whole batches of 30."]), (90, [])]
 )
 def test_episodes_that_are_no_whole_batches_are_told(episodes, said, monkeypatch):
-    done = Trained(policy=None, curve=Curve(*(np.ones((2, 3)) for _ in Curve._fields)), seconds={})  # pyright: ignore
+    done = Trained(policy=None, curve=Curve(*(np.ones((2, 3)) for _ in CURVES)), seconds={})  # pyright: ignore
     monkeypatch.setattr(Trained, "diverged", [])
     monkeypatch.setattr(learner, "train_seeds", lambda *_: done)
     watch, config = Told(), TrainConfig(episodes=episodes)
@@ -47,7 +47,7 @@ def test_progress_is_told_from_the_start_to_the_last_update_with_the_mean_cost()
 
 def test_training_that_failed_blames_the_learning_rate_only_where_costs_are_finite():
     policy = Learned({"w": np.array([[1.0], [np.nan]])}, architecture=None)  # pyright: ignore
-    curve = Curve(*(np.ones((2, 4)) for _ in Curve._fields))
+    curve = Curve(*(np.ones((2, 4)) for _ in CURVES))
     with pytest.raises(UserError, match=r"diverged .* on seeds 1: try a smaller learning_rate$"):
         refuse_failed(Trained(policy, curve, {}))
     cost = np.array([[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, np.inf, np.nan]])

@@ -10,6 +10,7 @@ from aljax import plots
 from aljax.drawing import draw_all
 from aljax.env import COMPONENTS
 from aljax.evaluate import Evaluation, Spread, Summary
+from aljax.promises import Constraint
 from aljax.scenario import parse_scenario
 from aljax.statistics import Interval
 from aljax.train import Curve
@@ -104,6 +105,24 @@ def test_one_seed_has_no_spread(figures, tmp_path):
         plots.components(tmp_path / "c.png", scenario_of(["a"]), {"random": each})
         (errors,) = figures[-1].axes[0].collections
         assert sum(len(segment) > 0 for segment in errors.get_segments()) == bars
+
+
+def test_promises_are_drawn_beside_their_bounds(figures, tmp_path):
+    plain = Curve(*(np.ones((2, 3)) for _ in range(2)), np.ones((2, 3, 5)), *(np.ones((2, 3)) for _ in range(2)))
+    promised = np.arange(12.0).reshape(2, 3, 2)
+    curve = plain._replace(multipliers=10 * promised, promised=promised)
+    constraints = [Constraint("money", 0.5), Constraint("latency", 0.05, 12.0)]
+    plots.learning_curves(tmp_path / "l.png", curve, 10, {"random": summary()}, "it", constraints)
+    panels = {axis.get_title(): axis for axis in figures[0].axes}
+    assert len(figures[0].axes) == 15
+    for k, (name, bound) in enumerate({"E[money]": 0.5, "P(latency > 12)": 0.05}.items()):
+        median, level = panels[f"{name}, average of past batches"].lines
+        np.testing.assert_array_equal(median.get_ydata(), np.median(promised[..., k], axis=0))
+        assert set(level.get_ydata()) == {bound}
+        (median,) = panels[f"multiplier of {name}"].lines
+        np.testing.assert_array_equal(median.get_ydata(), np.median(10 * promised[..., k], axis=0))
+    plots.learning_curves(tmp_path / "l.png", plain, 10, {"random": summary()}, "it")
+    assert len(figures[1].axes) == 9
 
 
 def test_policies_whose_names_are_shortened_to_the_same_have_bars_of_their_own(figures, tmp_path):

@@ -28,7 +28,7 @@ def test_packed_and_apart_again_it_is_the_same(baseline, critic_steps, promises)
     packed, apart = run_state.packed(state)
     weights = sum(leaf.size for leaf in jax.tree.leaves((state.variables, state.critic)))
     assert packed.numbers.shape == packed.mean.shape == packed.square.shape == (weights + 3 + 3 + 6 * len(promises),)
-    assert packed.curve.shape == (2, 9)
+    assert packed.curve.shape == (2, 9 + 2 * len(promises))
     found = apart(packed)
     assert found.key == state.key
     chex.assert_trees_all_equal(found._replace(key=0), state._replace(key=0))

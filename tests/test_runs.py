@@ -18,8 +18,8 @@ from aljax.comparison import compare
 from aljax.host import files
 from aljax.host.numerics import difference, numerics
 from aljax.options import Hyperparameters, Protocol, TrainConfig
+from aljax.run_state import CURVES
 from aljax.scenario import parse_scenario
-from aljax.train import Curve
 from aljax.training import train_seeds
 
 from tiny import TINY, tiny_scenario
@@ -156,7 +156,7 @@ def curves(**changes):
 
 def not_arrays(path):
     with zipfile.ZipFile(path, "w") as archive:
-        for name in Curve._fields:
+        for name in CURVES:
             archive.writestr(f"{name}.npy", b"no array")
 
 
@@ -473,7 +473,7 @@ def test_json_of_another_shape_is_one_line(name, value, folder):
 
 def arrays(**changes):
     """Learning curves as they are, but for those that are given."""
-    whole = {name: np.ones((2, 2, 5) if name == "components" else (2, 2), np.float32) for name in Curve._fields}
+    whole = {name: np.ones((2, 2, 5) if name == "components" else (2, 2), np.float32) for name in CURVES}
     return {name: value for name, value in (whole | changes).items() if value is not None}
 
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from aljax.env import COMPONENTS
+from aljax.run_state import CURVES
 from aljax.sweeps.plan import CURVE_POINTS, curve_points
 from aljax.sweeps.results import CURVE, CVAR, FIGURES, Results, column, row_figures
 from aljax.sweeps.work import Work
-from aljax.train import Curve
 
 
 class Gathered:
@@ -128,7 +128,7 @@ def training_arrays(result: Any, batch: int, points: int) -> dict[str, np.ndarra
     found = played_arrays(result.played) | {"finite": np.asarray(result.finite)}
     updates = result.curve.cost.shape[1]
     edges = np.linspace(0, updates, min(points, updates) + 1).astype(int)
-    for name in Curve._fields:
+    for name in CURVES:
         values = np.asarray(getattr(result.curve, name), np.float64)
         sums = np.add.reduceat(values, edges[:-1], axis=1)
         counts = np.diff(edges).reshape(1, -1, *[1] * (values.ndim - 2))

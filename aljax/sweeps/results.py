@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from aljax.env import COMPONENTS
+from aljax.run_state import CURVES
 from aljax.statistics import Interval, explained_variance, mean_interval
 from aljax.sweeps.space import Spec, Value
-from aljax.train import Curve
 
 FIGURES = ("cost", "success", *COMPONENTS)
 """What is measured of a run; with ``optimal_`` before it, of the exact optimum on the same starts and luck."""
 CVAR = "cvar"
 """What is measured of a run besides, where `Spec.asks_tail`: of its total cost, at its α."""
-CURVE = (*Curve._fields, "episodes")
+CURVE = (*CURVES, "episodes")
 """What a learning curve holds at each of its points."""
 
 

@@ -375,7 +375,9 @@ class Runs(Folders):
         wrong += check.weights(found.policy.variables, case.files["checkpoint/policy.msgpack"])
         seeds, length = found.protocol.seeds, -1
         curves = {runs.LOSS: found.losses} if found.curve is None else found.curve._asdict()
-        shapes = {name: (seeds, length, 5) if name == "components" else (seeds, length) for name in curves}
+        curves = {name: values for name, values in curves.items() if values is not None}
+        several = {"components": 5} | dict.fromkeys(("multipliers", "promised"), len(found.config.constraints))
+        shapes = {name: (seeds, length, several[name]) if name in several else (seeds, length) for name in curves}
         wrong += check.arrays(curves, shapes)
         wrong += check.finite_json(found.metrics) + _hyperparameters(found.hyperparameters)
         for name in ("train", "protocol"):

@@ -17,6 +17,7 @@ from aljax.offline.data import Log, collect
 from aljax.offline.writing import write_log
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned, Mixture, heuristics
+from aljax.run_state import CURVES
 from aljax.scenario import parse_scenario, read_scenario, scenario_names
 from aljax.sweeps.execute import prepared
 from aljax.sweeps.gathered import Gathered
@@ -24,7 +25,6 @@ from aljax.sweeps.locks import opened
 from aljax.sweeps.reader import make_spec
 from aljax.sweeps.results import CURVE, FIGURES
 from aljax.sweeps.tables import write_results
-from aljax.train import Curve
 from aljax.training import abstract_policy
 
 SMALL = """\
@@ -167,7 +167,7 @@ def _run(folder: Path, rng: np.random.Generator, regime: Mapping[str, Any] | Non
     abstract = abstract_policy(scenario, config, protocol)
     weights = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), abstract.variables)
     length = 2
-    names = Curve._fields if regime is None else (runs.LOSS,)
+    names = CURVES if regime is None else (runs.LOSS,)
     shapes = {name: (2, length, 5) if name == "components" else (2, length) for name in names}
     curves = {name: rng.random(shape, np.float32) for name, shape in shapes.items()}
     figure = {"mean": 1.5, "std": 0.25}
