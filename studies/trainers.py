@@ -51,7 +51,10 @@ from receipts import machine, partial_folder, status_of, versions
 SEARCHED, WHERE = 1_000, "escalation"
 """The number of the seed with which settings are tried (those that count are 0, 1, ...), and on which scenario; for a
 contestant that is not meant for it, on the first that it is meant for."""
-LIBRARIES = ("gymnax", "rejax", "evosax", "distrax", "gymnasium", "stable-baselines3", "sb3-contrib", "torch")
+LIBRARIES = (
+    "gymnax", "rejax", "evosax", "distrax", "gymnasium", "stable-baselines3", "sb3-contrib", "torch", "tianshou",
+    "torchrl",
+)  # fmt: skip
 
 
 def main() -> int:

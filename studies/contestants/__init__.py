@@ -1,6 +1,6 @@
 """Everybody's trainers: a small file a library. `CONTESTANTS` lists them, by the names of tables and files."""
 
-from . import cleanrl_ppo, evosax_agents, ours, purejaxrl_ppo, rejax_agents, sb3_agents
+from . import cleanrl_ppo, evosax_agents, ours, purejaxrl_ppo, rejax_agents, sb3_agents, tianshou_ppo, torchrl_ppo
 from .common import Contestant
 
 CONTESTANTS: dict[str, Contestant] = {
@@ -19,5 +19,7 @@ CONTESTANTS: dict[str, Contestant] = {
         sb3_agents.MaskablePPO,
         sb3_agents.RecurrentPPO,
         cleanrl_ppo.PPO,
+        tianshou_ppo.PPO,
+        torchrl_ppo.PPO,
     )
 }

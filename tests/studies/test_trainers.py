@@ -114,6 +114,7 @@ def test_ours_is_what_aljax_train_trains_and_its_steps_are_counted():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of their libraries' own
+@pytest.mark.filterwarnings("ignore:The field `.*` is annotated:UserWarning")  # of cleanrl's options
 @pytest.mark.parametrize("name", [name for name in CONTESTANTS if not name.startswith("aljax")])
 def test_everybody_trains_through_public_names(name):
     contestant = CONTESTANTS[name]

@@ -7,7 +7,7 @@ the first case, nearly in the next. Then come logs without probabilities, of a l
 and of loggers that do: there an assumption holds if the fit can say how they choose. In the last cases one fails.
 Also measured: how long estimates on hundreds of actions take, and how much memory.
 
-    OPENBLAS_NUM_THREADS=1 python studies/coverage.py --json studies/results/coverage.json
+    OPENBLAS_NUM_THREADS=1 python studies/interval_coverage.py --json studies/results/interval_coverage.json
 
 Half an hour on one core. Finished cases are kept in the JSON file; the same command goes on from there.
 """
