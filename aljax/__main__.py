@@ -1,7 +1,5 @@
 """``python -m aljax`` is ``aljax``."""
 
-import sys
+from aljax.commands.main import entry
 
-from aljax.commands.main import main
-
-sys.exit(main())
+entry()

@@ -41,6 +41,7 @@ from aljax.rules.plots import forbidden
 from aljax.run_state import CURVES, Curve
 from aljax.scenario import Scenario, load_scenario
 from aljax.statistics import Interval
+from aljax.tables import markdown
 from aljax.tails import Tails, tail_table, tails_of
 from aljax.training import Trained, abstract_policy
 
@@ -199,6 +200,7 @@ def pursue(
     overwrite: bool = False,
     plots: bool = True,
     watch: Watch | None = None,
+    ahead: Callable[[], None] | None = None,
 ) -> RunResult:
     """`run`, whose policies come about in any way.
 
@@ -209,6 +211,7 @@ def pursue(
       overwrite: as for `run`.
       plots: as for `run`.
       watch: as for `run`.
+      ahead: called in a thread once the comparison is compiled, while the policies train, to load what is needed later.
 
     Returns:
       Policies, curves, evaluations and figures.
@@ -225,6 +228,8 @@ def pursue(
         with ThreadPoolExecutor(1) as pool:
             # The comparison compiles while the policies train.
             prepared = pool.submit(prepare, scenario, protocol, policy, optimal)
+            for load in ([] if place is None else [runs.load_ahead]) + ([] if ahead is None else [ahead]):
+                pool.submit(load)
             made = learner.learn(watch)
             waiting = time.perf_counter()
             comparison = prepared.result()
@@ -346,9 +351,9 @@ def _kept(
     try:
         with reserved:
             write(place.folder)
-            tables = report.metric_tables(found.scenario, found.summaries, plain=True, breaker=found.breaker)
-            tables += [] if found.tails is None else [tail_table(found.tails, plain=True)]
-            (place.folder / "tables.md").write_text(report.markdown(tables), encoding="utf-8")
+            shown = report.metric_tables(found.scenario, found.summaries, plain=True, breaker=found.breaker)
+            shown += [] if found.tails is None else [tail_table(found.tails, plain=True)]
+            (place.folder / "tables.md").write_text(markdown(shown), encoding="utf-8")
             files.write_json(place.folder / "metrics.json", found.figures)
     except UserError as trouble:
         raise UnsavedError(trouble, found) from None

@@ -164,16 +164,13 @@ def choices(
     figure, axes = plt.subplots(
         rows, columns, figsize=(3.7 * columns, 3 * rows + 0.6), squeeze=False, layout="constrained"
     )
-    steps = 1 + np.arange(scenario.horizon)
+    edges = 0.5 + np.arange(scenario.horizon + 1)
     for axis, (name, played) in zip(axes.flat, shares.items(), strict=False):
         bottom = np.zeros(len(played))
         for row in named:
-            axis.bar(steps, played[:, row], 1.0, bottom=bottom, color=colours[row], linewidth=0)
-            bottom += played[:, row]
-        axis.bar(steps, np.delete(played, named, axis=1).sum(1), 1.0, bottom=bottom, color=OTHER, linewidth=0)
-        axis.set(
-            title=label(name), xlabel="step", ylabel="share of episodes", ylim=(0, 1), xlim=(0.5, len(steps) + 0.5)
-        )
+            bottom = _layer(axis, edges, bottom, played[:, row], colours[row])
+        _layer(axis, edges, bottom, np.delete(played, named, axis=1).sum(1), OTHER)
+        axis.set(title=label(name), xlabel="step", ylabel="share of episodes", ylim=(0, 1), xlim=(edges[0], edges[-1]))
     if shown and policy is not None:
         _map_of_choices(axes.flat[len(evaluations)], scenario, policy, shares[policy.name], colours)
     for axis in list(axes.flat)[count:]:
@@ -181,6 +178,12 @@ def choices(
     legend_below(figure, plt, scenario, named, colours)
     figure.suptitle(f"{label(scenario.name)}: which action at which step (white: the episode has ended)")
     save(figure, path, plt)
+
+
+def _layer(axis: Any, edges: np.ndarray, bottom: np.ndarray, shares: np.ndarray, colour: Any) -> np.ndarray:
+    """One colour of a stack, a step as wide as between two edges: one shape, where bars are one a step. Its top."""
+    axis.stairs(bottom + shares, edges, baseline=bottom, fill=True, color=colour, linewidth=0)
+    return bottom + shares
 
 
 def _map_of_choices(axis: Any, scenario: Scenario, policy: Policy, shares: np.ndarray, colours: np.ndarray) -> None:

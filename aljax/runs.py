@@ -6,6 +6,7 @@ holds the size and hash of every file, so a damaged one is recognised before it 
 
 import contextlib
 import dataclasses
+import importlib
 import typing
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,14 +15,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import serialization
 
 from aljax import transfer
 from aljax.checks import check
 from aljax.comparison import Compared
 from aljax.env import COMPONENTS
 from aljax.errors import UserError, listed, one_line, path_errors, plain, plain_path, short
-from aljax.host import folders, toml
+from aljax.host import folders, modules, toml
 from aljax.host.files import check_digests, digests, open_regular, read_json, write_json
 from aljax.host.folders import Place
 from aljax.host.hidden import sweep
@@ -46,6 +46,8 @@ from aljax.training import abstract_policy
 _MANIFEST = "manifest.json"
 _METRICS = "metrics.json"
 _WEIGHTS = "checkpoint/policy.msgpack"
+_SERIALIZATION = "flax.serialization"
+"""How Flax writes weights. It takes long to load, and most commands write none."""
 _NEEDED = ("config.json", "scenario.toml", "curves.npz", _METRICS, _WEIGHTS)
 """What is read of a run folder."""
 _FORMAT = 2
@@ -217,7 +219,17 @@ def save(
     np.savez(folder / "curves.npz", allow_pickle=False, **curves)
     (folder / "checkpoint").mkdir()
     weights = jax.tree.map(np.asarray, policy.variables)
-    (folder / _WEIGHTS).write_bytes(serialization.msgpack_serialize(weights))
+    (folder / _WEIGHTS).write_bytes(_serialization().msgpack_serialize(weights))
+
+
+def load_ahead() -> None:
+    """Loads what `save` needs, while something else goes on; see `aljax.host.modules.load_ahead`."""
+    modules.load_ahead(_SERIALIZATION)
+
+
+def _serialization() -> Any:
+    modules.wait_loaded(_SERIALIZATION)
+    return importlib.import_module(_SERIALIZATION)
 
 
 def load(path: str | Path) -> Run:
@@ -358,7 +370,7 @@ def _restore(path: Path, scenario: Scenario, config: TrainConfig, protocol: Prot
     file = path / _WEIGHTS
     try:
         with open_regular(file) as opened:
-            variables = serialization.msgpack_restore(opened.read())
+            variables = _serialization().msgpack_restore(opened.read())
         found = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), variables)
     except Exception as error:  # msgpack raises a wide variety
         raise UserError(f"{plain_path(file)}: cannot be read: {plain(one_line(error), 160)}") from None

@@ -7,7 +7,6 @@ these checks is in the compiled program.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import chex
 import jax
 import numpy as np
 
@@ -31,6 +30,8 @@ def check_array(name: str, value: Any, shape: Sequence[int], kind: type, axes: s
     Raises:
       UserError: one line naming what, what was expected, and what it is.
     """
+    import chex  # where a program is traced: one that was kept needs neither it nor the time to load it
+
     try:
         chex.assert_shape(value, tuple(shape))
         chex.assert_type(value, kind)
@@ -81,6 +82,8 @@ def check_weights(name: str, variables: Any, like: Any) -> None:
     Raises:
       UserError: one line.
     """
+    import chex
+
     try:
         chex.assert_trees_all_equal_shapes_and_dtypes(jax.tree.map(_shape_of, variables), jax.tree.map(_shape_of, like))
     except (AssertionError, ValueError):

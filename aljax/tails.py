@@ -10,9 +10,9 @@ from rich.table import Table
 from aljax.evaluate import Evaluation
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.promises import Constraint, constraints_of
-from aljax.report import new_table
 from aljax.risk import Risk, cvar
 from aljax.statistics import Interval, mean_interval
+from aljax.tables import new_table
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,9 +23,9 @@ from aljax.env import COMPONENTS, over
 from aljax.host import terminal
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import heuristics
-from aljax.report import show
 from aljax.rollout import outcome, rollout
 from aljax.scenario import Scenario, load_scenario
+from aljax.tables import show
 from aljax.training import train_seeds
 
 from receipts import status_of

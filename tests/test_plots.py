@@ -145,7 +145,7 @@ def test_of_many_actions_the_most_played_are_named_and_the_rest_are_others(actio
     colours = [tuple(handle.get_facecolor()) for handle in figures[0].legends[0].legend_handles]
     assert len(set(colours)) == 13
     for axis in figures[0].axes:
-        heights = np.array([bar.get_height() for bar in axis.patches]).reshape(-1, 2)
+        heights = np.array([layer.get_data().values - layer.get_data().baseline for layer in axis.patches])
         np.testing.assert_allclose(heights.sum(0), 1)  # what is merged is counted
     box = figures[0].legends[0].get_window_extent()
     assert all(not box.overlaps(axis.get_window_extent()) for axis in figures[0].axes)

@@ -9,7 +9,9 @@ from aljax.env import COMPONENTS
 from aljax.evaluate import Spread, Summary
 from aljax.host import terminal
 from aljax.scenario import load_scenario
+from aljax.scenario_tables import scenario_list, scenario_tables
 from aljax.statistics import Interval
+from aljax.tables import markdown, show
 
 from tiny import tiny_scenario
 
@@ -22,7 +24,7 @@ SUMMARY = Summary(
 
 
 def lines(tables):
-    return report.markdown(tables).splitlines()
+    return markdown(tables).splitlines()
 
 
 def test_a_policys_row_holds_its_figures_in_the_agreed_order():
@@ -65,17 +67,17 @@ def test_showing_a_table_does_not_change_it():
 
 def test_a_scenario_is_shown_with_what_each_action_does_and_where_numbers_come_from():
     stream = io.StringIO()
-    report.show(terminal.console(stream), report.scenario_tables(tiny_scenario("actions.allowed.strong=false")))
+    show(terminal.console(stream), scenario_tables(tiny_scenario("actions.allowed.strong=false")))
     shown = stream.getvalue()
     assert "error -0.5" in shown and "ends as it stands" in shown and "not allowed" in shown
     assert "Where the numbers come from" not in shown  # the file names no sources
     stream = io.StringIO()
-    report.show(terminal.console(stream), report.scenario_tables(load_scenario("service_desk")))
+    show(terminal.console(stream), scenario_tables(load_scenario("service_desk")))
     assert "clears the misreading" in stream.getvalue() and "Where the numbers come from" in stream.getvalue()
     assert "ends, all resolved" in stream.getvalue()
 
 
 def test_every_scenario_has_a_row_in_the_list():
     stream = io.StringIO()
-    report.show(terminal.console(stream), [report.scenario_list([tiny_scenario(), load_scenario("paper")])])
+    show(terminal.console(stream), [scenario_list([tiny_scenario(), load_scenario("paper")])])
     assert "tiny" in stream.getvalue() and "paper" in stream.getvalue()

@@ -6,7 +6,7 @@ import chex
 import numpy as np
 import pytest
 
-from aljax import experiment, report, runs
+from aljax import experiment, runs, tables
 from aljax.errors import UserError
 from aljax.host import files
 from aljax.host.terminal import LiteralConsole
@@ -88,7 +88,7 @@ def test_spoiled_curves_of_promises_are_one_line(spoiled, saved):
 
 def test_the_table_has_a_row_a_policy(result):
     stream = io.StringIO()
-    report.show(LiteralConsole(file=stream, width=200), [tail_table(result.tails)])
+    tables.show(LiteralConsole(file=stream, width=200), [tail_table(result.tails)])
     assert "CVaR of the worst 20 %" in stream.getvalue()
     assert all(name in stream.getvalue() for name in result.evaluations)
 

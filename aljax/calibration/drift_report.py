@@ -4,7 +4,7 @@ from rich.table import Table
 
 from aljax.calibration.drift import Drift
 from aljax.errors import plain
-from aljax.report import new_table
+from aljax.tables import new_table
 
 _UNITS = {"latency": " s", "failure_latency": " s"}
 

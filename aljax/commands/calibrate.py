@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from aljax import report
+from aljax import tables
 from aljax.calibration import plots
 from aljax.calibration.drift import find_drift
 from aljax.calibration.drift_report import drift_table, drift_words
@@ -94,7 +94,7 @@ def _find_drift(options: Calibrate, against: str, console: Console) -> None:
         raise UserError(f"calibrate: nothing in the log can be held against {plain(against)}: no row was called often")
 
     def show() -> None:
-        report.show(console, [drift_table(found)])
+        tables.show(console, [drift_table(found)])
         for line in drift_words(found, against):
             console.print(line, soft_wrap=True)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from aljax import env, limits, report
+from aljax import env, limits, tables
 from aljax.commands.options.collect import Collect
 from aljax.commands.start import start_jax
 from aljax.errors import UserError, plain_path
@@ -39,7 +39,7 @@ def run(options: Collect, console: Console) -> None:
         key, loggers, scenario.params, episodes=options.episodes, steps=scenario.horizon, tasks=f"seed{options.seed}"
     )
     place = _write(options, log, scenario)
-    report.show(console, [log_table(log, scenario)])
+    tables.show(console, [log_table(log, scenario)])
     console.print("Written to", styled(place, "bold"), soft_wrap=True)
 
 

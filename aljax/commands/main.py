@@ -94,7 +94,8 @@ def _outcome(command: Any) -> str:
 
 
 def entry() -> None:
-    """The installed command."""
+    """The installed command, a whole process."""
+    process.collect_rarely()
     sys.exit(main())
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from aljax import env, limits, report, runs
+from aljax import env, limits, runs, tables
 from aljax.commands.options.ope import Ope
 from aljax.commands.start import start_jax
 from aljax.drawing import check_figure, draw_all
@@ -56,11 +56,11 @@ def run(options: Ope, console: Console) -> None:
             truths[name] = true_values(policy, scenario, protocol)
     if options.json is not None:
         files.write_json(options.json, _figures(options, log, scenario, protocol, answers, truths))
-    report.show(console, [log_table(log, scenario)])
+    tables.show(console, [log_table(log, scenario)])
     for line in log_words(log):
         console.print(line, soft_wrap=True)
     for name, answer in answers.items():
-        report.show(console, [answer_table(name, answer, truths.get(name))])
+        tables.show(console, [answer_table(name, answer, truths.get(name))])
         for line in answer_words(answer):
             console.print(line)
     if options.figure is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from aljax import limits, report, runs
+from aljax import limits, runs, tables
 from aljax.checks import check
 from aljax.commands import shared
 from aljax.commands.bars import Bars
@@ -109,10 +109,10 @@ def _solve(
     expected, compared, path = summarise(expectations.result()), comparison.result(), shortest.result()
 
     def show() -> None:
-        report.show(console, [optimal_table(scenario, expected, compared.summaries.get("optimal"))])
+        tables.show(console, [optimal_table(scenario, expected, compared.summaries.get("optimal"))])
         if reason:
             console.print(reason)
-        report.show(console, [path_table(scenario, path)])
+        tables.show(console, [path_table(scenario, path)])
 
     figures = runs.metrics(scenario, 0, options.protocol, compared, compared.seconds)
     return figures | {"exact": expected.to_json()}, show
@@ -134,7 +134,7 @@ def _promised(
 
     def show() -> None:
         before()
-        report.show(console, [constrained_table(scenario, found)])
+        tables.show(console, [constrained_table(scenario, found)])
 
     return figures | {"constrained": found.to_json()}, show
 
@@ -161,5 +161,5 @@ def _bound(
         found = bracket(scenario, options.protocol, plan, policy, lambda done: shown.update(task, completed=done))
     policies = {found.policy.partition(",")[0]: found.summary.to_json()}
     figures = runs.header(scenario, trained_on, options.protocol) | {"policies": policies, "seconds": {}}
-    show = functools.partial(report.show, console, [bracket_table(scenario, found)])
+    show = functools.partial(tables.show, console, [bracket_table(scenario, found)])
     return figures | {"bounds": found.to_json()}, show

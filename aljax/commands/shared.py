@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from aljax import report
+from aljax import report, tables
 from aljax.comparison import Compared
 from aljax.drawing import pyplot
 from aljax.errors import UserError
@@ -21,9 +21,9 @@ from aljax.tails import tail_table
 
 def show(console: Console, scenario: Scenario, result: Compared | RunResult, no_optimum: str) -> None:
     """The tables, and why there is no optimum to compare with if there is none."""
-    report.show(console, report.metric_tables(scenario, result.summaries, breaker=result.breaker))
+    tables.show(console, report.metric_tables(scenario, result.summaries, breaker=result.breaker))
     if isinstance(result, RunResult) and result.tails is not None:
-        report.show(console, [tail_table(result.tails)])
+        tables.show(console, [tail_table(result.tails)])
     for line in warnings(scenario):
         console.print(f"Warning: {line}.", soft_wrap=True)
     if no_optimum:

@@ -10,7 +10,7 @@ import jax
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from aljax import report
+from aljax import tables
 from aljax.commands import shared
 from aljax.commands.options.sweep import Sweep
 from aljax.errors import UserError, one_line, short
@@ -55,11 +55,11 @@ def run(options: Sweep, console: Console) -> None:
 
     def summarise() -> None:
         with files.whole_file(out / "summary.md") as file:
-            tables = sweep_report.summary_tables(found, plain=True)
-            file.write_text(report.markdown(tables), encoding="utf-8")
+            text = tables.markdown(sweep_report.summary_tables(found, plain=True))
+            file.write_text(text, encoding="utf-8")
 
     def show() -> None:
-        report.show(console, sweep_report.summary_tables(found))
+        tables.show(console, sweep_report.summary_tables(found))
         console.print(f"{sweep_report.summary_line(found)} Written to", styled(out, "bold"), soft_wrap=True)
 
     saves = (summarise, lambda: _write(options, spec, watch.plan, found, begun))
@@ -151,7 +151,7 @@ class _Watch(Watch):
     def planned(self, plan: SweepPlan, done: int) -> None:
         """See `Watch.planned`."""
         self.plan, self._there, self._last = plan, done, time.perf_counter()
-        report.show(self.console, [sweep_report.plan_table(plan)])
+        tables.show(self.console, [sweep_report.plan_table(plan)])
         if done:
             self.console.print(f"{done:,} of {plan.runs:,} runs are there already.")
 

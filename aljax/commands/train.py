@@ -93,13 +93,17 @@ def _pursue(options: Train, console: Console, learner: Learner) -> None:
     begun = time.perf_counter()
     if options.json is not None:
         files.check_writable(options.json)
-    if options.plots:
-        drawing.load_ahead()
     out = options.out or Path("runs") / learner.scenario.name
     with Bars(console) as watch:
         result, unsaved = shared.finished(
             lambda: pursue(
-                learner, out=out, numbered=options.out is None, overwrite=options.overwrite, plots=False, watch=watch
+                learner,
+                out=out,
+                numbered=options.out is None,
+                overwrite=options.overwrite,
+                plots=False,
+                watch=watch,
+                ahead=drawing.load_ahead if options.plots else None,
             )
         )
 

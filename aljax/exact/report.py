@@ -7,8 +7,9 @@ from aljax.evaluate import Summary
 from aljax.exact.bracket import Bracket
 from aljax.exact.constrained import ConstrainedBound
 from aljax.exact.policy import Path
-from aljax.report import about, figures_of, in_short, new_table, of_seeds, percent
+from aljax.report import about, figures_of, of_seeds, percent
 from aljax.scenario import Scenario
+from aljax.tables import in_short, new_table
 
 
 def optimal_table(scenario: Scenario, exact: Summary, rolled_out: Summary | None) -> Table:

@@ -5,6 +5,7 @@ JAX is imported where it is needed: help and complaints do without.
 
 import collections
 import contextlib
+import gc
 import logging
 import signal
 import threading
@@ -18,6 +19,8 @@ _NEEDS = {
     ("tpu",): "a TPU needs pip install 'aljax[tpu]' on the machine that has it",
 }
 """What to do about an accelerator that cannot be used, by words for it."""
+_ALLOCATIONS = 100_000
+"""Of containers that are not freed, between two looks at the newest ones."""
 _LESS = "fewer episodes, seeds, lanes or steps take less"
 _MOST = 300
 """Characters that a message repeats of what a library says."""
@@ -30,6 +33,15 @@ class Terminated(BaseException):
         super().__init__(number)
         self.status = 128 + number
         """The exit status that shells know for it."""
+
+
+def collect_rarely() -> None:
+    """Looks for garbage once in many more allocations than Python does: only for whole processes.
+
+    What libraries make as they are loaded, and programs as they are traced, stays, and Python would walk through all of
+    it again and again: a twelfth of a short command's time.
+    """
+    gc.set_threshold(_ALLOCATIONS, 20, 20)
 
 
 @contextlib.contextmanager

@@ -7,9 +7,9 @@ from rich.table import Table
 
 from aljax.offline.answer import Answer
 from aljax.offline.data import Log
-from aljax.report import new_table
 from aljax.scenario import Scenario
 from aljax.statistics import Interval
+from aljax.tables import new_table
 
 
 def log_table(log: Log, scenario: Scenario) -> Table:

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 from rich.table import Table
 
-from aljax.report import new_table
 from aljax.statistics import Interval
 from aljax.sweeps.pareto import against_cost, fronts, objectives, over_weights, trade_off
 from aljax.sweeps.plan import SweepPlan
 from aljax.sweeps.results import Results
+from aljax.tables import new_table
 
 _SHOWN_ROWS = 10
 _SHOWN_AXES = 12  # with a column of their own; of more, those that explain most

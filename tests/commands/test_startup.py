@@ -32,7 +32,7 @@ jax.monitoring.register_event_listener(count)
 jax.monitoring.register_event_duration_secs_listener(count)
 from aljax.commands.main import main
 assert main(sys.argv[1:]) == 0
-counts["loaded"] = [name for name in ("optax",) if name in sys.modules]
+counts["loaded"] = [name for name in ("chex", "optax") if name in sys.modules]
 print("counted:", json.dumps(counts), file=sys.stderr)
 """
 
@@ -54,8 +54,9 @@ def test_help_and_complaints_about_options_load_nothing_heavy(args):
 
 @pytest.mark.parametrize("args", [["scenarios"], ["scenarios", "paper"]], ids=" ".join)
 def test_scenarios_load_no_scipy_and_no_flax(args, tmp_path):
-    loaded = set(last_line(LOADED, *args, ALJAX_CACHE_DIR=str(tmp_path)).split())
-    assert "jax" in loaded and not {"scipy", "flax", "optax", "matplotlib"} & loaded
+    loaded = set(last_line(LOADED, *args, ALJAX_CACHE_DIR=str(tmp_path / "cache")).split())
+    assert "jax" in loaded and not {"scipy", "flax", "chex", "optax", "matplotlib"} & loaded
+    assert not (tmp_path / "cache").exists()  # nor is anything compiled
 
 
 def test_a_second_training_traces_no_large_program_and_has_the_same_bits(tmp_path):
@@ -74,4 +75,4 @@ def test_a_second_training_traces_no_large_program_and_has_the_same_bits(tmp_pat
     lowered = "/jax/core/compile/jaxpr_to_mlir_module_duration of a whole program"
     assert first[lowered] == first[f"{compiled} of a whole program"] == 3 and compiled not in first
     assert not [name for name in second if name.startswith((lowered, compiled))]
-    assert "optax" in first["loaded"] and not second["loaded"]
+    assert first["loaded"] == ["chex", "optax"] and not second["loaded"]

@@ -6,8 +6,8 @@ import math
 from aljax.env import COMPONENTS
 from aljax.evaluate import Spread, Summary
 from aljax.exact.report import optimal_table
-from aljax.report import markdown
 from aljax.statistics import Interval
+from aljax.tables import markdown
 
 from tiny import tiny_scenario
 

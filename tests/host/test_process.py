@@ -1,5 +1,6 @@
 """Commands as processes: signals, broken environments, readers that go away; saved, then shown, then drawn."""
 
+import gc
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from aljax import UserError, learner, plots, runs
-from aljax.commands.main import main
+from aljax.commands.main import entry, main
 from aljax.host import process
 
 from tiny import TINY
@@ -191,6 +192,17 @@ def test_commands_work_where_there_are_no_posix_locks(here):
         done = subprocess.run([sys.executable, "-c", script, *args], capture_output=True, text=True, check=False)
         assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     assert names(here) == ["b.json", "runs", "tiny.toml"] and names(here / "runs") == ["tiny-1"]
+
+
+def test_a_whole_process_looks_for_garbage_rarely(monkeypatch):
+    before, told = gc.get_threshold(), []
+    monkeypatch.setattr("aljax.commands.main.main", lambda: told.append(gc.get_threshold()) or 3)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            entry()
+    finally:
+        gc.set_threshold(*before)
+    assert ended.value.code == 3 and told[0][0] > 10 * before[0]
 
 
 def test_memory_that_ran_out_is_one_line():

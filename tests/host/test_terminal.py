@@ -9,7 +9,7 @@ import pytest
 from rich.progress import Progress
 from test_report import SUMMARY
 
-from aljax import report
+from aljax import report, tables
 from aljax.host import terminal
 
 from tiny import tiny_scenario
@@ -27,10 +27,10 @@ def shown(*parts, **options):
 def test_names_are_shown_literally_in_tables_titles_and_lines(name):
     stream = io.StringIO()
     console = terminal.console(stream)
-    table = report.new_table(f"Title of {name}", False)
+    table = tables.new_table(f"Title of {name}", False)
     table.add_column(f"column {name}")
     table.add_row(f"cell {name}", style="dim")
-    report.show(console, [table])
+    tables.show(console, [table])
     console.print(f"Line of {name}, written to", terminal.styled(name, "bold"))
     text = stream.getvalue()
     for part in (f"Title of {name}\n", f"column {name} ", f"cell {name} ", f"Line of {name}, written to {name}\n"):
@@ -60,7 +60,7 @@ def test_what_would_steer_a_terminal_is_shown_as_an_escape(text, escaped):
 
 
 def test_cells_are_measured_as_they_are_shown():
-    table = report.new_table("t", True)
+    table = tables.new_table("t", True)
     table.add_column("x")
     table.add_row("\x1b[1m")
     table.add_row("plain")
@@ -88,13 +88,13 @@ def test_a_complaint_is_one_line_whatever_it_holds(capsys):
 
 
 def test_markdown_keeps_a_cell_a_cell():
-    table = report.new_table("Table of a|b", True)
+    table = tables.new_table("Table of a|b", True)
     for column in ("policy", "cost | λ"):
         table.add_column(column)
     names = ["a|b", "a\\|b", "two\nlines", "\r", "<b>", "`x`", "*x*", "plain " * 100]
     for name in names:
         table.add_row(name, "1")
-    lines = report.markdown([table]).splitlines()
+    lines = tables.markdown([table]).splitlines()
     assert lines[0] == "Table of a\\|b"
     rows = [line for line in lines if line.startswith("|")]
     assert len(rows) == 2 + len(names)
@@ -139,5 +139,5 @@ def test_closed_outputs_are_no_error():
 def test_tables_of_metrics_show_names_literally():
     (first, _) = report.metric_tables(tiny_scenario(), {"[/x] gpt": SUMMARY})
     stream = io.StringIO()
-    report.show(terminal.console(stream), [first])
+    tables.show(terminal.console(stream), [first])
     assert "[/x] gpt" in stream.getvalue()

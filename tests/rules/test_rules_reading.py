@@ -8,10 +8,10 @@ import pytest
 
 from aljax import UserError, env, load_scenario
 from aljax.overrides import Override
-from aljax.report import scenario_tables
 from aljax.rules.chain import MOST_STATES
 from aljax.rules.words import described, warnings
 from aljax.scenario import Source
+from aljax.scenario_tables import scenario_tables
 from aljax.sweeps.space import Axis
 
 from ruled import ruled

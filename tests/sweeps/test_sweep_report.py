@@ -12,7 +12,6 @@ import pytest
 from aljax.commands import sweep as command
 from aljax.commands.main import main
 from aljax.host import terminal
-from aljax.report import markdown, show
 from aljax.sweeps import pareto, report
 from aljax.sweeps.plan import SweepPlan
 from aljax.sweeps.plots import axes as axes_picture
@@ -23,6 +22,7 @@ from aljax.sweeps.plots.curves import _on_one_grid, learning_curves
 from aljax.sweeps.plots.scale import scale_of
 from aljax.sweeps.reader import make_spec
 from aljax.sweeps.results import FIGURES, Results, column
+from aljax.tables import markdown, show
 
 from tiny import TINY
 
