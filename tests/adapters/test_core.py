@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import aljax
+from aljax import env
 from aljax.adapters import evaluate
 from aljax.adapters.core import Simulator
+from aljax.chance import numbers, standard_normal
 from aljax.options import Protocol
 
 from alike import check_alike
@@ -96,6 +98,46 @@ def test_episodes_cost_what_they_cost_in_the_table(name):
         error = np.sqrt(found.var() / len(found) + wanted.var() / len(wanted))
         assert abs(found.mean() - wanted.mean()) <= 4.5 * error + 1e-5
     assert abs(answer.shown.is_success.mean() - same.success.mean()) < 0.05
+
+
+def chance_of(seeds, episode, moment, starts, lucks):
+    """The parts of an episode's numbers at a moment, 0 its start: Threefry's of the seed's key, two a block."""
+    key = np.stack([np.random.SeedSequence(seed).generate_state(2) for seed in seeds], axis=1)
+    blocks = -(-max(sum(starts), sum(lucks)) // 2)
+    counters = np.arange(moment * blocks, (moment + 1) * blocks, dtype=np.uint32)[:, None]
+    drawn = np.stack(numbers(key[:, None], np.uint32(episode), counters), axis=1).reshape(-1, len(seeds))
+    return np.split(drawn, np.cumsum(lucks if moment else starts))[:-1]
+
+
+@pytest.mark.parametrize("name", ["outage", "timeouts", "service_desk", "refunds"])
+def test_an_episode_is_the_environments_on_the_numbers_of_its_seed(name):
+    """Each part of chance has numbers of its own, in the order of `env.Start` and `env.Luck`: no other ones will do."""
+    scenario, seeds, episodes = aljax.load_scenario(name), range(64), 2
+    params, rows, d = scenario.params, len(scenario.action_names), len(scenario.coordinate_names)
+    misread, noise = bool((params.misread > 0).any()), bool((params.actions.noise > 0).any())
+    points, spread = params.start_points is not None, params.actions.latency_spread is not None
+    outages = params.actions.mean_uptime is not None
+    starts = [d, d * misread, points, rows * outages]
+    lucks = [1, d * noise, spread, rows * outages]
+    begin, move, observe = (jax.jit(function) for function in (env.begin, env.transition, env.observe))
+    simulator = Simulator(scenario, (), len(seeds))
+    for episode in range(episodes):
+        shown = simulator.start(seeds if episode == 0 else [None] * len(seeds)).shown
+        task, seen, point, down = chance_of(seeds, episode, 0, starts, lucks)
+        normal = standard_normal(seen) if misread else np.zeros_like(task)
+        state = begin(env.Start(task, normal, point[0] if points else None, down if outages else None), params)
+        np.testing.assert_allclose(shown.observation.T, observe(state, params), rtol=1e-5, atol=1e-6)
+        for step in range(scenario.horizon):
+            action = (np.arange(len(seeds)) + step) % 2  # rows that go on
+            u, epsilon, n, v = chance_of(seeds, episode, step + 1, starts, lucks)
+            luck = env.Luck(
+                u[0], standard_normal(epsilon) if noise else np.zeros_like(task),
+                n=standard_normal(n[0]) if spread else None, v=v if outages else None,
+            )  # fmt: skip
+            state, costs = move(state, action, luck, params)
+            answer = simulator.step(action)
+            np.testing.assert_allclose(answer.costs.T, costs, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(answer.shown.observation.T, observe(state, params), rtol=1e-4, atol=1e-5)
 
 
 def test_rows_that_may_not_be_called_again_leave_the_mask():
