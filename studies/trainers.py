@@ -35,6 +35,7 @@ from aljax.drawing import pyplot
 from aljax.errors import UserError
 from aljax.exact.bounds import lower_bounds
 from aljax.exact.bracket import starts
+from aljax.exact.policy import Optimal
 from aljax.exact.structure import make_plan
 from aljax.host import terminal
 from aljax.host.files import check_writable, read_json, whole_file, write_json
@@ -180,7 +181,7 @@ class Board:
 
         def found() -> dict[str, Any]:
             loaded, protocol = load_scenario(scenario), self.protocol(seed)
-            optimal, _ = find_optimal(loaded, protocol)
+            optimal = optimum(scenario, self.options.evaluation_episodes)
             if optimal is not None:
                 cost, success = self.played(scenario, optimal, seed)
                 return {"exact": True, "cost": cost, "success": success}
@@ -253,6 +254,12 @@ class Board:
     def write(self, file: Path, part: Mapping[str, Any]) -> None:
         """Writes a part, whole."""
         write_json(file, dict(part))
+
+
+@functools.cache
+def optimum(scenario: str, episodes: int) -> Optimal | None:
+    """The exact optimum, which is the same for every seed, so that playing it compiles once."""
+    return find_optimal(load_scenario(scenario), Protocol(seeds=1, evaluation_episodes=episodes))[0]
 
 
 def table(scenario: str, standing: Mapping[str, Any]) -> Table:

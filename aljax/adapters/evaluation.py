@@ -70,10 +70,16 @@ def evaluate(
 
 
 def _played_by_policy(policy: Policy, scenario: Scenario, protocol: Protocol) -> Evaluation:
-    static = {"episodes": protocol.evaluation_episodes, "steps": scenario.horizon, "target": here()}
-    played = functools.partial(evaluate_policies, trained=frozenset(), **static)
-    program = Program(played, ("agent", static), compiler_options=here().compiler_options(once=True))
+    program = _program(protocol.evaluation_episodes, scenario.horizon, here())
     return program(seed_keys(protocol, EVALUATION), {"agent": policy}, scenario.params)["agent"]
+
+
+@functools.cache
+def _program(episodes: int, steps: int, target: Target) -> Program:
+    """Plays policies; those that differ in numbers alone share what is compiled."""
+    static = {"episodes": episodes, "steps": steps, "target": target}
+    played = functools.partial(evaluate_policies, trained=frozenset(), **static)
+    return Program(played, ("agent", static), compiler_options=target.compiler_options(once=True))
 
 
 def _played_by_host(predict: Callable[..., Any], scenario: Scenario, protocol: Protocol) -> Evaluation:

@@ -10,6 +10,7 @@ from aljax.comparison import compare
 from aljax.errors import UserError
 from aljax.options import Protocol
 
+from counting import compilations
 from tiny import tiny_scenario
 
 PROTOCOL = Protocol(seeds=2, evaluation_episodes=50)
@@ -54,6 +55,19 @@ def test_a_policy_in_jax_gets_its_row_too_and_a_gap(scenario, table, best):
     found = evaluate(aljax.heuristics(scenario)["latency"], scenario, protocol=PROTOCOL)
     gap = aljax.summarise(found, reference).gap
     assert gap is not None and gap.low > 0
+
+
+def test_environments_that_differ_in_numbers_alone_are_compiled_once(scenario):
+    policy = aljax.heuristics(scenario)["cost_aware"]
+
+    def cost(money):
+        found = evaluate(policy, "escalation", {"weights.money": money}, protocol=PROTOCOL)
+        return float(np.sum(found.outcome.total))
+
+    first = cost(1.0)
+    with compilations() as compiled:
+        assert cost(2.0) > first
+    assert compiled == []
 
 
 def test_overrides_change_the_environment():
