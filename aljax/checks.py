@@ -6,6 +6,7 @@ from aljax import env, limits
 from aljax.errors import UserError, short
 from aljax.inputs import inputs_of
 from aljax.options import Hyperparameters, InputsName, Protocol, TrainConfig
+from aljax.posterior import posterior_of
 from aljax.promises import check_constraints
 from aljax.scenario import Scenario
 from aljax.train import policy_architecture
@@ -47,12 +48,16 @@ def check(
         raise UserError("gradient: all_rows knows what rows cost on average: expected objective mean, no constraint")
     if config.curriculum != "none" and (config.objective != "mean" or config.constraints):
         raise UserError("curriculum: risks are not those of nearer starts: expected objective mean, no constraint")
+    if config.environments != "point" and config.gradient == "all_rows" and config.inputs == "belief":
+        raise UserError("gradient: all_rows would know what the belief does not: expected sampled over a posterior")
     for field in dataclasses.fields(hyperparameters):
         limits.check_number(field.name, getattr(hyperparameters, field.name))
     check_protocol(protocol, scenario)
     if scenario is None:
         return
     check_inputs(config.inputs, scenario)
+    if config.environments != "point":
+        posterior_of(scenario)
     shown = inputs_of(config).size(scenario.params)
     played = ((config.batch, "episodes"), (scenario.horizon, "steps"), (shown, "numbers seen"))
     limits.check_size("batch", "an update", *played)

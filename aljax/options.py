@@ -12,6 +12,7 @@ Baseline = Literal["none", "running", "batch", "leave_one_out", "critic"]
 Schedule = Literal["constant", "linear", "cosine"]
 Gradient = Literal["sampled", "all_rows"]
 Curriculum = Literal["none", "nearer"]
+Environments = Literal["point", "posterior"]
 PolicyName = Literal["mlp", "gru"]
 InputsName = Literal["observation", "belief", "told"]
 Algorithm = Literal["imitation", "cost_sensitive", "fitted_q", "cql", "gradient"]
@@ -53,6 +54,9 @@ class TrainConfig:
     """From where episodes of training start: none, from where the scenario says; nearer: a share of them from nearer to
     what is asked, the task vector times √u, u uniform on [0, 1]. So what pays only at the end of many steps that do not
     is found from its end. The share falls linearly to 0 over the run."""
+    environments: Environments = "point"
+    """Where training plays: point, in the environment of the scenario's numbers; posterior: in a new one every episode,
+    whose numbers are drawn from the intervals that the scenario's file has for those that are not known for certain."""
     schedule: Schedule = "cosine"
     """How the learning rate falls from its first value to `learning_rate_end` times that."""
     normalise: bool = True

@@ -136,8 +136,7 @@ def overridden(raw: Mapping[str, Any], override: Override, where: str) -> dict[s
     parts = override.key.strip().split(".")
     if gone := next((part for part in parts[1:3] if part in GONE), None):
         raise refuse(f"{gone} {GONE[gone]}")
-    if parts[0] == "actions" and len(parts) > 2 and parts[1] in ("kind", *COLUMNS):
-        parts[1], parts[2] = parts[2], parts[1]  # EnvParams' order, column first, to the file's, row first
+    parts = in_file_order(parts)
     if parts[0] == "actions":
         actions = raw.get("actions")
         if len(parts) < 3 or parts[2] not in (*COLUMNS, "kind"):
@@ -153,6 +152,8 @@ def overridden(raw: Mapping[str, Any], override: Override, where: str) -> dict[s
     elif parts[0] not in SETTABLE:
         raise refuse(f"unknown key {short(override.key.strip())}: expected one of {', '.join(SETTABLE)}")
     found = target = dict(raw)
+    if isinstance(raw.get("intervals"), dict):  # who sets a number knows it
+        found["intervals"] = _without(raw["intervals"], parts)
     named = raw.get("coordinates")
     coordinates = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
     names = COMPONENTS if parts[0] == "weights" else coordinates
@@ -169,4 +170,49 @@ def overridden(raw: Mapping[str, Any], override: Override, where: str) -> dict[s
         target[part] = dict(inner)
         target = target[part]
     target[parts[-1]] = override.value
+    return found
+
+
+def in_file_order(parts: Sequence[str]) -> list[str]:
+    """A dotted key in a file's order, row first.
+
+    Args:
+      parts: of the key, in that order or in `EnvParams`', column first.
+
+    Returns:
+      The parts.
+    """
+    first, *rest = parts
+    if first == "actions" and len(rest) > 1 and rest[0] in ("kind", *COLUMNS):
+        rest[:2] = rest[1], rest[0]
+    return [first, *rest]
+
+
+def flattened(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A table whose tables are written out: their entries under dotted keys.
+
+    Args:
+      table: of values and tables.
+      prefix: of all keys.
+
+    Returns:
+      The values by dotted key.
+    """
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            found |= flattened(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found
+
+
+def _without(intervals: Mapping[str, Any], changed: list[str]) -> dict[str, Any]:
+    """Intervals but for those of a number that is changed, of its entries, or of the number that it is an entry of."""
+    found = {}
+    for key, ends in flattened(intervals).items():
+        parts = in_file_order(key.split("."))
+        shared = min(len(parts), len(changed))
+        if parts[:shared] != changed[:shared]:
+            found[key] = ends
     return found

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from aljax import limits
+from aljax import intervals, limits
 from aljax.errors import UserError, listed, one_line, plain, short
 from aljax.fields import Declared, Numbers, Same
 from aljax.observation import blocks
@@ -28,7 +28,7 @@ KINDS: Mapping[str, frozenset[str]] = {
 """Kinds of action, and which flag columns each sets unless the file says otherwise."""
 
 _TEXTS = ("title", "description")
-_KEYS = ("coordinates", *SETTABLE[:4], "sources", *_TEXTS, *SETTABLE[4:])
+_KEYS = ("coordinates", *SETTABLE[:4], "intervals", "sources", *_TEXTS, *SETTABLE[4:])
 _MOST_NAME = 100  # characters
 _JOINERS = str.maketrans("", "", "\u200c\u200d")  # invisible, but part of words and of emoji
 
@@ -54,6 +54,8 @@ class Contents:
     dotted names."""
     rules: rules.Read | None
     """The rules."""
+    doubts: tuple[intervals.Doubt, ...]
+    """The numbers that are not known for certain."""
     wrong: np.ndarray
     """Which of the environments that were read together cannot be. Boolean ``[N]``, or ``[1]`` and false"""
 
@@ -116,6 +118,7 @@ class _Reader:
             sources={key: self.text(value, f'sources."{plain(key)}"') for key, value in sources.items()},
             numbers=numbers,
             rules=ruled,
+            doubts=intervals.read_intervals(self, bodies, numbers),
             wrong=self.wrong,
         )
 

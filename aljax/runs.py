@@ -29,6 +29,7 @@ from aljax.host.numerics import numerics, versions
 from aljax.options import (
     Baseline,
     Curriculum,
+    Environments,
     Gradient,
     Hyperparameters,
     InputsName,
@@ -51,7 +52,10 @@ _SERIALIZATION = "flax.serialization"
 _NEEDED = ("config.json", "scenario.toml", "curves.npz", _METRICS, _WEIGHTS)
 """What is read of a run folder."""
 _FORMAT = 2
-_LATER = {"gradient", "residual", "curriculum", "nearer", "objective", "constraints", "alpha", "multiplier_rate"}
+_LATER = {
+    "gradient", "residual", "curriculum", "nearer", "objective", "constraints", "alpha", "multiplier_rate",
+    "environments",
+}  # fmt: skip
 """Options that came after others: without them a run was what their defaults say."""
 LOSS = "loss"
 """The one curve of a run that learned from logs alone."""
@@ -313,6 +317,7 @@ def _configuration(file: Path) -> _Configuration:
         choices = {
             "policy": PolicyName, "inputs": InputsName, "baseline": Baseline, "schedule": Schedule,
             "gradient": Gradient, "curriculum": Curriculum, "objective": Objective,
+            "environments": Environments,
         }  # fmt: skip
         for key, kind in choices.items():
             if getattr(config, key) not in typing.get_args(kind):

@@ -20,6 +20,7 @@ import numpy as np
 from aljax.errors import UserError, listed, plain_path, short
 from aljax.fields import Numbers
 from aljax.host import toml
+from aljax.intervals import Doubt
 from aljax.overrides import COLUMNS, FIELDS, Given, Override, field_of, overridden, overrides_of
 from aljax.params import ActionTable, EnvParams
 from aljax.reading import Contents, read
@@ -56,6 +57,8 @@ class Scenario:
     """R names, in the order of `EnvParams.rules`."""
     covers: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     """Of actions that stand for calls of other names in a log, patterns of those names, as a shell has them."""
+    doubts: tuple[Doubt, ...] = ()
+    """The numbers that are not known for certain, and their intervals."""
     changes: tuple[Override, ...] = ()
     """What was changed after reading."""
 
@@ -199,6 +202,7 @@ class Source:
             kinds=found.kinds,
             rule_names=found.rules.names if found.rules else (),
             covers=found.covers,
+            doubts=found.doubts,
             sources=found.sources,
             text=self.text,
             changes=changes,

@@ -15,7 +15,7 @@ from aljax.host.programs import Program
 from aljax.options import Protocol
 from aljax.target import Target, target_of
 
-TRAINING, EVALUATION, SELECTION, RELAXATION, COLLECTION, LEARNING = range(6)
+TRAINING, EVALUATION, SELECTION, RELAXATION, COLLECTION, LEARNING, ENVIRONMENTS = range(7)
 """Streams of keys, each independent of the others."""
 
 State = TypeVar("State")

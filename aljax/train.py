@@ -32,6 +32,7 @@ from aljax.lookahead import Ahead, look_ahead
 from aljax.optimiser import AdamState, adam_init, adam_step, falling
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import learned_of
+from aljax.posterior import worlds_of
 from aljax.returns import lambda_advantages, residual_costs, root_mean_square, togo_of
 from aljax.risk import Risk, begin_risk, charges, promised, take_in
 from aljax.rollout import Outcome, blocks_of, in_blocks, outcome, play
@@ -197,13 +198,18 @@ def _learn(
     remaining = 1.0 - update / config.updates
 
     def play_block(key: jax.Array) -> _Block:
-        sampler = learned_of(config, params, state.variables, greedy=False)
+        worlds = worlds_of(key, params, config, config.batch // blocks)
+        sampler = worlds.policy(learned_of(config, params, state.variables, greedy=False))
         chance = draw_chance(key, params, episodes=config.batch // blocks, steps=steps, target=target)
         if config.curriculum == "nearer":
             chance = nearer_starts(chance, key, hyper.nearer * remaining)
-        played = play(chance, sampler, params, target=target)
+        played = worlds.each(lambda drawn, own, on: play(drawn, sampler, own, target=on), chance, target)
         values = critic_values(state.critic, state.running, played, config, target) if learns_critic else None
-        ahead = look_ahead(chance, played, state, config, params, target) if config.gradient == "all_rows" else None
+        ahead = None
+        if config.gradient == "all_rows":
+            ahead = worlds.each(
+                lambda both, own, on: look_ahead(both[0], both[1], state, config, own, on), (chance, played), target
+            )
         charged = charges(played, params, state.risk, remaining, config, hyper)
         return _Block(played, charged, values, ahead, outcome(played, params))
 

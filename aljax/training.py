@@ -16,6 +16,7 @@ from aljax.host.modules import interpreter
 from aljax.inputs import inputs_of
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned, learned_of
+from aljax.posterior import posterior_of
 from aljax.risk import Risk, apart
 from aljax.scenario import Scenario
 from aljax.seeds import (
@@ -89,18 +90,19 @@ def train_seeds(
     devices = min(protocol.seeds, len(jax.local_devices()))
     init_seeds, advance_seeds = training_programs(static, scenario.horizon, devices)
     rows = places(protocol.seeds, devices)
+    params = scenario.params if config.environments == "point" else posterior_of(scenario)
 
     def start() -> TrainState:
         weights = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], begin)
-        given = (seed_numbers(protocol)[rows], weights), np.int32(protocol.seed), scenario.params
+        given = (seed_numbers(protocol)[rows], weights), np.int32(protocol.seed), params
         with interpreter:  # both at once: while another thread then traces the evaluation, this one has them compiled
             first = init_seeds.traced(*given)
             if first is not None:
-                advance_seeds.traced(first, np.int32(0), np.int32(0), numbers, scenario.params)
+                advance_seeds.traced(first, np.int32(0), np.int32(0), numbers, params)
         return init_seeds(*given)
 
     def piece(state: TrainState, low: np.int32, high: np.int32) -> TrainState:
-        return advance_seeds(state, low, high, numbers, scenario.params)
+        return advance_seeds(state, low, high, numbers, params)
 
     def told(done: int, state: TrainState) -> None:
         if on_progress is not None:

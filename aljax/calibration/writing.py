@@ -50,7 +50,7 @@ def text_of(contents: Contents) -> str:
     Returns:
       TOML.
     """
-    return "\n".join([*_head(contents), *_actions(contents), *_sources(contents)]) + "\n"
+    return "\n".join([*_head(contents), *_actions(contents), *_intervals(contents), *_sources(contents)]) + "\n"
 
 
 def _head(contents: Contents) -> Iterator[str]:
@@ -100,6 +100,29 @@ def _actions(contents: Contents) -> Iterator[str]:
             yield "reveals = false"
         if kind == "escalate" and not contents.resolves:
             yield "resolves = false"
+
+
+def _intervals(contents: Contents) -> Iterator[str]:
+    """What the log leaves open of the table: the 95 % intervals of its numbers."""
+    ends = {
+        f"actions.{row}.{column}": found
+        for row in contents.rows
+        for column in _ORDER
+        if column in contents.columns and (found := _ends(contents.columns[column][row], column in COLUMNS))
+    }
+    if ends:
+        yield ""
+        yield "[intervals]"
+        for key, (low, high) in ends.items():
+            yield f"{_text(key)} = {_list(iter((low, high)))}"
+
+
+def _ends(estimate: Estimate, probability: bool) -> tuple[str, str] | None:
+    """An interval around a number as it is written; None: it is known, or nothing can be said of how well."""
+    low, value, high = (float(_number(x)) for x in (estimate.low, estimate.value, estimate.high))
+    if not low < high or low <= 0 or (probability and high >= 1):
+        return None
+    return _number(min(low, value)), _number(max(high, value))
 
 
 def _sources(contents: Contents) -> Iterator[str]:

@@ -80,6 +80,10 @@ class Resolver:
     ) -> None:
         """Options are checked once for scenarios of each size."""
         size = scenario and (scenario.horizon, env.num_actions(scenario.params), env.num_coordinates(scenario.params))
+        if config.environments != "point":
+            raise UserError(
+                "environments: the runs of a sweep play in the environment of their numbers: expected point"
+            )
         if (written, size) not in self._passed:
             check(config, numbers, self.spec.protocol, scenario)
             self._passed.add((written, size))

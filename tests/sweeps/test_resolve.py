@@ -22,6 +22,7 @@ TEXTS = {
     "desk": shipped_text("service_desk"),
     "bent": TINY.replace("shift = -0.5", "shift = -0.5\ngain = 1.5") + "\n[unknown]\n",
     "broken": "actions = [",
+    "unsure": TINY + '[intervals]\n"actions.weak.failure" = [0.1, 0.4]\n"drift.error" = [0.1, 0.5]\n',
 }
 NUMBERS = st.one_of(
     st.floats(0, 1), st.floats(-2, 30), st.integers(-2, 30),
@@ -58,7 +59,17 @@ def alone(spec, point):
 
 
 def assert_same(found, wanted):
-    for field in ("overrides", "kinds", "action_names", "coordinate_names", "horizon", "text", "title", "sources"):
+    for field in (
+        "overrides",
+        "kinds",
+        "action_names",
+        "coordinate_names",
+        "horizon",
+        "text",
+        "title",
+        "sources",
+        "doubts",
+    ):
         assert getattr(found, field) == getattr(wanted, field)
     one, other = (jax.tree.map(np.asarray, each.params) for each in (found, wanted))
     assert jax.tree.structure(one) == jax.tree.structure(other)
@@ -83,7 +94,7 @@ def test_points_together_are_what_they_are_alone_or_refused_alike(data):
     fixed = {key: value for key, value in fixed.items() if key not in keys}
     if data.draw(st.booleans()):
         keys, kinds = [*keys, "scenario"], [*kinds, st.sampled_from(list(TEXTS)[: data.draw(st.integers(1, 4))])]
-    spec = spec_of(keys, scenario=data.draw(st.sampled_from(["tiny", "desk"])), fixed=fixed)
+    spec = spec_of(keys, scenario=data.draw(st.sampled_from(["tiny", "desk", "unsure"])), fixed=fixed)
     points = data.draw(st.lists(st.tuples(*kinds), min_size=2, max_size=8))
     wanted = [alone(spec, point) for point in points]
     refused = next((text for text in wanted if isinstance(text, str)), None)
@@ -146,3 +157,9 @@ def test_a_size_that_no_memory_holds_is_told_at_its_point():
     spec = dataclasses.replace(spec, protocol=dataclasses.replace(spec.protocol, evaluation_episodes=10**6))
     with pytest.raises(UserError, match=r"at horizon = 90000: evaluation_episodes: the evaluation would have"):
         Resolver(spec, TEXTS).jobs([(3,), (90_000,), (limits.MOST_HORIZON + 1,)])
+
+
+def test_runs_of_a_sweep_play_at_the_point():
+    spec = spec_of(["environments"], scenario="unsure")
+    with pytest.raises(UserError, match="environments: the runs of a sweep play in the environment of their numbers"):
+        Resolver(spec, TEXTS).jobs([("posterior",)])
