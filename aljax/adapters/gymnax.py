@@ -138,8 +138,8 @@ class Environment(_base.Environment):
         return state.done
 
     def is_truncated(self, state: EnvState, params: Params) -> jax.Array:
-        """Whether it was cut short before it ended. Boolean scalar"""
-        return (state.time >= params.max_steps_in_episode) & ~state.done
+        """Whether it is at a limit of steps below the horizon, which ends nothing by itself. Boolean scalar"""
+        return (state.time >= params.max_steps_in_episode) & (params.max_steps_in_episode < params.numbers.horizon)
 
     def is_terminal(self, state: EnvState, params: Params) -> jax.Array:
         """Before gymnax 1.0: whether it ended or was cut short; since then, `is_terminated`. Boolean scalar"""

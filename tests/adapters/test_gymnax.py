@@ -50,16 +50,19 @@ def test_the_horizon_ends_an_episode_and_only_fewer_steps_cut_it_short(escalatio
     ours, params = escalation
     step = jax.jit(ours.step)
 
-    def last(params):
+    def last(params, row=0):
         _, state = ours.reset(jax.random.key(0), params)
         for number in range(20):
-            _, state, _, terminated, truncated, _ = step(jax.random.key(number), state, 0, params)
+            _, state, _, terminated, truncated, _ = step(jax.random.key(number), state, row, params)
             if terminated or truncated:
                 assert state.time == 0  # the next episode
                 return number + 1, bool(terminated), bool(truncated)
 
     assert last(params) == (10, True, False) and params.max_steps_in_episode == 10
     assert last(params.replace(max_steps_in_episode=3)) == (3, False, True)
+    stop = aljax.load_scenario("escalation").action_names.index("terminate")
+    assert last(params, stop) == (1, True, False)
+    assert last(params.replace(max_steps_in_episode=1), stop) == (1, True, True)  # as gymnax's own environments do
 
 
 def test_before_gymnax_1_done_is_both(escalation, monkeypatch):
