@@ -9,7 +9,7 @@ without exploration.
 The gap is measured from the exact optimum in the same episodes, or, where there is none, from a certified lower bound
 on what any policy costs: then it is at most so large.
 
-    python studies/trainers.py --json studies/results/trainers.json --figure docs/figures/trainers.png
+    python studies/trainers.py --figure docs/figures/trainers.png --page docs/explanation/trainers.md
 
 What is done is kept beside the receipt, a file a setting tried and a file a seed, written whole: the same command goes
 on from there, other processes may do other contestants meanwhile, and what is missing is listed as missing.
@@ -69,12 +69,13 @@ def main() -> int:
     parser.add_argument("--report", action="store_true", help="train nothing: only show what is there")
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "trainers.json")
     parser.add_argument("--figure", type=Path, help="gap against steps")
+    parser.add_argument("--page", type=Path, help="a page whose tables are renewed, between two comments")
     return status_of(functools.partial(study, parser.parse_args()))
 
 
 def study(options: argparse.Namespace) -> None:
     """Trains what is missing, prints, writes."""
-    for place in filter(None, (options.json, options.figure)):
+    for place in filter(None, (options.json, options.figure, options.page)):
         check_writable(place)
     board = Board(options)
     console, begun = terminal.console(), datetime.datetime.now(datetime.UTC)
@@ -94,6 +95,8 @@ def study(options: argparse.Namespace) -> None:
     write_json(options.json, receipt)
     if options.figure is not None:
         draw(options.figure, standings)
+    if options.page is not None:
+        renew(options.page, standings)
 
 
 class Board:
@@ -279,6 +282,35 @@ def table(scenario: str, standing: Mapping[str, Any]) -> Table:
     for name, reason in standing["missing"].items():
         found.add_row(name, f"missing: {reason}")
     return found
+
+
+def markdown(scenario: str, standing: Mapping[str, Any]) -> list[str]:
+    """The same as lines of a page."""
+    above = "the optimum" if standing["exact"] else "a lower bound on any policy"
+    columns = (f"`{scenario}`", f"% above {above}, mean [95 %]", "median", "worst seed", "success", "seeds", "steps",
+               "episodes", "CPU s a seed")  # fmt: skip
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for name, row in standing["contestants"].items():
+        gap = row["gap_percent"]
+        interval = "" if gap["low"] is None else f" [{gap['low']:.2f}, {gap['high']:.2f}]"
+        cells = (name, f"{gap['estimate']:.2f}{interval}", f"{row['gap_median']:.2f}", f"{row['gap_worst']:.2f}",
+                 f"{row['success']:.3f}", f"{row['seeds']}", f"{row['steps']:,.0f}", f"{row['episodes']:,.0f}",
+                 f"{row['cpu_seconds']:.1f}")  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    lost = [name for name, reason in standing["missing"].items() if reason == "not run"]
+    return [*lines, "", *([f"Not run on `{scenario}`: {'; '.join(lost)}.", ""] if lost else [])]
+
+
+def renew(page: Path, standings: Mapping[str, Any]) -> None:
+    """Puts the tables between a page's two comments."""
+    begin, end = "<!-- tables -->\n", "<!-- end of tables -->"
+    before, found, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise UserError(f"{page}: expected {begin.strip()} and {end}, between which tables are put")
+    tables = [line for scenario, standing in standings.items() for line in markdown(scenario, standing)]
+    with whole_file(page) as place:
+        place.write_text("\n".join([before + begin, *tables, end + after]), encoding="utf-8")
 
 
 def draw(file: Path, standings: Mapping[str, Any]) -> None:

@@ -53,7 +53,7 @@ def options(tmp_path, monkeypatch):
     monkeypatch.setattr(trainers, "CONTESTANTS", {"stubborn": Stubborn(), "elsewhere": Elsewhere()})
     return argparse.Namespace(
         contestants=["stubborn", "elsewhere"], scenarios=["escalation"], seeds=2, tried=4, evaluation_episodes=200,
-        report=False, json=tmp_path / "trainers.json", figure=None,
+        report=False, json=tmp_path / "trainers.json", figure=None, page=None,
     )  # fmt: skip
 
 
@@ -89,6 +89,20 @@ def test_the_same_command_goes_on_from_what_is_there(options, board):
     assert [seed for seed, _ in trained[before:]] == [1]
     trainers.study(options)
     assert len(trained) == before + 1
+
+
+def test_a_page_gets_its_tables_between_two_comments(options, board, tmp_path):
+    page = options.page = tmp_path / "page.md"
+    page.write_text("Words.\n\n<!-- tables -->\nold\n<!-- end of tables -->\n\nMore.\n", encoding="utf-8")
+    options.seeds = 1
+    for _ in range(2):
+        trainers.study(options)
+        text = page.read_text(encoding="utf-8")
+        assert text.startswith("Words.\n\n<!-- tables -->\n\n| `escalation` | % above the optimum, mean [95 %] |")
+        assert "| stubborn |" in text and text.endswith("\n\n<!-- end of tables -->\n\nMore.\n") and "old" not in text
+    page.write_text("Words.\n", encoding="utf-8")
+    with pytest.raises(trainers.UserError, match="expected <!-- tables --> and <!-- end of tables -->"):
+        trainers.study(options)
 
 
 def test_the_optimum_is_at_the_top_and_has_no_gap(board):
