@@ -139,6 +139,18 @@ def blind_points(**changes: Any) -> expectimax.Params:
     )  # fmt: skip
 
 
+def belief_of(plain: Params, z: np.ndarray) -> expectimax.Belief:
+    """The points that look like a start, by their weights."""
+    points, shares = plain["start_low"] + plain["start_points"], plain["start_weights"]
+    mean = shares @ points / shares.sum()
+    alike = [n for n, point in enumerate(points) if shares[n] > 0 and (point == z)[~plain["blind"]].all()]
+    found: expectimax.Belief = []
+    for n in alike:
+        for chance, state in expectimax.begin(plain, points[n], np.where(plain["blind"], mean - points[n], 0.0)):
+            found.append((chance * shares[n] / shares[alike].sum(), state))
+    return found
+
+
 def starts(seed: int, count: int) -> np.ndarray:
     return single(np.random.default_rng(seed).uniform(-4, 4, (D, count)))
 

@@ -8,6 +8,7 @@ states that may be, each with its probability, alike in all that is seen.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
@@ -262,3 +263,48 @@ def played(
         mass = sum(weight for weight, _ in together)
         total += mass * onward([(weight / mass, state) for weight, state in together])
     return total
+
+
+def charged(params: Params, belief: Belief, charge: Callable[[np.ndarray], float]) -> float:
+    """The least expected charge on an episode's components ``[5]``, over all policies that remember all they saw."""
+
+    def least(belief: list[tuple[float, State, np.ndarray]]) -> float:
+        values = []
+        for action in legal(params, belief[0][1]):
+            total, groups = 0.0, {}
+            for weight, state, spent in belief:
+                for found in outcomes(params, state, action):
+                    costs = spent + found.costs
+                    if found.done:
+                        total += weight * found.chance * charge(costs)
+                    else:
+                        together = groups.setdefault((found.failed, seen(found.state)), [])
+                        together.append((weight * found.chance, found.state, costs))
+            values.append(total + sum(map(least, groups.values())))
+        return min(values)
+
+    return least([(weight, state, np.zeros(5)) for weight, state in belief])
+
+
+def laws(params: Params, state: State | None, spent: tuple[float, ...] = (0.0,) * 5) -> list[tuple]:
+    """Of every policy that may remember all: the probability and the components of each outcome, once each."""
+    if state is None:
+        return [((1.0, spent),)]
+    found = []
+    for action in legal(params, state):
+        after = []
+        for outcome in outcomes(params, state, action):
+            costs = tuple(np.round(np.asarray(spent) + outcome.costs, 12).tolist())
+            onward = laws(params, None if outcome.done else outcome.state, costs)
+            after.append([tuple((outcome.chance * p, c) for p, c in law) for law in onward])
+        found += [sum(choice, ()) for choice in itertools.product(*after)]
+    return list(dict.fromkeys(found))
+
+
+def tail_mean(law, alpha: float) -> float:
+    """The mean of the worst share of a law of pairs, a probability and a cost: taken from the worst outcome on."""
+    left, total = alpha, 0.0
+    for chance, cost in sorted(law, key=lambda each: -each[1]):
+        taken = min(left, chance)
+        left, total = left - taken, total + taken * cost
+    return total / alpha

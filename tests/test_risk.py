@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import itertools
 
 import chex
 import jax
@@ -25,6 +24,7 @@ from aljax.training import train_seeds
 
 import expectimax
 import oracle
+from expectimax import laws, tail_mean
 from paths import averages_to
 from tiny import branches, start_of, tiny_scenario
 
@@ -42,34 +42,11 @@ def plain_params(scenario=SCENARIO):
     return oracle.params_dict(scenario.params)
 
 
-def laws(params, state, cost=0.0):
-    """Of every policy that may remember all: the probability and cost of each outcome. In float64, loops only."""
-    if state is None:
-        return [((1.0, cost),)]
-    found = []
-    for action in expectimax.legal(params, state):
-        after = []
-        for outcome in expectimax.outcomes(params, state, action):
-            paid = cost + float(np.asarray(params["weights"], float) @ outcome.costs)
-            onward = laws(params, None if outcome.done else outcome.state, paid)
-            after.append([tuple((outcome.chance * p, c) for p, c in law) for law in onward])
-        found += [sum(choice, ()) for choice in itertools.product(*after)]
-    return list(dict.fromkeys(found))
-
-
-def tail_mean(law, alpha):
-    """The mean of the worst share, taken from the worst outcome on."""
-    left, total = alpha, 0.0
-    for chance, cost in sorted(law, key=lambda each: -each[1]):
-        taken = min(left, chance)
-        left, total = left - taken, total + taken * cost
-    return total / alpha
-
-
 @functools.cache
 def every_law():
     ((_, start),) = expectimax.begin(plain_params(), [2.0])
-    return laws(plain_params(), start)
+    weights = np.asarray(plain_params()["weights"], float)
+    return [[(chance, float(weights @ costs)) for chance, costs in law] for law in laws(plain_params(), start)]
 
 
 def episodes(choose):

@@ -24,9 +24,10 @@ from aljax.evaluate import summarise
 from aljax.exact import plots
 from aljax.exact.bracket import bracket, exact, find_optimal
 from aljax.exact.constrained import MOST_CUTS, constrained_bound
+from aljax.exact.cvar import MOST_THRESHOLDS, cvar_bound
 from aljax.exact.plan import Plan
 from aljax.exact.policy import optimal_path
-from aljax.exact.report import bracket_table, constrained_table, optimal_table, path_table
+from aljax.exact.report import bracket_table, constrained_table, cvar_table, optimal_table, path_table
 from aljax.exact.structure import make_plan
 from aljax.host import files
 from aljax.host.terminal import bar, deliver
@@ -56,21 +57,25 @@ def run(options: Optimum, console: Console) -> None:
     except UserError as refusal:
         for option, value in (
             ("--start", options.start), ("--figure", options.figure), ("--constraint", config.constraints or None),
+            ("--objective cvar", config.objective == "cvar" or None),
         ):  # fmt: skip
             if value is not None:
                 raise UserError(f"{option} needs the exact optimum, but {refusal}") from None
         figures, show = _bound(options, console, scenario, str(refusal))
     else:
+        tail = {"alpha"} if config.objective == "cvar" else set()
         refuse(
-            options.given & (TRAINING | {"from_run"}) - {"constraint"},
+            options.given & (TRAINING | {"from_run"}) - {"constraint", "objective"} - tail,
             f"{scenario.name} has an exact optimum, which needs no policy",
         )
         if options.figure is not None:
             plots.check_optimum(scenario, plan)
             drawings[options.figure] = functools.partial(plots.optimum, scenario=scenario, plan=plan, start=start)
         figures, show = _solve(options, console, scenario, plan, start)
+        if config.objective == "cvar":
+            figures, show = _worst(options, console, scenario, figures, show)
         if config.constraints:
-            figures, show = _promised(options, console, scenario, plan, figures, show)
+            figures, show = _promised(options, console, scenario, figures, show)
     figures["seconds"]["in_all"] = round(time.perf_counter() - begun, 4)
     deliver(shared.json(options.json, figures), show)
     complaints = draw_all(drawings) if drawings else []
@@ -122,14 +127,13 @@ def _promised(
     options: Optimum,
     console: Console,
     scenario: Scenario,
-    plan: Plan,
     figures: dict[str, Any],
     before: Callable[[], None],
 ) -> tuple[dict[str, Any], Callable[[], None]]:
     """The same, and what keeping promises costs at least."""
     with bar(console, "bounding", MOST_CUTS, "optima") as (shown, task):
         found = constrained_bound(
-            scenario, options.protocol, plan, constraints_of(options.config), functools.partial(shown.advance, task)
+            scenario, options.protocol, constraints_of(options.config), functools.partial(shown.advance, task)
         )
 
     def show() -> None:
@@ -137,6 +141,25 @@ def _promised(
         tables.show(console, [constrained_table(scenario, found)])
 
     return figures | {"constrained": found.to_json()}, show
+
+
+def _worst(
+    options: Optimum,
+    console: Console,
+    scenario: Scenario,
+    figures: dict[str, Any],
+    before: Callable[[], None],
+) -> tuple[dict[str, Any], Callable[[], None]]:
+    """The same, and how low the mean of the worst share can be."""
+    with bar(console, "bounding", MOST_THRESHOLDS, "optima") as (shown, task):
+        alpha = options.hyperparameters.alpha
+        found = cvar_bound(scenario, options.protocol, alpha, functools.partial(shown.advance, task))
+
+    def show() -> None:
+        before()
+        report.show(console, [cvar_table(scenario, found)])
+
+    return figures | {"cvar": found.to_json()}, show
 
 
 def _bound(

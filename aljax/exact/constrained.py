@@ -1,10 +1,13 @@
-"""What any policy that keeps promises about means costs at least: the Lagrangian's optimum, at its best multipliers.
+"""What any policy that keeps promises costs at least: the Lagrangian's optimum, at its best multipliers.
 
 For multipliers μ ≥ 0 the Lagrangian E[Σ_k λ_k C_k + Σ_j μ_j (C_j − c_j)] is the total cost under other weights, less a
-constant, so its least value over policies is an exact optimum. By weak duality that is a lower bound on the cost of
-every policy with E[C_j] ≤ c_j, mixtures of policies included, whichever μ is taken; over mixtures its largest value is
-the constrained optimum itself (Altman, 1999). The dual function is concave, and its slope by μ_j is E[C_j] − c_j of the
-optimum found, so Kelley's cutting planes (1960) find the largest.
+constant, so its least value over policies is an exact optimum. For a promise P(C_j > s_j) ≤ δ_j an episode is charged
+μ_j when it is over and C_j is beyond s_j; every state then knows C_j so far (`aljax.exact.charge`).
+
+By weak duality that is a lower bound on the cost of every policy that keeps the promises, mixtures of policies
+included, whichever μ is taken; over mixtures its largest value is the constrained optimum itself (Altman, 1999). The
+dual function is concave, and its slope by μ_j is E[C_j] − c_j, or P(C_j > s_j) − δ_j, of the optimum found, so
+Kelley's cutting planes (1960) find the largest.
 """
 
 import dataclasses
@@ -18,8 +21,9 @@ import numpy as np
 
 from aljax.errors import UserError
 from aljax.exact.bracket import starts
-from aljax.exact.plan import Plan
+from aljax.exact.charge import Charge
 from aljax.exact.recursion import solve
+from aljax.exact.structure import make_plan
 from aljax.options import Protocol
 from aljax.params import COMPONENTS
 from aljax.promises import Constraint
@@ -66,7 +70,6 @@ class ConstrainedBound:
 def constrained_bound(
     scenario: Scenario,
     protocol: Protocol,
-    plan: Plan,
     constraints: Sequence[Constraint],
     on_progress: Callable[[], object] = lambda: None,
 ) -> ConstrainedBound:
@@ -75,38 +78,43 @@ def constrained_bound(
     Args:
       scenario: where.
       protocol: seeds and episodes, from whose starts the optima are computed.
-      plan: of the exact solution.
-      constraints: on means.
+      constraints: on means and chances.
       on_progress: called from the host after each optimum.
 
     Returns:
       The bound.
 
     Raises:
-      UserError: a constraint on a probability, or one that no policy can keep.
+      UserError: one that no policy can keep, or of whose total the solver cannot know enough; one line that says why.
     """
-    for each in constraints:
-        if each.threshold is not None:
-            raise UserError(
-                f"constraint: {each.name}: the exact optimum bounds means only, such as {each.component}<=1"
-            )
     places = np.array([COMPONENTS.index(each.component) for each in constraints])
     bounds = np.array([each.bound for each in constraints])
+    chance = np.array([each.threshold is not None for each in constraints])
+    late = [each for each in constraints if each.threshold is not None]
+    try:
+        plan = make_plan(scenario.params, scenario=scenario, keeps=[each.component for each in late])
+    except UserError as refusal:
+        raise UserError(f"constraint: {refusal}") from None
     begin, weights = starts(scenario, protocol), np.asarray(scenario.params.weights, np.float32)
     program = jax.jit(functools.partial(solve, plan=plan))
 
     def lagrangian(prices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The least Lagrangian of each start, at the prices that single precision holds, and what is bounded."""
         changed = weights.copy()
-        np.add.at(changed, places, prices.astype(np.float32))
+        np.add.at(changed, places[~chance], prices[~chance].astype(np.float32))
         params = dataclasses.replace(scenario.params, weights=jnp.asarray(changed))
-        found = [jax.device_get(program(params, start)) for start in begin]
+        charge = None
+        if late:
+            totals = jax.nn.one_hot(places[chance], len(COMPONENTS))
+            thresholds = jnp.asarray([each.threshold for each in late], jnp.float32)
+            charge = Charge((True,) * len(late), totals, thresholds, jnp.asarray(prices[chance], jnp.float32))
+        found = [jax.device_get(program(params, start, charge=charge)) for start in begin]
         value = np.stack([np.asarray(each.value, np.float64) for each in found])
-        components = np.stack([np.asarray(each.components, np.float64) for each in found], 1).reshape(
-            len(COMPONENTS), -1
-        )
+        reached = np.stack([np.asarray(each.components, np.float64).mean(1) for each in found]).mean(0)[places]
+        if late:
+            reached[chance] = np.stack([np.asarray(each.units, np.float64).mean(1) for each in found]).mean(0)
         on_progress()
-        return value - float(prices @ bounds), components[places].mean(1)
+        return value - float(prices @ bounds), reached
 
     prices, planes, best = np.zeros(len(bounds)), [], None
     steepest, free = np.zeros(len(bounds)), None

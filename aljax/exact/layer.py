@@ -16,6 +16,7 @@ from aljax.constraint import beyond, out_of_tolerance, over, reaches
 from aljax.env import WORKED, ActionTable, EnvParams, always_legal
 from aljax.exact import lattice, ruling
 from aljax.exact.beginning import Start
+from aljax.exact.charge import Charge
 from aljax.exact.plan import Plan, adds, spent
 from aljax.rules.playing import Kept
 
@@ -42,8 +43,14 @@ class Reached(NamedTuple):
     """Seconds taken, 0 where they are not kept. ``[N, L]``, or 1 for L"""
     money: jax.Array
     """Dollars spent, likewise."""
+    failure: jax.Array
+    """Calls that failed, likewise."""
+    divergence: jax.Array
+    """The divergence so far, likewise."""
     kept: Kept | None
     """Where the rules stand, where there are any. ``[R, 1, L]``"""
+    charge: Charge | None
+    """What is charged at the end beside the violation; None: nothing."""
 
 
 class Ending(NamedTuple):
@@ -55,9 +62,15 @@ class Ending(NamedTuple):
     """The probability of success. ``[N, L, W]``"""
     excess: jax.Array
     """The violation without that of soft rules, which lets nothing end and hinders no success. ``[N, L, W]``"""
+    cost: jax.Array
+    """What is charged: the violation times its weight, and `Reached.charge`. ``[N, L, W]``"""
+    units: tuple[jax.Array, ...]
+    """Of `Reached.charge`, expected. J times ``[N, L, W]``"""
 
 
-def reach(params: EnvParams, plan: Plan, tails: jax.Array, start: Start, time: jax.Array) -> Reached:
+def reach(
+    params: EnvParams, plan: Plan, tails: jax.Array, start: Start, time: jax.Array, charge: Charge | None = None
+) -> Reached:
     """Start, plus how often each class happened times what it adds, plus time times drift.
 
     Args:
@@ -66,6 +79,7 @@ def reach(params: EnvParams, plan: Plan, tails: jax.Array, start: Start, time: j
       tails: the layer's points. Integer ``[n, N]``
       start: where the episodes began.
       time: t, steps played.
+      charge: what is charged at the end beside the violation.
 
     Returns:
       Where the states of the layer stand.
@@ -74,12 +88,14 @@ def reach(params: EnvParams, plan: Plan, tails: jax.Array, start: Start, time: j
     each = jnp.stack([adds(params, plan, event) for event in plan.classes], 1)
     total = jnp.tensordot(each, often.astype(each.dtype), 1, precision="highest")
     d = len(params.drift)
-    added, kept = total[:d] + time * params.drift[:, None], total[d:, :, None]
+    added, sums = total[:d] + time * params.drift[:, None], iter(total[d:, :, None])
     none, table = jnp.zeros((often.shape[1], 1)), params.actions
-    latency = kept[0] + _grown(plan, table.latency_growth, time) if plan.latency else none
-    money = kept[-1] + _grown(plan, table.money_growth, time) if plan.money else none
+    latency, money, failure, divergence = (next(sums) if on else none for on in plan.kept)
+    latency = latency + _grown(plan, table.latency_growth, time) if plan.latency else none
+    money = money + _grown(plan, table.money_growth, time) if plan.money else none
     task = tuple(added[i, :, None] for i in range(d))
-    return Reached(start, time, often, task, latency, money, ruling.standing(params, plan))
+    costs = latency, money, failure, divergence
+    return Reached(start, time, often, task, *costs, ruling.standing(params, plan), charge)
 
 
 def _grown(plan: Plan, growth: jax.Array | None, time: jax.Array) -> jax.Array:
@@ -100,7 +116,8 @@ def ending(params: EnvParams, reached: Reached) -> Ending:
       reached: where they stand.
 
     Returns:
-      The expected violation as `aljax.env.violation`, with what rules are unkept, and the probability of success.
+      The expected violation as `aljax.env.violation`, with what rules are unkept, the probability of success, and what
+      is charged.
     """
     overdrawn = over(reached.latency, params.latency_budget) / params.latency_budget
     overdrawn = (overdrawn + over(reached.money, params.money_budget) / params.money_budget)[:, :, None]
@@ -109,13 +126,22 @@ def ending(params: EnvParams, reached: Reached) -> Ending:
         owed, soft = ruling.unkept(params, reached.kept)
         overdrawn = overdrawn + owed
 
-    def found(z: Task) -> tuple[jax.Array, jax.Array]:
+    def found(z: Task) -> tuple[jax.Array, jax.Array, tuple[jax.Array, ...]]:
         out = [beyond(x[None], coordinate(params, i))[0] for i, x in enumerate(z)]
         excess = sum(out[1:], out[0])[:, None] + overdrawn
-        return excess, (excess == 0).astype(excess.dtype)
+        success = (excess == 0).astype(excess.dtype)
+        if reached.charge is None:
+            return excess, success, ()
+        violation = excess if soft is None else excess + soft
+        totals = [x[:, :, None] for x in (reached.latency, reached.money, reached.failure, reached.divergence)]
+        return excess, success, reached.charge.units([*totals[:VIOLATION], violation, *totals[VIOLATION:]])
 
-    excess, success = expected(reached, found)
-    return Ending(excess if soft is None else excess + soft, success, excess)
+    excess, success, units = expected(reached, found)
+    violation = excess if soft is None else excess + soft
+    cost = params.weights[VIOLATION] * violation
+    if reached.charge is not None:
+        cost = cost + reached.charge.priced(units)
+    return Ending(violation, success, excess, cost, units)
 
 
 def coordinate(params: EnvParams, i: int) -> EnvParams:

@@ -64,9 +64,13 @@ class Plan:
     past: Past
     """The axis L."""
     latency: bool
-    """The latency can exceed its budget or reach its limit."""
+    """The latency can exceed its budget or reach its limit, or its total is asked for."""
     money: bool
-    """The money can exceed its budget or reach its limit."""
+    """The money can exceed its budget or reach its limit, or its total is asked for."""
+    failures: bool
+    """How many calls fail is asked for."""
+    divergence: bool
+    """The divergence's total is asked for."""
     blind: tuple[bool, ...]
     """Coordinates whose start is not seen: costs are averaged over where an episode may have begun. ``[d]``"""
     looks: int | None
@@ -79,6 +83,11 @@ class Plan:
     """For `aljax.exact.bounds` instead of `aljax.exact.recursion`."""
     target: Target
     """What it is solved on."""
+
+    @property
+    def kept(self) -> tuple[bool, bool, bool, bool]:
+        """Whether the latency, the money, the failures and the divergence so far are known in every state."""
+        return self.latency, self.money, self.failures, self.divergence
 
     @property
     def counts(self) -> int:
@@ -160,7 +169,7 @@ class Plan:
 
 
 def adds(params: EnvParams, plan: Plan, event: Event) -> jax.Array:
-    """What an event adds to the task, and where that is kept to latency, then money. ``[d]`` to ``[d + 2]``
+    """What an event adds to the task, and to what is kept of the costs, in `Plan.kept`'s order. ``[d]`` to ``[d + 4]``
 
     What calls grow by is not in it: that depends on when they are made (`aljax.exact.past.Past.growing`).
 
@@ -170,11 +179,16 @@ def adds(params: EnvParams, plan: Plan, event: Event) -> jax.Array:
       event: the row, and whether it succeeds.
 
     Returns:
-      A vector of d to d + 2 numbers.
+      A vector of d to d + 4 numbers.
     """
     row, succeeds = event
-    kept = [spent(params, row, succeeds)[k] for k, on in enumerate((plan.latency, plan.money)) if on]
     shift = params.actions.shift
+    kept = [spent(params, row, succeeds)[k] for k, on in enumerate((plan.latency, plan.money)) if on]
+    if plan.failures:
+        kept.append(jnp.asarray(not succeeds, shift.dtype))
+    if plan.divergence:
+        plain = succeeds or plan.ends[plan.rows.index(row)]
+        kept.append(jnp.linalg.norm(params.drift if plain else shift[row] - params.drift))
     return jnp.concatenate([shift[row] * succeeds, jnp.array(kept, shift.dtype)])
 
 

@@ -28,8 +28,9 @@ import jax.numpy as jnp
 from aljax.env import EnvParams
 from aljax.errors import UserError
 from aljax.exact import beginning, lattice, layer
+from aljax.exact.charge import Charge
 from aljax.exact.fitting import fits
-from aljax.exact.layer import DIVERGENCE, FAILURE, LATENCY, MONEY, SUCCESS, VIOLATION, Reached
+from aljax.exact.layer import DIVERGENCE, FAILURE, LATENCY, MONEY, SUCCESS, Reached
 from aljax.exact.plan import Plan, Segment
 
 
@@ -44,9 +45,11 @@ class Solution:
     """Its five unweighted components, in the order of `aljax.env.COMPONENTS`. ``[5, B]``"""
     success: jax.Array
     """Probability of success. ``[B]``"""
+    units: jax.Array | None
+    """What is charged beside, expected; None without a charge. ``[J, B]``"""
 
 
-def solve(params: EnvParams, start: jax.Array, plan: Plan) -> Solution:
+def solve(params: EnvParams, start: jax.Array, plan: Plan, charge: Charge | None = None) -> Solution:
     """Solves an environment from each start, `plan.width` of them at once.
 
     May be traced: jitted with a plan closed over, and vmapped over `params` with a plan made for all of them.
@@ -55,17 +58,35 @@ def solve(params: EnvParams, start: jax.Array, plan: Plan) -> Solution:
       params: the environment.
       start: task vectors; what is blind of them is not looked at. ``[d, B]``
       plan: from `aljax.exact.structure.make_plan`.
+      charge: what an episode is charged at its end beside all that; of totals that the plan keeps.
 
     Returns:
       The solution.
     """
     start, like = beginning.once(params, plan, start)
-    value, parts = _in_chunks(_evaluate, params, start, plan)
+    value, parts = _in_chunks(_evaluate, params, start, plan, charge)
     if like is not None:
         value, parts = value[like], parts[:, like]
     ok = fits(params, plan)
     value, parts = jnp.where(ok, value, jnp.nan), jnp.where(ok, parts, jnp.nan)
-    return Solution(value, parts[:SUCCESS], parts[SUCCESS])
+    return Solution(value, parts[:SUCCESS], parts[SUCCESS], None if charge is None else parts[SUCCESS + 1 :])
+
+
+def least(params: EnvParams, start: jax.Array, plan: Plan, charge: Charge) -> jax.Array:
+    """The value that `solve` finds, alone.
+
+    Args:
+      params: as for `solve`.
+      start: as for `solve`.
+      plan: as for `solve`.
+      charge: as for `solve`.
+
+    Returns:
+      ``[B]``, NaN where the environment is not the plan's.
+    """
+    start, like = beginning.once(params, plan, start)
+    value = _in_chunks(_value, params, start, plan, charge)
+    return jnp.where(fits(params, plan), value if like is None else value[like], jnp.nan)
 
 
 def choices(params: EnvParams, start: jax.Array, plan: Plan) -> jax.Array:
@@ -93,7 +114,9 @@ def choices(params: EnvParams, start: jax.Array, plan: Plan) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnames=("task", "plan"))
-def _in_chunks(task: Callable[..., Any], params: EnvParams, start: jax.Array, plan: Plan) -> Any:
+def _in_chunks(
+    task: Callable[..., Any], params: EnvParams, start: jax.Array, plan: Plan, charge: Charge | None = None
+) -> Any:
     """Does something for `plan.width` starts at a time; its results have the starts last."""
     d, starts = start.shape
     width = min(plan.width, starts)
@@ -105,7 +128,7 @@ def _in_chunks(task: Callable[..., Any], params: EnvParams, start: jax.Array, pl
     after = jnp.stack([lattice.number(lattice.advance(here, kind), plan.horizon) for kind in kinds], 1)
 
     def each(start: jax.Array) -> Any:
-        return task(_Given(params, plan, tails, after, beginning.begin(params, plan, start)))
+        return task(_Given(params, plan, tails, after, beginning.begin(params, plan, start), charge))
 
     def joined(values: jax.Array) -> jax.Array:
         """``[chunks, ..., width]`` to ``[..., B]``."""
@@ -125,16 +148,22 @@ class _Given(NamedTuple):
     after: jax.Array
     """The number of each point after one more event of each class. Integer ``[N_{H−1}, n + 1]``"""
     start: beginning.Start
+    charge: Charge | None
 
     def reach(self, size: int, time: jax.Array | int) -> Reached:
         """Where the states of a layer stand, of the first so many points."""
-        return layer.reach(self.params, self.plan, self.tails[:, :size], self.start, jnp.int32(time))
+        return layer.reach(self.params, self.plan, self.tails[:, :size], self.start, jnp.int32(time), self.charge)
 
 
 def _evaluate(given: _Given) -> tuple[jax.Array, jax.Array]:
-    """Value ``[W]``, components and success ``[6, W]`` of the starts."""
+    """Value ``[W]``, components, success and units ``[6 + J, W]`` of the starts."""
     value, decided = _decide(given)
     return value, _follow(given, decided)
+
+
+def _value(given: _Given) -> jax.Array:
+    """Value ``[W]`` of the starts."""
+    return _decide(given)[0]
 
 
 def _tabulate(given: _Given) -> jax.Array:
@@ -151,12 +180,12 @@ def _decide(given: _Given) -> tuple[jax.Array, list[jax.Array]]:
         best, choice = _best(params, plan, reached, given.after[:size], value)
         ending = layer.ending(params, reached)
         over = layer.is_over(params, plan, reached, ending.excess)
-        best = jnp.where(over, params.weights[VIOLATION] * ending.violation, best)
+        best = jnp.where(over, ending.cost, best)
         # Padding points may lead beyond this layer; what is left there never reaches a point that counts.
         return value.at[:size].set(best), jnp.where(over, len(plan.rows), choice).astype(jnp.int8)
 
     last = layer.ending(params, given.reach(plan.points(plan.horizon), plan.horizon))
-    value = jnp.broadcast_to(params.weights[VIOLATION] * last.violation, _states(given))
+    value = jnp.broadcast_to(last.cost, _states(given))
     decided = []
     for segment in reversed(plan.segments()):
         value, choice = jax.lax.scan(functools.partial(step_back, segment.size), value, _times(segment), reverse=True)
@@ -166,7 +195,7 @@ def _decide(given: _Given) -> tuple[jax.Array, list[jax.Array]]:
 
 
 def _follow(given: _Given, decided: list[jax.Array]) -> jax.Array:
-    """The five components and the success ``[6, W]`` of choices that have been made."""
+    """The five components, the success and the units ``[6 + J, W]`` of choices that have been made."""
     params, plan = given.params, given.plan
 
     def step_back(size: int, parts: list[jax.Array], played: Any) -> tuple[list[jax.Array], None]:
@@ -197,9 +226,9 @@ def _times(segment: Segment) -> jax.Array:
 
 
 def _closing_parts(ending: layer.Ending) -> list[jax.Array]:
-    """Components and success ``[N, L, W]`` of ending with violations, which are charged here."""
+    """Components, success and units ``[N, L, W]`` of ending with violations, which are charged here."""
     none = jnp.zeros_like(ending.violation)
-    return [none, none, ending.violation, none, none, ending.success]
+    return [none, none, ending.violation, none, none, ending.success, *ending.units]
 
 
 def _best(
@@ -219,10 +248,7 @@ def _best(
     legal = layer.legal(params, plan, reached.often, reached.time)
     for i in range(len(plan.rows)):
         p, latency, money = layer.call(params, plan, i, reached)
-        if plan.success[i] is None:
-            later = weights[VIOLATION] * layer.closing(params, plan, i, reached).violation
-        else:
-            later = lead(i, False)
+        later = layer.closing(params, plan, i, reached).cost if plan.success[i] is None else lead(i, False)
         if plan.failure[i] is not None:
             later = p * lead(i, True) + (1 - p) * later
         now = weights[LATENCY] * latency + weights[MONEY] * money + weights[FAILURE] * p
@@ -236,7 +262,7 @@ def _best(
 def _parts(
     params: EnvParams, plan: Plan, reached: Reached, after: jax.Array, choice: jax.Array, parts: list[jax.Array]
 ) -> list[jax.Array]:
-    """Components and success of a layer, six times ``[N, L, W]``, from those on arriving in the next."""
+    """Components, success and units of a layer, 6 + J times ``[N, L, W]``, from those on arriving in the next."""
     rows = range(len(plan.rows))
     calls = [layer.call(params, plan, i, reached) for i in rows]
 

@@ -6,6 +6,7 @@ from aljax.env import COMPONENTS
 from aljax.evaluate import Summary
 from aljax.exact.bracket import Bracket
 from aljax.exact.constrained import ConstrainedBound
+from aljax.exact.cvar import TailBound
 from aljax.exact.policy import Path
 from aljax.report import about, figures_of, of_seeds, percent
 from aljax.scenario import Scenario
@@ -88,4 +89,25 @@ def constrained_table(scenario: Scenario, found: ConstrainedBound) -> Table:
         table.add_column(column, justify="left" if column == "promise" else "right")
     for each, price, value in zip(found.constraints, found.multipliers, found.reached, strict=True):
         table.add_row(f"{each.name} ≤ {each.bound:g}", in_short(price), in_short(value))
+    return table
+
+
+def cvar_table(scenario: Scenario, found: TailBound) -> Table:
+    """How low the mean of the worst share of episodes can be.
+
+    Args:
+      scenario: where.
+      found: the bound.
+
+    Returns:
+      The table.
+    """
+    table = new_table(f"The mean cost of the worst {100 * found.alpha:g} % of episodes: {about(scenario)}", False)
+    for column in ("CVaR", "cost [95 % CI]", "of"):
+        table.add_column(column, justify="right" if "CI" in column else "left")
+    table.add_row("lower", str(found.bound), "no policy's is less")
+    remembers = (
+        f"the best policy for a threshold of {found.threshold:.4g}, which knows what the episode has cost so far"
+    )
+    table.add_row("attained", str(found.attained), remembers)
     return table

@@ -12,7 +12,7 @@ tasks that are misread: there the counts do not say where the task stands, only 
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -29,6 +29,8 @@ from aljax.target import Target, here
 
 _MOST_ROWS = 126
 """Choices are kept as int8, and one number stands for an episode that is over."""
+_KEPT = "under a latency_budget or latency_limit"
+"""Why seconds so far matter, unless they are asked for."""
 
 
 def make_plan(
@@ -38,6 +40,7 @@ def make_plan(
     memory_limit: int = MEMORY_LIMIT,
     scenario: Scenario | None = None,
     relaxed: bool = False,
+    keeps: Collection[str] = (),
     target: Target | None = None,
 ) -> Plan:
     """Finds the structure of the exact solution of an environment, and whether there is one.
@@ -49,6 +52,7 @@ def make_plan(
       memory_limit: bytes.
       scenario: where its names come from, for messages.
       relaxed: plan a lower bound (`aljax.exact.bounds`), which needs no more than that the states fit in memory.
+      keeps: components whose total so far is to be known in every state, for `aljax.exact.charge`; of an exact plan.
       target: what it is to be solved on; None: this process's default backend.
 
     Returns:
@@ -67,12 +71,17 @@ def make_plan(
     rows = tuple(int(row) for row in np.flatnonzero(legal.any(0)))
     steps, single = np.full(members, horizon, np.float32), _single(p)
     clocks = [
-        not relaxed and bool(facts.matters(single, column, steps, legal).any()) for column in ("latency", "money")
+        not relaxed and (column in keeps or bool(facts.matters(single, column, steps, legal).any()))
+        for column in ("latency", "money")
     ]
+    further = "failure" in keeps, "divergence" in keeps
     task = "bound" if relaxed else "exact solver"
     reason = _unknown(params) or _disagreement(p, rows, names, coordinates)
     if reason is None and not relaxed:
-        reason = _hidden(p, rows, names, coordinates) or _uncounted(p, rows, names, coordinates, horizon, clocks[0])
+        why = "for how late an episode is" if "latency" in keeps else _KEPT
+        reason = _hidden(p, rows, names, coordinates)
+        reason = reason or _uncounted(p, rows, names, coordinates, horizon, clocks[0], why)
+        reason = reason or (_unfollowed(p, rows, names) if further[1] else None)
     if not 1 <= len(rows) <= _MOST_ROWS:
         reason = reason or f"needs from 1 to {_MOST_ROWS} rows that are allowed; there are {len(rows)}"
     reason = reason or _ruled(params, scenario, relaxed)
@@ -88,7 +97,7 @@ def make_plan(
     )
     counted = () if params.rules is None else dict(params.rules.structure.counted)
     limited = {row: row in counted or bool((p["max_calls"] < horizon)[:, row].any()) for row in rows}
-    key = _adds(p, clocks, [row for row in rows if limited[row]], relaxed)
+    key = _adds(p, clocks, further, [row for row in rows if limited[row]], relaxed)
     events = [(row, True) for row in rows if not ends[row]] + [(row, False) for row in rows if fails[row]]
     # The commonest class goes last: it is the one not counted, and leads from a point to that same point.
     sizes = Counter(map(key, events))
@@ -119,6 +128,8 @@ def make_plan(
         ),
         latency=clocks[0],
         money=clocks[1],
+        failures=further[0],
+        divergence=further[1],
         blind=tuple(bool(x) for x in p["blind"][0]),
         looks=_looks(p),
         members=members,
@@ -153,9 +164,9 @@ def _single(p: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _adds(
-    p: dict[str, np.ndarray], clocks: Sequence[bool], limited: Sequence[int], relaxed: bool
+    p: dict[str, np.ndarray], clocks: Sequence[bool], further: tuple[bool, bool], limited: Sequence[int], relaxed: bool
 ) -> Callable[[Event], bytes]:
-    """A function that tells what an event adds to task, latency and money in every member: the name of its class."""
+    """A function that tells what an event adds to the task and to what is kept, in every member: its class's name."""
     timely = np.minimum(p["latency"], p["timeout"]), np.minimum(p["failure_latency"], p["timeout"])
     prices = (timely, (p["money"], p["failure_money"]))
 
@@ -165,6 +176,11 @@ def _adds(
         if relaxed:
             parts += [p["gain"][:, row] if succeeds else np.ones_like(parts[0]), p["noise"][:, row] * succeeds]
         parts += [price[not succeeds][:, row] for price, on in zip(prices, clocks, strict=True) if on]
+        if further[0]:
+            parts.append(np.asarray(not succeeds, np.float64))
+        if further[1]:
+            plain = succeeds or bool(p["ends"][0, row])
+            parts.append(np.linalg.norm(p["drift"] if plain else p["shift"][:, row] - p["drift"], axis=1))
         return b"".join(part.tobytes() for part in parts) + (repr(event).encode() if row in limited else b"")
 
     return key
@@ -268,16 +284,17 @@ def _uncounted(
     coordinates: Sequence[str],
     horizon: int,
     latency: bool,
+    why: str,
 ) -> str | None:
-    """What depends on more than how often things happened, in one line, or None; `latency`: seconds are kept."""
+    """What depends on more than how often things happened, in one line, or None; `latency`: seconds are kept; why."""
     late = np.asarray(facts.blurred(_single(p), np.full(len(p["horizon"]), horizon, np.float32)))
     for row in rows:
         if latency and p["latency_spread"][:, row].any():
             spread = p["latency_spread"][:, row].max()
-            what = "needs seconds without spread under a latency_budget or latency_limit"
+            what = f"needs seconds without spread {why}"
             return f"{what}; row {names[row]} has latency_spread {spread:g}"
         if latency and late[:, row].any():
-            what = "needs failed calls of one duration under a latency_budget or latency_limit"
+            what = f"needs failed calls of one duration {why}"
             return f"{what}; row {names[row]} has timeout {p['timeout'][:, row].min():g}"
         if p["ends"][0, row]:
             continue  # its gain and noise never show
@@ -287,6 +304,15 @@ def _uncounted(
                 return f"needs gain 1 everywhere; row {names[row]} has gain {odd[0]:g} on {coordinate}"
         if p["noise"][:, row].any():
             return f"needs rows without noise; row {names[row]} has noise {p['noise'][:, row].max():g}"
+    return None
+
+
+def _unfollowed(p: dict[str, np.ndarray], rows: Sequence[int], names: Sequence[str]) -> str | None:
+    """A row whose divergence does not follow from whether it fails, in one line, or None."""
+    failing = np.asarray(facts.fails(_single(p)))
+    for row in rows:
+        if p["resolves"][0, row] and failing[:, row].any():
+            return f"needs rows that resolve never to fail where the divergence so far matters; row {names[row]} may"
     return None
 
 

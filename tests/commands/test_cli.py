@@ -185,6 +185,8 @@ def refused(capsys, *args):
         ),
         (["optimal", "--episodes", "120000"], "--episodes: paper has an exact optimum, which needs no policy"),
         (["optimal", "--from-run", "x"], "--from-run: paper has an exact optimum"),
+        (["optimal", "--alpha", "0.2"], "--alpha: paper has an exact optimum"),
+        (["optimal", "--scenario", "service_desk", "--objective", "cvar"], "--objective cvar needs the exact optimum"),
         (
             ["optimal", "--scenario", "service_desk", "--from-run", "x", "--batch=30"],
             "--batch: --from-run takes policies that are trained",
@@ -319,6 +321,19 @@ def test_optimal_prints_value_and_actions_and_writes_them(scenario, tmp_path, ca
     assert figures["exact"]["cost"]["std"] == 0 and figures["policies"]["optimal"]["cost"]["std"] > 0
     assert figures["policies"]["random"]["gap_percent"]["estimate"] > 0
     assert set(figures["seconds"]) == {"compile", "train", "evaluate", "in_all"}
+
+
+def test_optimal_says_what_tails_and_promises_cost_at_least(scenario, tmp_path, capsys):
+    written = tmp_path / "o.json"
+    asked = ["--objective", "cvar", "--alpha", "0.5", "--constraint", "P(failure>0)<=0.9"]
+    few = ["--seeds", "1", "--evaluation-episodes", "2"]
+    assert main(["optimal", "--scenario", scenario, *few, *asked, "--json", str(written)]) == 0
+    shown, figures = capsys.readouterr().out, json.loads(written.read_text())
+    assert "The mean cost of the worst 50 % of episodes" in shown and "no policy's is less" in shown
+    assert "No policy that keeps these promises costs less than" in shown and "P(failure > 0) ≤ 0.9" in shown
+    assert figures["cvar"]["alpha"] == 0.5
+    assert figures["cvar"]["bound"]["estimate"] >= figures["exact"]["cost"]["mean"] > 0  # the worst half costs more
+    assert figures["constrained"]["constraints"]["P(failure > 0)"]["reached"] <= 0.9
 
 
 def test_optimal_draws_the_first_action_over_the_starts(tmp_path, capsys):

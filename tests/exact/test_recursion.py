@@ -18,7 +18,20 @@ from aljax.exact.recursion import solve
 from aljax.exact.structure import make_plan
 
 import expectimax
-from enumeration import FAMILIES, MEMBERS, D, best, blind_points, family, members, solved, stacked, starts, with_fields
+from enumeration import (
+    FAMILIES,
+    MEMBERS,
+    D,
+    belief_of,
+    best,
+    blind_points,
+    family,
+    members,
+    solved,
+    stacked,
+    starts,
+    with_fields,
+)
 from strategies import env_params
 
 
@@ -72,18 +85,6 @@ def test_value_equals_enumeration_where_bounds_are_exactly_met(name, data):
     assert fits(env_params(plain), plan)
     value = program(stacked([plain] * MEMBERS), jnp.asarray(np.stack([z] * 3, axis=1), jnp.float32)).value
     np.testing.assert_allclose(value, np.full((MEMBERS, 3), best(z, plain)[0]), rtol=1e-5, atol=1e-5)
-
-
-def belief_of(plain: expectimax.Params, z: np.ndarray) -> expectimax.Belief:
-    """The points that look like a start, by their weights."""
-    points, shares = plain["start_low"] + plain["start_points"], plain["start_weights"]
-    mean = shares @ points / shares.sum()
-    alike = [n for n, point in enumerate(points) if shares[n] > 0 and (point == z)[~plain["blind"]].all()]
-    found: expectimax.Belief = []
-    for n in alike:
-        for chance, state in expectimax.begin(plain, points[n], np.where(plain["blind"], mean - points[n], 0.0)):
-            found.append((chance * shares[n] / shares[alike].sum(), state))
-    return found
 
 
 def test_where_the_start_is_not_seen_costs_are_averaged_over_the_points_that_look_alike():

@@ -22,7 +22,8 @@ class Optimum:
     Try:
       aljax optimal
       aljax optimal --scenario escalation --start 3,2.5
-      aljax optimal --constraint "money<=6"      what any policy costs that keeps a promise, at least
+      aljax optimal --constraint "money<=6"        what any policy costs that keeps a promise, at least
+      aljax optimal --objective cvar --alpha 0.1   how low the mean of the worst tenth can be
       aljax optimal --scenario service_desk
       aljax optimal --scenario service_desk --from-run runs/service_desk-1
     """
