@@ -12,7 +12,9 @@ import aljax
 from aljax import env
 from aljax.options import Protocol
 
-gymnax = pytest.importorskip("gymnax", reason="needs the extra gymnax")
+from alike import library
+
+gymnax = library("gymnax", "gymnax")
 
 from gymnax.environments import environment  # noqa: E402
 
