@@ -43,6 +43,13 @@ def check(
         raise UserError(
             f"gradient: all_rows asks a critic what follows: expected baseline critic, got {config.baseline}"
         )
+    for name in ("replays", "replay_batches", "replay_last"):
+        limits.check_whole(name, getattr(config, name))
+    if config.replays and config.gradient != "all_rows":
+        what = "asks the simulator what rows cost that others chose"
+        raise UserError(f"replays: replay {what}: expected gradient all_rows, got {config.gradient}")
+    if config.replays and config.environments != "point":
+        raise UserError("replays: what was played is met again in one environment: expected environments point")
     check_constraints(config.constraints)
     if config.gradient == "all_rows" and (config.objective != "mean" or config.constraints):
         raise UserError("gradient: all_rows knows what rows cost on average: expected objective mean, no constraint")
@@ -61,6 +68,10 @@ def check(
     shown = inputs_of(config).size(scenario.params)
     played = ((config.batch, "episodes"), (scenario.horizon, "steps"), (shown, "numbers seen"))
     limits.check_size("batch", "an update", *played)
+    if config.replays:
+        kept = ((min(config.replay_last, config.updates), "batches"), (scenario.horizon, "steps"))
+        each = (config.batch, "episodes")
+        limits.check_size("replay_last", "what is replayed", (protocol.seeds, "seeds"), *kept, each)
     weights = policy_architecture(config, scenario.params).products(shown)
     limits.check_size("hidden", "training", (protocol.seeds, "seeds"), (weights, "weights"), (6, "numbers for each"))
 

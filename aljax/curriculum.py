@@ -9,10 +9,42 @@ reinforcement learning"). Only a simulator can start where it likes, so this too
 import jax
 import jax.numpy as jnp
 
-from aljax.chance import Chance, uniform_pairs
+from aljax.chance import Chance, draw_chance, uniform_pairs
+from aljax.env import EnvParams
+from aljax.options import Hyperparameters, TrainConfig
+from aljax.target import Target
 
 _STREAM = 5
 """What the key of a batch is folded with: its chance needs none of that."""
+
+
+def training_chance(
+    key: jax.Array,
+    remaining: float | jax.Array,
+    hyper: Hyperparameters,
+    params: EnvParams,
+    config: TrainConfig,
+    episodes: int,
+    steps: int,
+    target: Target | None = None,
+) -> Chance:
+    """All that is random in episodes of training, under the run's curriculum.
+
+    Args:
+      key: a PRNG key.
+      remaining: of the run, from 1 to 0.
+      hyper: its numbers.
+      params: the environment.
+      config: its shape.
+      episodes: B.
+      steps: T.
+      target: what it is compiled for; None: this process's default backend.
+
+    Returns:
+      The chance of B episodes.
+    """
+    chance = draw_chance(key, params, episodes=episodes, steps=steps, target=target)
+    return nearer_starts(chance, key, hyper.nearer * remaining) if config.curriculum == "nearer" else chance
 
 
 def nearer_starts(chance: Chance, key: jax.Array, share: float | jax.Array) -> Chance:

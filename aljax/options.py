@@ -57,6 +57,14 @@ class TrainConfig:
     environments: Environments = "point"
     """Where training plays: point, in the environment of the scenario's numbers; posterior: in a new one every episode,
     whose numbers are drawn from the intervals that the scenario's file has for those that are not known for certain."""
+    replays: int = 0
+    """With the gradient of all_rows: gradient steps after each batch, each on some of the latest batches, drawn anew,
+    about which the simulator and the critic are asked as they are by then; 0: one step, on the batch itself. No episode
+    more is played."""
+    replay_batches: int = 2
+    """With replays: batches a step."""
+    replay_last: int = 100
+    """With replays: from so many latest batches."""
     schedule: Schedule = "cosine"
     """How the learning rate falls from its first value to `learning_rate_end` times that."""
     normalise: bool = True

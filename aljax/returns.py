@@ -100,20 +100,21 @@ def residual_costs(
       costs: what each step cost, weighted, 0 after an episode's end. ``[T, B]``
       expected: Σ_a π(a) q_t(a), likewise. ``[T, B]``
       played: q_t of the row played, likewise. ``[T, B]``
-      trace: λ; 1 leaves no error of q in G on average.
+      trace: λ, one for all steps or one a step ``[T, B]``; 1 leaves no error of q in G on average.
       target: what it is compiled for; None: this process's default backend.
 
     Returns:
       c_t + G_{t+1} − q_t(A_t). ``[T, B]``
     """
+    own = (jnp.asarray(trace),) if jnp.ndim(trace) else ()
 
-    def back(onward: jax.Array, step: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        cost, expected, played = step
+    def back(onward: jax.Array, step: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        cost, expected, played, *traces = step
         residual = cost + onward - played
-        return expected + trace * residual, residual
+        return expected + (traces[0] if traces else trace) * residual, residual
 
-    unroll = (target or here()).unrolled(len(costs))
-    return jax.lax.scan(back, jnp.zeros_like(costs[0]), (costs, expected, played), reverse=True, unroll=unroll)[1]
+    unroll, given = (target or here()).unrolled(len(costs)), (costs, expected, played, *own)
+    return jax.lax.scan(back, jnp.zeros_like(costs[0]), given, reverse=True, unroll=unroll)[1]
 
 
 def root_mean_square(advantages: jax.Array, alive: jax.Array, further: jax.Array | None = None) -> jax.Array:

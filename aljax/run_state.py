@@ -56,6 +56,15 @@ def no_curve(config: TrainConfig) -> Curve:
     return Curve(**found, **{name: jnp.zeros((updates, count)) for name in Curve._field_defaults if count})
 
 
+class Replay(NamedTuple):
+    """What is kept of the latest K batches, a batch after the other in a ring (`aljax.replay`)."""
+
+    rows: jax.Array
+    """That were played. Integer ``[K, T, B]``"""
+    scores: jax.Array
+    """Their log-probabilities then. ``[K, T, B]``"""
+
+
 class TrainState(NamedTuple):
     """Everything that a run carries from one update to the next."""
 
@@ -68,6 +77,8 @@ class TrainState(NamedTuple):
     curve: Curve
     risk: Risk | None = None
     """None where the objective is the mean and nothing is promised."""
+    replay: Replay | None = None
+    """None where nothing is replayed; what is replayed is never packed."""
 
 
 class PackedState(NamedTuple):

@@ -54,7 +54,7 @@ _NEEDED = ("config.json", "scenario.toml", "curves.npz", _METRICS, _WEIGHTS)
 _FORMAT = 2
 _LATER = {
     "gradient", "residual", "curriculum", "nearer", "objective", "constraints", "alpha", "multiplier_rate",
-    "environments",
+    "environments", "replays", "replay_batches", "replay_last",
 }  # fmt: skip
 """Options that came after others: without them a run was what their defaults say."""
 LOSS = "loss"

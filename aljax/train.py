@@ -20,8 +20,7 @@ from jax.flatten_util import ravel_pytree
 from aljax import env
 from aljax.architecture import Architecture, Variables
 from aljax.baselines import Running, baselined, critic_frame, run_on
-from aljax.chance import draw_chance
-from aljax.curriculum import nearer_starts
+from aljax.curriculum import training_chance
 from aljax.env import EnvParams
 from aljax.episodes import Trajectory
 from aljax.gradients import critic_values, surrogate
@@ -33,10 +32,11 @@ from aljax.optimiser import AdamState, adam_init, adam_step, falling
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import learned_of
 from aljax.posterior import worlds_of
+from aljax.replay import begin_replay, entry_of, keep, replayed
 from aljax.returns import lambda_advantages, residual_costs, root_mean_square, togo_of
 from aljax.risk import Risk, begin_risk, charges, promised, take_in
 from aljax.rollout import Outcome, blocks_of, in_blocks, outcome, play
-from aljax.run_state import Curve, PackedState, TrainState, no_curve, packed, row_of
+from aljax.run_state import Curve, PackedState, Replay, TrainState, no_curve, packed, row_of
 from aljax.shapes import check_weights
 from aljax.target import Target, here
 
@@ -121,6 +121,7 @@ def init(
         running=Running(jnp.zeros(steps), jnp.zeros(()), jnp.zeros(())),
         curve=no_curve(config),
         risk=begin_risk(config),
+        replay=begin_replay(config, steps),
     )
 
 
@@ -154,13 +155,15 @@ def advance(
 
     def body(update: jax.Array, state: TrainState) -> TrainState:
         learnt = _learn(update, state, hyperparameters, params, *static)
+        if config.replays:
+            return _descend_again(update, state, learnt, hyperparameters, params, config, static[-1])
         return _descend(update, state, learnt, hyperparameters, config)
 
     def packed_body(update: jax.Array, state: PackedState) -> PackedState:
         learnt = _learn(update, apart(state), hyperparameters, params, *static)
         return _descend_packed(update, state, learnt, hyperparameters, config)
 
-    if not static[-1].stores_packed:
+    if config.replays or not static[-1].stores_packed:
         return jax.lax.fori_loop(start, stop, body, state)
     together, apart = packed(state)
     return apart(jax.lax.fori_loop(start, stop, packed_body, together))
@@ -179,6 +182,8 @@ class _Learnt(NamedTuple):
     """Of the learning curve, but for the gradient's length."""
     risk: Risk | None
     """The batch taken in."""
+    kept: Replay | None
+    """Of the batch, where batches are replayed. ``[T, B]``"""
 
 
 def _learn(
@@ -200,9 +205,7 @@ def _learn(
     def play_block(key: jax.Array) -> _Block:
         worlds = worlds_of(key, params, config, config.batch // blocks)
         sampler = worlds.policy(learned_of(config, params, state.variables, greedy=False))
-        chance = draw_chance(key, params, episodes=config.batch // blocks, steps=steps, target=target)
-        if config.curriculum == "nearer":
-            chance = nearer_starts(chance, key, hyper.nearer * remaining)
+        chance = training_chance(key, remaining, hyper, params, config, config.batch // blocks, steps, target)
         played = worlds.each(lambda drawn, own, on: play(drawn, sampler, own, target=on), chance, target)
         values = critic_values(state.critic, state.running, played, config, target) if learns_critic else None
         ahead = None
@@ -211,7 +214,8 @@ def _learn(
                 lambda both, own, on: look_ahead(both[0], both[1], state, config, own, on), (chance, played), target
             )
         charged = charges(played, params, state.risk, remaining, config, hyper)
-        return _Block(played, charged, values, ahead, outcome(played, params))
+        kept = entry_of(state.variables, played, params, config, target) if config.replays else None
+        return _Block(played, charged, values, ahead, outcome(played, params), kept)
 
     batch: _Block = in_blocks(play_block, jax.random.fold_in(state.key, update), blocks)
     alive, costs = _joined(batch.played.alive), _joined(batch.costs)
@@ -274,7 +278,8 @@ def _learn(
         gradient_norm=jnp.zeros(()),
         **promised(risk),
     )
-    return _Learnt(gradient, critic_gradient, run_on(state.running, togo, alive, hyper.running_decay), point, risk)
+    running = run_on(state.running, togo, alive, hyper.running_decay)
+    return _Learnt(gradient, critic_gradient, running, point, risk, jax.tree.map(_joined, batch.kept))
 
 
 def _descend(
@@ -294,7 +299,31 @@ def _descend(
         critic = optax.tree.add_scale(critic, -hyper.critic_learning_rate * shrink, direction)
     point = learnt.point._replace(gradient_norm=norm)
     curve = jax.tree.map(lambda whole, entry: whole.at[update].set(entry), state.curve, point)
-    return TrainState(state.key, variables, optimiser, critic, critic_optimiser, learnt.running, curve, learnt.risk)
+    further = learnt.running, curve, learnt.risk, state.replay
+    return TrainState(state.key, variables, optimiser, critic, critic_optimiser, *further)
+
+
+def _descend_again(
+    update: jax.Array,
+    state: TrainState,
+    learnt: _Learnt,
+    hyper: Hyperparameters,
+    params: EnvParams,
+    config: TrainConfig,
+    target: Target,
+) -> TrainState:
+    """Keeps the batch, and makes steps along what the batches that are kept teach, in the place of one along its own.
+
+    The compiler drops what its own gradients are worked out of.
+    """
+    assert state.replay is not None and learnt.kept is not None
+    state = state._replace(running=learnt.running, replay=keep(state.replay, update, learnt.kept))
+
+    def again(number: jax.Array, state: TrainState) -> TrainState:
+        gradient, of_critic = replayed(update, number, state, hyper, params, config, target)
+        return _descend(update, state, learnt._replace(gradient=gradient, critic_gradient=of_critic), hyper, config)
+
+    return jax.lax.fori_loop(0, config.replays, again, state)
 
 
 def _descend_packed(
@@ -337,6 +366,8 @@ class _Block(NamedTuple):
     ahead: Ahead | None
     """What is known of every row."""
     result: Outcome
+    kept: Replay | None
+    """What is kept of it. ``[T, B]``"""
 
 
 def _joined(blocks: jax.Array) -> jax.Array:

@@ -37,6 +37,11 @@ from aljax.training import train_seeds
         (Hyperparameters(), "nearer", 2.0),
         (TrainConfig(baseline="running"), "gradient", "all_rows"),
         (TrainConfig(objective="cvar"), "curriculum", "nearer"),
+        (TrainConfig(), "replays", 4),
+        (TrainConfig(gradient="all_rows"), "replays", -1),
+        (TrainConfig(gradient="all_rows", environments="posterior"), "replays", 4),
+        (TrainConfig(gradient="all_rows"), "replay_batches", 0),
+        (TrainConfig(gradient="all_rows"), "replay_last", 2.5),
         (Protocol(), "seeds", 0),
         (Protocol(), "seed", -1),
         (Protocol(), "seeds", 10**12),
@@ -58,6 +63,11 @@ def test_options_out_of_range_are_refused_by_name(part, field, value):
     ("options", "key", "factors"),
     [
         ({"config": TrainConfig(episodes=10**8, batch=10**7)}, "batch", "10,000,000 episodes × 30 steps × 9 numbers"),
+        (
+            {"config": TrainConfig(episodes=10**8, batch=1_000, gradient="all_rows", replays=1, replay_last=10**5)},
+            "replay_last",
+            "5 seeds × 100,000 batches × 30 steps × 1,000 episodes",
+        ),
         ({"config": TrainConfig(hidden=(10**6, 10**6))}, "hidden", "5 seeds × 1,000,013,000,000 weights"),
         ({"protocol": Protocol(seeds=1_000, evaluation_episodes=10**6)}, "evaluation_episodes", "1,000 seeds × 1,000,"),
     ],

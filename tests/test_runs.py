@@ -267,12 +267,13 @@ def test_folders_are_numbered_from_the_first_that_is_free(tmp_path):
 def test_a_run_from_before_an_option_is_what_its_default_says(folder):
     file = folder / "config.json"
     raw = json.loads(file.read_text())
-    later = [raw["train"].pop(key) for key in ("gradient", "curriculum", "environments", "objective", "constraints")]
+    shape = ("gradient", "curriculum", "environments", "objective", "constraints")
+    later = [raw["train"].pop(key) for key in (*shape, "replays", "replay_batches", "replay_last")]
     later += [raw["hyperparameters"].pop(key) for key in ("residual", "nearer", "alpha", "multiplier_rate")]
     file.write_text(json.dumps(raw))
     renew_manifest(folder)
     run = runs.load(folder)
-    assert len(later) == 9 and (run.config, run.hyperparameters) == (CONFIG, HYPER)
+    assert len(later) == 12 and (run.config, run.hyperparameters) == (CONFIG, HYPER)
 
 
 def test_a_configuration_of_another_version_is_refused(folder):
