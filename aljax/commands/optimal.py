@@ -157,7 +157,7 @@ def _worst(
 
     def show() -> None:
         before()
-        report.show(console, [cvar_table(scenario, found)])
+        tables.show(console, [cvar_table(scenario, found)])
 
     return figures | {"cvar": found.to_json()}, show
 
