@@ -19,6 +19,7 @@ from aljax import UserError, learner, plots, runs
 from aljax.commands.main import entry, main
 from aljax.host import process
 
+from shell import keeping
 from tiny import TINY
 
 SMALL = ["--episodes", "60", "--batch", "20", "--hidden", "4", "--seeds", "2", "--evaluation-episodes", "20"]
@@ -45,9 +46,10 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def started(*args):
+def started(*args, **environment):
     """A command that heeds Ctrl-C, also where these tests are a background job, which hands on that it ignores it."""
     given: dict = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    given |= {"env": environment or None}
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return subprocess.Popen([sys.executable, "-m", "aljax", *args], **given)
@@ -105,7 +107,7 @@ def test_a_signal_that_was_set_to_be_ignored_is(capfd):
 def test_two_commands_that_train_at_once_leave_two_runs(here):
     """The default folder, and the same --out."""
     for options, first, second in (([], "runs/tiny-1", "runs/tiny-2"), (["--out", "run"], "run", "run-2")):
-        children = [started(*TRAIN, "--no-plots", *options) for _ in range(2)]
+        children = [started(*TRAIN, "--no-plots", *options, **keeping()) for _ in range(2)]
         said = [child.communicate(timeout=300) for child in children]
         assert [child.returncode for child in children] == [0, 0], said
         written = sorted(out.split("Written to ")[1].split()[0] for out, _ in said)
@@ -221,7 +223,7 @@ def test_a_number_that_jax_was_asked_to_stop_at_is_one_line():
 def test_a_reader_without_the_characters_and_that_goes_away_costs_nothing(here):
     done = subprocess.run(
         ["bash", "-c", f'set -o pipefail; "$0" -m aljax {" ".join(TRAIN)} --json m.json | head -1', sys.executable],
-        env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, check=False,
+        env=keeping(PYTHONIOENCODING="ascii"), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.count("\n") == 1
     run = here / "runs" / "tiny-1"

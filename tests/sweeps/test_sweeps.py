@@ -43,6 +43,7 @@ from aljax.train import policy_architecture, train
 from tiny import TINY
 
 LANES = 4
+FLAGS = os.environ.get("XLA_FLAGS", "")  # of the whole suite
 
 
 @pytest.fixture(scope="module")
@@ -486,7 +487,7 @@ def with_flags(patch):
     [
         (in_double_precision, "begun with jax_enable_x64 False, this is True: rows would not be comparable"),
         (in_full_precision, "begun with jax_default_matmul_precision None, this is highest: rows would not be"),
-        (with_flags, "begun with XLA_FLAGS not set, this is --xla_cpu_prefer_vector_width=512: rows would not be"),
+        (with_flags, f"begun with XLA_FLAGS {FLAGS or 'not set'}, this is --xla_cpu_prefer_vector_width=512: rows"),
     ],
 )
 def test_a_sweep_does_not_go_on_where_numbers_come_out_otherwise(half, spec, monkeypatch, changed, message):
@@ -497,7 +498,7 @@ def test_a_sweep_does_not_go_on_where_numbers_come_out_otherwise(half, spec, mon
             with pytest.raises(UserError, match=message):
                 goes_on()
     assert before == {path: path.read_bytes() for path in half.rglob("*") if path.is_file()}
-    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8 --xla_dump_to=/tmp")
+    monkeypatch.setenv("XLA_FLAGS", f"{FLAGS} --xla_force_host_platform_device_count=8 --xla_dump_to=/tmp")
     assert recorded_lanes(half, spec) == LANES  # these change no number
 
 
