@@ -35,8 +35,9 @@ from aljax.host.folders import Place
 from aljax.learner import Learner, Scratch, Watch
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.overrides import Given
-from aljax.policy import Learned
+from aljax.policy import Learned, heuristics
 from aljax.promises import constraints_of
+from aljax.robust import Robust, evaluate_environments
 from aljax.rules.plots import forbidden
 from aljax.run_state import CURVES, Curve
 from aljax.scenario import Scenario, load_scenario
@@ -77,6 +78,8 @@ class RunResult:
     """How the circuit breaker among the policies was chosen; None where nothing ever goes down."""
     tails: Tails | None = None
     """Percentiles, CVaR and promises; None where the objective is the mean and nothing is promised."""
+    robust: Robust | None = None
+    """The policies in environments drawn from the scenario's intervals; None where that was not asked for."""
     folder: Path | None = None
     """Where everything was written; None: nowhere."""
     notice: str = ""
@@ -256,6 +259,8 @@ def evaluate_again(
     scenario: Scenario,
     protocol: Protocol,
     *,
+    draws: int = 0,
+    widen: float = 1.0,
     out: str | Path | None = None,
     overwrite: bool = False,
     plots: bool = True,
@@ -267,6 +272,8 @@ def evaluate_again(
       run: a run folder, read (`aljax.runs.load`).
       scenario: where, as the run's policies see it (`aljax.runs.Run.as_seen`).
       protocol: as many seeds as the run has, and the evaluation's episodes.
+      draws: besides in so many environments a seed that are drawn from the scenario's intervals; 0: in none.
+      widen: how many times as unsure its numbers are as they say (`aljax.robust.evaluate_environments`).
       out: a folder to make for figures, tables and pictures; None: nothing is written.
       overwrite: as for `run`.
       plots: as for `run`.
@@ -281,12 +288,18 @@ def evaluate_again(
     """
     with contextlib.ExitStack() as reserved:
         place = _reserved(reserved, watch or Watch(), out, overwrite=overwrite)
+        robust, name = None, run.policy.name
+        if draws:
+            policies = {name: run.policy, **heuristics(scenario)}
+            robust = evaluate_environments(
+                scenario, policies, protocol, trained=frozenset({name}), draws=draws, widen=widen
+            )
         optimal, no_optimum = find_optimal(scenario, protocol)
         compared = compare(scenario, protocol, run.policy, optimal)
         options = (run.config, run.hyperparameters, protocol)
         episodes, seconds = run.metrics["episodes"], compared.seconds
         tails = tails_of(compared.evaluations, *options[:2], run.policy.name)
-        found = _result(scenario, options, run.policy, {}, compared, no_optimum, episodes, seconds, tails)
+        found = _result(scenario, options, run.policy, {}, compared, no_optimum, episodes, seconds, tails, robust)
         return _kept(found, reserved, place, plots, lambda folder: None)
 
 
@@ -321,12 +334,15 @@ def _result(
     episodes: int,
     seconds: Mapping[str, float],
     tails: Tails | None,
+    robust: Robust | None = None,
 ) -> RunResult:
     """Everything, before it is written."""
     figures = runs.metrics(scenario, episodes, options[-1], compared, seconds)
     if tails is not None:
         figures["risk"] = tails.to_json()
-    found = (compared.evaluations, compared.summaries, no_optimum, figures, seconds, compared.breaker, tails)
+    if robust is not None:
+        figures["environments"] = robust.to_json()
+    found = (compared.evaluations, compared.summaries, no_optimum, figures, seconds, compared.breaker, tails, robust)
     return RunResult(scenario, *options, policy, curves, *found)
 
 

@@ -57,6 +57,7 @@ WHOLE: Mapping[str, tuple[int, int]] = {
     "resamples": (10, 1_000_000),
     "folds": (2, 1_000),
     "truth": (0, 100_000_000),
+    "draws": (1, 100_000),
 }
 """Least and most of options that are whole numbers."""
 MOST_UNITS, MOST_LAYERS = 1_000_000, 32

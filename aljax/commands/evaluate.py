@@ -21,6 +21,8 @@ from aljax.scenario import load_scenario
 
 def run(options: Evaluate, console: Console) -> None:
     """Loads, evaluates, prints, writes what was asked for."""
+    if options.widen != 1 and not options.draws:
+        raise UserError("--widen: without --draws N there is nothing that it would widen")
     start_jax()
     if options.json is not None:
         files.check_writable(options.json)
@@ -41,8 +43,9 @@ def run(options: Evaluate, console: Console) -> None:
     changes = {"seed": options.seed, "evaluation_episodes": options.evaluation_episodes}
     protocol = dataclasses.replace(run.protocol, **{k: v for k, v in changes.items() if v is not None})
     watch = Bars(console)
-    again = functools.partial(evaluate_again, run, scenario, protocol, overwrite=options.overwrite, watch=watch)
-    result, unsaved = shared.finished(lambda: again(out=options.out, plots=False))
+    drawn = {"draws": options.draws, "widen": options.widen}
+    again = functools.partial(evaluate_again, run, scenario, protocol, **drawn, overwrite=options.overwrite)
+    result, unsaved = shared.finished(lambda: again(out=options.out, plots=False, watch=watch))
 
     def show() -> None:
         shared.show(console, scenario, result, result.no_optimum)

@@ -14,6 +14,7 @@ from aljax.errors import UserError
 from aljax.experiment import RunResult, UnsavedError
 from aljax.host import files
 from aljax.host.terminal import styled
+from aljax.robust import robust_table
 from aljax.rules.words import warnings
 from aljax.scenario import Scenario
 from aljax.tails import tail_table
@@ -24,6 +25,8 @@ def show(console: Console, scenario: Scenario, result: Compared | RunResult, no_
     tables.show(console, report.metric_tables(scenario, result.summaries, breaker=result.breaker))
     if isinstance(result, RunResult) and result.tails is not None:
         tables.show(console, [tail_table(result.tails)])
+    if isinstance(result, RunResult) and result.robust is not None:
+        tables.show(console, [robust_table(result.robust)])
     for line in warnings(scenario):
         console.print(f"Warning: {line}.", soft_wrap=True)
     if no_optimum:

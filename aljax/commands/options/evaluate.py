@@ -17,6 +17,7 @@ class Evaluate:
       aljax evaluate runs/paper-1
       aljax evaluate runs/paper-1 --set actions.failure.retrieve=0.3
       aljax evaluate runs/paper-1 --set horizon=14 --out runs/paper-1-longer
+      aljax evaluate runs/my_agent-1 --draws 200 --widen 2     the worst tenth of environments that may be the true one
     """
 
     folder: Annotated[Positional[Path], arg(metavar="RUN")]
@@ -29,6 +30,10 @@ class Evaluate:
     """Seed of the evaluation's chance; default: the run's own, which repeats its evaluation exactly."""
     evaluation_episodes: int | None = None
     """Episodes of evaluation a seed; default: the run's own number."""
+    draws: int = 0
+    """Evaluate besides in so many environments a seed, drawn from the scenario's [intervals]; 0: in none."""
+    widen: float = 1.0
+    """Take each number for so many times as unsure as its interval says."""
     out: Path | None = None
     """Write metrics.json, tables and plots into this new folder."""
     overwrite: bool = False
