@@ -37,7 +37,7 @@ from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.overrides import Given
 from aljax.policy import Learned, heuristics
 from aljax.promises import constraints_of
-from aljax.robust import Robust, evaluate_environments
+from aljax.robust import Robust, evaluate_environments, robust_table
 from aljax.rules.plots import forbidden
 from aljax.run_state import CURVES, Curve
 from aljax.scenario import Scenario, load_scenario
@@ -369,6 +369,7 @@ def _kept(
             write(place.folder)
             shown = report.metric_tables(found.scenario, found.summaries, plain=True, breaker=found.breaker)
             shown += [] if found.tails is None else [tail_table(found.tails, plain=True)]
+            shown += [] if found.robust is None else [robust_table(found.robust, plain=True)]
             (place.folder / "tables.md").write_text(markdown(shown), encoding="utf-8")
             files.write_json(place.folder / "metrics.json", found.figures)
     except UserError as trouble:

@@ -58,7 +58,7 @@ SHIFTS: Mapping[str, Mapping[str, float]] = {
     "all numbers larger": {"moved": 1.0},
     "held-out runs": {},
 }
-FEE = 20.0
+FEE = 25.0
 """Dollars of a hand-over, where there is one: so dear that it is not what to do first, as it is at the log's own, which
 has no price of the person who takes over."""
 EVERY = 3
@@ -68,11 +68,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--log", type=Path, required=True, help="an agent log with tasks named domain/number")
     parser.add_argument("--domains", nargs="+", default=["airline", "retail"])
-    parser.add_argument("--episodes", type=int, default=24_000, help="that each policy is trained on")
+    parser.add_argument("--episodes", type=int, default=18_000, help="that each policy is trained on")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=777, help="from which all seeds are drawn")
     parser.add_argument("--draws", type=int, default=100, help="environments a seed")
-    parser.add_argument("--evaluation-episodes", type=int, default=200, help="in each environment")
+    parser.add_argument("--evaluation-episodes", type=int, default=100, help="in each environment")
     parser.add_argument("--quick", action="store_true", help="2 seeds, 600 episodes, 10 environments")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--figure", type=Path)

@@ -60,7 +60,7 @@ def test_the_worst_tenth_is_that_of_each_seed(found):
 def test_wider_environments_are_further_apart(scenario, found):
     wide = evaluate_environments(scenario, {"random": Random()}, PROTOCOL, draws=20, widen=3.0)
     assert wide.played["random"].cost.std() > 1.5 * found.played["random"].cost.std()
-    assert "3 times as unsure" in robust_table(wide).title and "times" not in robust_table(found).title
+    assert "3 times as unsure" in str(robust_table(wide).title) and "times" not in str(robust_table(found).title)
 
 
 def test_what_cannot_be_is_refused(scenario):
