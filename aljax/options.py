@@ -116,6 +116,19 @@ NEARER: Mapping[str, Any] = {"curriculum": "nearer", "critic_learning_rate": 0.0
 """Options of training that seldom end in a local optimum, at no more episodes or time than the defaults
 (docs/explanation/training.md)."""
 
+REPLAY: Mapping[str, Any] = {
+    "gradient": "all_rows",
+    "curriculum": "nearer",
+    "replays": 8,
+    "learning_rate": 0.005,
+    "critic_learning_rate": 0.005,
+    "running_decay": 0.98,
+    "entropy": 0.8,
+    "residual": 0.2,
+}
+"""Options of training that come nearer to the optimum than the defaults, in as many episodes and more time, by planning
+with the simulator (docs/explanation/training.md)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:

@@ -9,9 +9,10 @@ Whiteson, 2018), which needs no weights for what other policies chose:
 
     Σ_a ∇π(a) q(a),   and   V → Σ_a π(a) q(a).
 
-What came of the rows played otherwise than expected counts besides, by the probability that the policy now gives them
-over the one that it gave them then, at most 1, and onwards by the product of these: the λ-returns of Munos et al.
-(2016), with a model's expectation as their control variate.
+To the policy's gradient is added what came of the rows played otherwise than expected, by the probability that the
+policy now gives them over the one that it gave them then, at most 1, and onwards by the product of these: the λ-returns
+of Munos et al. (2016), with a model's expectation as their control variate. The critic learns from expectations alone,
+as in fitted value iteration.
 """
 
 import dataclasses
@@ -215,15 +216,14 @@ def replayed(
     raw = hyper.residual * ratio * residuals
     size = root_mean_square(raw, played.alive, ahead.spread) if config.normalise else 1.0
     network = architecture_of(config, env.num_actions(params))
-    (_, _), gradient = jax.value_and_grad(surrogate, has_aux=True)(
+    _, gradient = jax.value_and_grad(surrogate, has_aux=True)(
         state.variables, network, played, raw / size, hyper.entropy * remaining, params, target, ahead.rows / size
     )
     _, scale = critic_frame(state.running)
-    aim = ahead.expected + trace * residuals
 
     def error(critic: Variables) -> jax.Array:
         values = critic_values(critic, state.running, played, config, target)
-        squares = jnp.where(played.alive, ((values - aim) / scale) ** 2, 0.0)
+        squares = jnp.where(played.alive, ((values - ahead.expected) / scale) ** 2, 0.0)
         return squares.sum() / jnp.maximum(played.alive.sum(), 1)
 
     return gradient, jax.grad(error)(state.critic)

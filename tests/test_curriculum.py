@@ -6,12 +6,13 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from aljax import env, train
 from aljax.chance import draw_chance
 from aljax.checks import check
 from aljax.curriculum import nearer_starts
-from aljax.options import NEARER, Hyperparameters, Protocol, TrainConfig
+from aljax.options import NEARER, REPLAY, Hyperparameters, Protocol, TrainConfig
 from aljax.scenario import load_scenario
 
 EPISODES = 4_000
@@ -57,10 +58,11 @@ def test_a_point_start_goes_nearer_too():
     np.testing.assert_allclose(env.begin(half, params).z, 0.5 * env.begin(chance.start, params).z, rtol=1e-6)
 
 
-def test_the_page_has_the_command_of_the_named_options():
+@pytest.mark.parametrize("named", [NEARER, REPLAY])
+def test_the_page_has_the_command_of_the_named_options(named):
     page = (Path(__file__).parents[1] / "docs" / "explanation" / "training.md").read_text(encoding="utf-8")
-    given = "".join(f" --{key.replace('_', '-')} {value}" for key, value in NEARER.items())
-    assert f"aljax train{given}" in page
-    shape = {key: value for key, value in NEARER.items() if key in TrainConfig.__dataclass_fields__}
-    numbers = {key: value for key, value in NEARER.items() if key not in shape}
+    given = "".join(f" --{key.replace('_', '-')} {value}" for key, value in named.items())
+    assert f"aljax train{given} " in page
+    shape = {key: value for key, value in named.items() if key in TrainConfig.__dataclass_fields__}
+    numbers = {key: value for key, value in named.items() if key not in shape}
     check(TrainConfig(**shape), Hyperparameters(**numbers), Protocol())

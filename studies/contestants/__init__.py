@@ -7,6 +7,7 @@ CONTESTANTS: dict[str, Contestant] = {
     kind.name: kind()
     for kind in (
         ours.Default,
+        ours.Replay,
         ours.AllRows,
         ours.Reinforce,
         rejax_agents.PPO,

@@ -1,4 +1,4 @@
-"""aljax's own trainer: as it is by default, and as plain REINFORCE."""
+"""aljax's own trainer: as it is by default, as plain REINFORCE, and planning with the simulator."""
 
 import functools
 import itertools
@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax import train
+from aljax.curriculum import training_chance
 from aljax.env import EnvParams
-from aljax.options import Hyperparameters, Protocol, TrainConfig
+from aljax.options import REPLAY, Hyperparameters, Protocol, TrainConfig
 from aljax.policy import learned_of
-from aljax.rollout import rollout
+from aljax.rollout import play
 from aljax.scenario import load_scenario
 from aljax.training import training_programs
 
@@ -21,6 +22,8 @@ from .common import EPISODES, Agent, Contestant, checkpoints, spending
 
 NEAR = 0.02
 """A run whose steps differ by more than this share from those allowed is made once more, on other episodes."""
+PILOT = 2_000
+"""The number of the seed by which a number of episodes is judged where once more would take long."""
 
 
 class Default(Contestant):
@@ -61,6 +64,29 @@ class AllRows(Default):
     )
 
 
+class Replay(Default):
+    """Batches of the past learned from again, with the simulator's answers for every row, and nearer starts.
+
+    What a step ahead imagines is no environment step: nothing is played for it.
+    """
+
+    name = "aljax, replay"
+    remark = "plans a step ahead with the simulator from states of the past, and starts some episodes nearer to the end"
+    settings = (REPLAY, REPLAY | {"entropy": 1.2})
+
+    def train(self, scenario: str, steps: int, seeds: Sequence[int], settings: Mapping[str, Any]) -> list[Agent]:
+        """See `Contestant.train`: as many episodes as come to so many steps, judged by a run of one more seed."""
+        taken = _pilot(scenario, self.settings.index(settings))
+        return trained(scenario, seeds, settings | {"episodes": round(EPISODES * steps / taken)})
+
+
+@functools.cache
+def _pilot(scenario: str, number: int) -> int:
+    """Environment steps that `EPISODES` of one of `Replay`'s settings come to, on a seed that counts nowhere."""
+    (agent,) = trained(scenario, [PILOT], Replay.settings[number] | {"episodes": EPISODES})
+    return agent.steps
+
+
 def trained(scenario: str, seeds: Sequence[int], settings: Mapping[str, Any]) -> list[Agent]:
     """Trains on so many episodes.
 
@@ -77,19 +103,16 @@ def trained(scenario: str, seeds: Sequence[int], settings: Mapping[str, Any]) ->
     config = TrainConfig(**{key: value for key, value in settings.items() if key in shape})
     hyper = Hyperparameters(**{key: value for key, value in settings.items() if key not in shape})
     numbers, chosen = jax.tree.map(np.float32, hyper), (np.asarray(seeds, np.int32), None)
-    start, piece = training_programs(config, loaded.horizon, 1)
+    start, _ = training_programs(config, loaded.horizon, 1)
     pieces, weights = list(itertools.pairwise([0, *checkpoints(config.updates)])), []
+    further, taken = _counting(config, loaded.horizon), np.zeros((1, len(seeds)), int)
     with spending() as compiling:
-        state = piece(start(chosen, np.int32(Protocol().seed), params), np.int32(0), np.int32(0), numbers, params)
+        state, _ = further(start(chosen, np.int32(Protocol().seed), params), 0, 0, numbers, params)
     with spending() as spent:
         for low, high in pieces:
-            state = piece(state, np.int32(low), np.int32(high), numbers, params)
+            state, more = further(state, low, high, numbers, params)
             weights.append(jax.tree.map(np.array, state.variables))
-    count, state = _counter(config, loaded.horizon), start(chosen, np.int32(Protocol().seed), params)
-    taken = np.zeros((1, len(seeds)), int)
-    for low, high in pieces:
-        state, more = count(state, low, high, numbers, params)
-        taken = np.concatenate([taken, taken[-1:] + np.asarray(more)])
+            taken = np.concatenate([taken, taken[-1:] + np.asarray(more)])
 
     def points(seed: int) -> list[tuple[int, Any]]:
         own = (jax.tree.map(lambda leaf: leaf[seed], each) for each in weights)
@@ -104,8 +127,8 @@ def trained(scenario: str, seeds: Sequence[int], settings: Mapping[str, Any]) ->
 
 
 @functools.lru_cache(8)
-def _counter(config: TrainConfig, horizon: int) -> Any:
-    """Training again, in which each update's episodes are played a second time to count their steps."""
+def _counting(config: TrainConfig, horizon: int) -> Any:
+    """Training, in which each update's episodes are played a second time to count their steps."""
 
     def of_seed(
         state: train.TrainState, low: int, high: int, hyper: Hyperparameters, params: EnvParams
@@ -113,8 +136,9 @@ def _counter(config: TrainConfig, horizon: int) -> Any:
         def update(number: jax.Array, carry: tuple[train.TrainState, jax.Array]) -> tuple[train.TrainState, jax.Array]:
             state, steps = carry
             sampler = learned_of(config, params, state.variables, greedy=False)
-            key = jax.random.fold_in(state.key, number)
-            played = rollout(key, sampler, params, episodes=config.batch, steps=horizon)
+            key, remaining = jax.random.fold_in(state.key, number), 1.0 - number / config.updates
+            chance = training_chance(key, remaining, hyper, params, config, config.batch, horizon)
+            played = play(chance, sampler, params)
             advanced = train.advance(state, number, number + 1, hyper, params, config=config, steps=horizon)
             return advanced, steps + played.alive.sum()
 
