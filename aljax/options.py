@@ -124,7 +124,7 @@ REPLAY: Mapping[str, Any] = {
     "critic_learning_rate": 0.005,
     "running_decay": 0.98,
     "entropy": 0.8,
-    "residual": 0.2,
+    "residual": 0.35,
 }
 """Options of training that come nearer to the optimum than the defaults, in as many episodes and more time, by planning
 with the simulator (docs/explanation/training.md)."""

@@ -71,19 +71,21 @@ class Replay(Default):
     """
 
     name = "aljax, replay"
-    remark = "plans a step ahead with the simulator from states of the past, and starts some episodes nearer to the end"
-    settings = (REPLAY, REPLAY | {"entropy": 1.2})
+    remark = (
+        "plans with the simulator from states of the past and starts nearer, without a search: aljax.options.REPLAY"
+    )
+    settings = (REPLAY,)
 
     def train(self, scenario: str, steps: int, seeds: Sequence[int], settings: Mapping[str, Any]) -> list[Agent]:
         """See `Contestant.train`: as many episodes as come to so many steps, judged by a run of one more seed."""
-        taken = _pilot(scenario, self.settings.index(settings))
+        taken = _pilot(scenario)
         return trained(scenario, seeds, settings | {"episodes": round(EPISODES * steps / taken)})
 
 
 @functools.cache
-def _pilot(scenario: str, number: int) -> int:
-    """Environment steps that `EPISODES` of one of `Replay`'s settings come to, on a seed that counts nowhere."""
-    (agent,) = trained(scenario, [PILOT], Replay.settings[number] | {"episodes": EPISODES})
+def _pilot(scenario: str) -> int:
+    """Environment steps that `EPISODES` of `Replay` come to, on a seed that counts nowhere."""
+    (agent,) = trained(scenario, [PILOT], REPLAY | {"episodes": EPISODES})
     return agent.steps
 
 
