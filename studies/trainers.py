@@ -319,9 +319,14 @@ def draw(file: Path, standings: Mapping[str, Any]) -> None:
     shown = {scenario: standing for scenario, standing in standings.items() if standing["contestants"]}
     if not shown:
         raise UserError("nothing to draw: no contestant has run")
-    figure, axes = plt.subplots(1, len(shown), figsize=(4.2 * len(shown), 3.8), squeeze=False, layout="constrained")
-    colours = {name: f"C{number}" for number, name in enumerate(CONTESTANTS)}
-    for axis, (scenario, standing) in zip(axes[0], shown.items(), strict=True):
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
+    size = (4.2 * columns, 3.4 * rows + 0.8)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    colours = {name: plt.get_cmap("tab20")(number) for number, name in enumerate(CONTESTANTS)}
+    for axis in axes.flat[len(shown) :]:
+        axis.set_axis_off()
+    for axis, (scenario, standing) in zip(axes.flat, shown.items(), strict=False):
         for name, row in standing["contestants"].items():
             steps, gaps = zip(*row["curve"], strict=True)
             axis.plot(steps, gaps, marker="o", markersize=3, color=colours[name], label=name)
