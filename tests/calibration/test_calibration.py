@@ -38,6 +38,19 @@ def test_every_number_has_its_source(fitted, tmp_path):
     assert load_scenario(tmp_path / "mine.toml").action_names == fitted.rows
 
 
+def test_intervals_are_those_of_the_estimates(fitted):
+    """But for numbers that are known, and ends that no draw could reach."""
+    doubts = {doubt.key: doubt for doubt in fitted.scenario.doubts}
+    assert {"failure", "after_failed", "latency"} <= {key.rpartition(".")[2] for key in doubts}
+    for key, doubt in doubts.items():
+        _, row, column = key.split(".")
+        estimate = fitted.columns[column][row]
+        assert doubt.value == pytest.approx(estimate.value, rel=1e-5)
+        assert doubt.low == pytest.approx(min(estimate.low, estimate.value), rel=1e-5)
+        assert doubt.high == pytest.approx(max(estimate.high, estimate.value), rel=1e-5)
+    assert "actions.terminate.failure" not in doubts  # it cannot fail
+
+
 def test_numbers_are_near_the_truth(fitted):
     look = {name: column["look"] for name, column in fitted.columns.items()}
     assert look["failure"].low < 0.2 < look["failure"].high
