@@ -39,7 +39,7 @@ def scenario_tables(scenario: Scenario) -> list[Table]:
       scenario: which.
 
     Returns:
-      Three tables; more where the scenario has rules, and where the file names sources.
+      Three tables; more where the scenario has rules or intervals, and where the file names sources.
     """
     params, names = scenario.params, scenario.coordinate_names
     columns = {name: field for name, field in COLUMNS.items() if getattr(params.actions, name) is not None}
@@ -75,7 +75,25 @@ def scenario_tables(scenario: Scenario) -> list[Table]:
     for key, text in scenario.sources.items():
         sources.add_row(key, text)
     rules = [rule_table(scenario)] if scenario.rule_names else []
-    return [actions, task, cost, *rules, *([sources] if scenario.sources else [])]
+    unsure = [interval_table(scenario)] if scenario.doubts else []
+    return [actions, task, cost, *rules, *unsure, *([sources] if scenario.sources else [])]
+
+
+def interval_table(scenario: Scenario) -> Table:
+    """The numbers of a scenario that are not known for certain, a row each.
+
+    Args:
+      scenario: which has some.
+
+    Returns:
+      The table.
+    """
+    table = new_table("What is not known for certain: 95 % intervals", False)
+    for column in ("number", "is", "from", "to"):
+        table.add_column(column, justify="left" if column == "number" else "right")
+    for doubt in scenario.doubts:
+        table.add_row(doubt.key, *map(in_short, (doubt.value, doubt.low, doubt.high)))
+    return table
 
 
 def rule_table(scenario: Scenario) -> Table:

@@ -6,6 +6,7 @@ import pytest
 from aljax import UserError
 from aljax.intervals import FARTHEST, Place, Z
 from aljax.scenario import Source, parse_scenario
+from aljax.scenario_tables import interval_table, scenario_tables
 
 from tiny import TINY, tiny_scenario
 
@@ -104,6 +105,14 @@ def test_intervals_that_cannot_be_are_refused_in_one_line(line, message):
     with pytest.raises(UserError, match=message) as caught:
         parse(f"{text}\n[intervals]\n{line}\n")
     assert str(caught.value).startswith("tiny.toml: intervals") and "\n" not in str(caught.value)
+
+
+def test_a_table_shows_them():
+    titles = [str(table.title) for table in scenario_tables(unsure_scenario())]
+    assert "What is not known for certain: 95 % intervals" in titles
+    assert not any("certain" in str(table.title) for table in scenario_tables(tiny_scenario()))
+    table = interval_table(unsure_scenario())
+    assert [next(iter(column.cells)) for column in table.columns] == ["actions.weak.failure", "0.25", "0.1", "0.4"]
 
 
 def test_no_table_is_refused():
