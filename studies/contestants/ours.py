@@ -57,7 +57,7 @@ class AllRows(Default):
     """The gradient over every row, by the simulator and the critic one step ahead."""
 
     name = "aljax, all rows"
-    remark = "plans a step ahead with the simulator, which nobody else here does"
+    remark = "plans a step ahead with the simulator, which no other library here does"
     settings = (
         {"gradient": "all_rows", "critic_learning_rate": 5e-2, "batch": 15, "learning_rate": 1.5e-2, "entropy": 1.2},
         {"gradient": "all_rows", "critic_learning_rate": 5e-2, "entropy": 0.6},
@@ -105,16 +105,19 @@ def trained(scenario: str, seeds: Sequence[int], settings: Mapping[str, Any]) ->
     config = TrainConfig(**{key: value for key, value in settings.items() if key in shape})
     hyper = Hyperparameters(**{key: value for key, value in settings.items() if key not in shape})
     numbers, chosen = jax.tree.map(np.float32, hyper), (np.asarray(seeds, np.int32), None)
-    start, _ = training_programs(config, loaded.horizon, 1)
+    start, piece = training_programs(config, loaded.horizon, 1)
     pieces, weights = list(itertools.pairwise([0, *checkpoints(config.updates)])), []
-    further, taken = _counting(config, loaded.horizon), np.zeros((1, len(seeds)), int)
     with spending() as compiling:
-        state, _ = further(start(chosen, np.int32(Protocol().seed), params), 0, 0, numbers, params)
+        state = piece(start(chosen, np.int32(Protocol().seed), params), np.int32(0), np.int32(0), numbers, params)
     with spending() as spent:
         for low, high in pieces:
-            state, more = further(state, low, high, numbers, params)
+            state = piece(state, np.int32(low), np.int32(high), numbers, params)
             weights.append(jax.tree.map(np.array, state.variables))
-            taken = np.concatenate([taken, taken[-1:] + np.asarray(more)])
+    count, state = _counter(config, loaded.horizon), start(chosen, np.int32(Protocol().seed), params)
+    taken = np.zeros((1, len(seeds)), int)
+    for low, high in pieces:
+        state, more = count(state, low, high, numbers, params)
+        taken = np.concatenate([taken, taken[-1:] + np.asarray(more)])
 
     def points(seed: int) -> list[tuple[int, Any]]:
         own = (jax.tree.map(lambda leaf: leaf[seed], each) for each in weights)
@@ -129,8 +132,8 @@ def trained(scenario: str, seeds: Sequence[int], settings: Mapping[str, Any]) ->
 
 
 @functools.lru_cache(8)
-def _counting(config: TrainConfig, horizon: int) -> Any:
-    """Training, in which each update's episodes are played a second time to count their steps."""
+def _counter(config: TrainConfig, horizon: int) -> Any:
+    """Training again, in which each update's episodes are played a second time to count their steps."""
 
     def of_seed(
         state: train.TrainState, low: int, high: int, hyper: Hyperparameters, params: EnvParams
