@@ -62,12 +62,15 @@ FEE = 25.0
 """Dollars of a hand-over, where there is one: so dear that it is not what to do first, as it is at the log's own, which
 has no price of the person who takes over."""
 EVERY = 3
+CHOSEN = ("trained", "episodes", "seeds", "seed", "draws", "evaluation_episodes")
+"""Options that results depend on."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--log", type=Path, required=True, help="an agent log with tasks named domain/number")
     parser.add_argument("--domains", nargs="+", default=["airline", "retail"])
+    parser.add_argument("--trained", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS), metavar="HOW")
     parser.add_argument("--episodes", type=int, default=18_000, help="that each policy is trained on")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=777, help="from which all seeds are drawn")
@@ -86,7 +89,7 @@ def study(options: argparse.Namespace) -> None:
         options.seeds, options.episodes, options.draws, options.evaluation_episodes = 2, 600, 10, 20
     if options.figure:
         check_figure(options.figure)
-    chosen = {key: getattr(options, key) for key in ("episodes", "seeds", "seed", "draws", "evaluation_episodes")}
+    chosen = {key: getattr(options, key) for key in CHOSEN}
     chosen["log"] = hashlib.sha256(options.log.read_bytes()).hexdigest()
     results: dict[str, Any] = {}
     if options.json:
@@ -134,8 +137,8 @@ def measure(domain: str, options: argparse.Namespace) -> dict[str, Any]:
     own, rest, sizes = calibrated(options.log, domain)
     protocol = Protocol(options.seeds, options.seed, options.evaluation_episodes)
     policies: dict[str, Policy] = {}
-    for name, changes in CONTESTANTS.items():
-        config = TrainConfig(episodes=options.episodes, **changes)
+    for name in options.trained:
+        config = TrainConfig(episodes=options.episodes, **CONTESTANTS[name])
         policies[name] = train_seeds(own, config, Hyperparameters(), protocol).policy
     found: dict[str, Any] = {"sizes": sizes, "shifts": {}}
     for shift, how in SHIFTS.items():
@@ -145,12 +148,11 @@ def measure(domain: str, options: argparse.Namespace) -> dict[str, Any]:
             scenario, policies, protocol, trained=trained, draws=options.draws, widen=how.get("widen", 1.0),
             moved=how.get("moved", 0.0),
         )  # fmt: skip
-        first = next(iter(CONTESTANTS))
         found["shifts"][shift] = {
             name: {
                 "mean": played.mean(name).to_json(),
                 "worst_tenth": played.worst(name).to_json(),
-                "worst_tenth_less": played.less(name, first).to_json(),
+                "worst_tenth_less": played.less(name, options.trained[0]).to_json(),
                 "success": float(np.mean(played.played[name].success)),
             }
             for name in policies
@@ -183,9 +185,10 @@ def draw(file: Path, results: Mapping[str, Any]) -> None:
     plt = pyplot()
     figure, axes = plt.subplots(1, len(results), figsize=(5.2 * len(results), 3.8), squeeze=False, layout="constrained")
     for axis, (domain, found) in zip(axes[0], results.items(), strict=True):
-        for number, name in enumerate(CONTESTANTS):
+        names = list(next(iter(found["shifts"].values())))
+        for number, name in enumerate(names):
             rows = [_interval(shift[name]["worst_tenth"]) for shift in found["shifts"].values()]
-            place = np.arange(len(rows)) + 0.14 * (number - (len(CONTESTANTS) - 1) / 2)
+            place = np.arange(len(rows)) + 0.14 * (number - (len(names) - 1) / 2)
             middle = np.array([row.estimate for row in rows])
             ends = np.array([[row.estimate - row.low, row.high - row.estimate] for row in rows]).T
             axis.errorbar(place, middle, ends, fmt="o", markersize=4, capsize=2, label=name)
