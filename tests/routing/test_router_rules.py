@@ -7,7 +7,8 @@ from aljax.router import Router
 from aljax.routing.export import Settings, router_data
 
 from desk import desk, loaded, untrained
-from ruled import BruteForce, ruled
+from ruled import ruled
+from verdicts import Verdicts
 
 CASES = {
     "owed at the end": ([{"template": "response", "a": "a", "b": "b"}, {"template": "existence", "a": "a"}], "c", {}),
@@ -49,12 +50,12 @@ def router_of(scenario):
 def test_what_is_barred_is_what_brute_force_bars(case):
     rules, ends, most = CASES[case]
     overrides = [f"actions.{row}.max_calls={n}" for row, n in most.items()]
-    found, brute = router_of(ruled(rules, "abc", ends, 6, *overrides)), BruteForce(rules, "abc", ends, 6, most)
+    found, brute = router_of(ruled(rules, "abc", ends, 6, *overrides)), Verdicts(rules, "abc", ends, 6, most)
     rng, barred = np.random.default_rng(0), 0
     for _ in range(150):
         episode, steps = found.start(), ()
         while not episode.over:
-            choice, legal = episode.choose(), brute.legal(steps)
+            choice, legal = episode.choose(), brute.lasting(steps)
             if legal:
                 assert choice.barred.keys() == set("abc") - legal and choice.action in legal
                 assert all(f"{name} is barred: {why}" in choice.reason for name, why in choice.barred.items())

@@ -25,6 +25,7 @@ from aljax.seen import legal_seen
 
 import declare
 import ruled
+from verdicts import Verdicts
 
 EPISODES = 12
 VIOLATION = env.COMPONENTS.index("violation")
@@ -55,7 +56,7 @@ def random_case(rng):
     rules = [rule | {"name": f"r{i}"} for i, rule in enumerate(rules)]
     most = {"b": int(rng.integers(1, 3))} if rng.random() < 0.3 else {}
     calls = [f"actions.{row}.max_calls={n}" for row, n in most.items()]
-    brute = ruled.BruteForce(rules, rows, ends, horizon, most)
+    brute = Verdicts(rules, rows, ends, horizon, most)
     try:
         scenario = ruled.ruled(rules, rows, ends, horizon, *calls)
     except UserError as error:
@@ -93,9 +94,9 @@ def test_a_row_is_legal_if_and_only_if_some_continuation_keeps_all_hard_rules(se
     rng = np.random.default_rng(seed)
     rules, scenario, brute = random_case(rng)
     if scenario is None:
-        assert not brute.legal(())
+        assert not brute.lasting(())
         return
-    assert brute.legal(())
+    assert brute.lasting(())
     names, seen = scenario.action_names, []
 
     def choose(steps, legal):
@@ -107,7 +108,7 @@ def test_a_row_is_legal_if_and_only_if_some_continuation_keeps_all_hard_rules(se
     compared = 0
     for steps, allowed in seen:
         over = steps and (steps[-1][0] in brute.ends and steps[-1][1])
-        expected = brute.legal(steps)
+        expected = brute.lasting(steps)
         if expected and not over:
             assert allowed == expected, steps
             compared += 1
@@ -117,8 +118,8 @@ def test_a_row_is_legal_if_and_only_if_some_continuation_keeps_all_hard_rules(se
     state, steps, costs, _ = states[-1]
     success = np.asarray(succeeded(state, scenario.params))
     for i in range(EPISODES):
-        assert costs[i] == brute.unkept(steps[i]) + soft_units(rules, steps[i]), steps[i]
-        assert success[i] == (brute.unkept(steps[i]) == 0)
+        assert costs[i] == brute.owed(steps[i]) + soft_units(rules, steps[i]), steps[i]
+        assert success[i] == (brute.owed(steps[i]) == 0)
 
 
 def stepping(params):
