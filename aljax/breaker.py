@@ -16,12 +16,12 @@ from aljax.chance import draw_chance
 from aljax.constraint import exceeds
 from aljax.env import EnvParams, num_actions, played
 from aljax.layout import lift
+from aljax.networks.seen import latency_seen
 from aljax.options import Protocol
 from aljax.policy import CostAware, Policy
 from aljax.rollout import outcome, play
 from aljax.scenario import Scenario
 from aljax.seeds import SELECTION, seed_keys
-from aljax.seen import latency_seen
 
 FAILURES = (1, 2, 3, 5)
 """How many failures in a row open a breaker of the grid."""

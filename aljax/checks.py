@@ -4,7 +4,7 @@ import dataclasses
 
 from aljax import env, limits
 from aljax.errors import UserError, short
-from aljax.inputs import inputs_of
+from aljax.networks.inputs import inputs_of
 from aljax.options import Hyperparameters, InputsName, Protocol, TrainConfig
 from aljax.posterior import posterior_of
 from aljax.promises import check_constraints

@@ -33,13 +33,13 @@ from aljax.exact.bracket import find_optimal
 from aljax.host import files
 from aljax.host.folders import Place
 from aljax.learner import Learner, Scratch, Watch
+from aljax.learning.run_state import CURVES, Curve
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.overrides import Given
 from aljax.policy import Learned, heuristics
 from aljax.promises import constraints_of
 from aljax.robust import Robust, evaluate_environments, robust_table
 from aljax.rules.plots import forbidden
-from aljax.run_state import CURVES, Curve
 from aljax.scenario import Scenario, load_scenario
 from aljax.statistics import Interval
 from aljax.tables import markdown

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from aljax.architecture import Variables
 from aljax.errors import UserError
+from aljax.networks.architecture import Variables
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.scenario import Scenario

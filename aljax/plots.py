@@ -15,9 +15,9 @@ from aljax.drawing import GRID, OTHER, colours_of, label, legend_below, named_ro
 from aljax.env import COMPONENTS, EnvParams
 from aljax.evaluate import Evaluation, Summary
 from aljax.host.programs import Program
+from aljax.learning.run_state import Curve
 from aljax.policy import Policy
 from aljax.promises import Constraint
-from aljax.run_state import Curve
 from aljax.scenario import Scenario
 from aljax.target import here
 

@@ -17,14 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax import env
-from aljax.architecture import Architecture, Variables
 from aljax.calls import expected_call
 from aljax.env import EnvParams, EnvState, downtime_share, num_actions, num_coordinates
-from aljax.inputs import Inputs, Shaped, architecture_of
 from aljax.layout import lift
+from aljax.networks.architecture import Architecture, Variables
+from aljax.networks.inputs import Inputs, Shaped, architecture_of
+from aljax.networks.seen import failure_seen, task_seen, time_seen
 from aljax.options import InputsName
 from aljax.scenario import Scenario
-from aljax.seen import failure_seen, task_seen, time_seen
 
 P = TypeVar("P", bound="Policy")
 
@@ -157,9 +157,9 @@ class CostAware(Policy):
     """The allowed tool of least expected immediate cost Σ λ_k E[C_k], the first of several that are equal.
 
     Myopic: the violation, which is charged at the end, is left out. What a call takes and costs, and how likely it
-    fails, are expectations given what is seen (`aljax.calls`, `aljax.seen`); of outages it knows how often they are,
-    and remembers nothing. The divergence is taken in expectation over failure: p ‖ẑ' − z − drift‖ + (1 − p) ‖(drift,
-    noise)‖, where noise enters by its root mean square.
+    fails, are expectations given what is seen (`aljax.calls`, `aljax.networks.seen`); of outages it knows how often
+    they are, and remembers nothing. The divergence is taken in expectation over failure: p ‖ẑ' − z − drift‖ +
+    (1 − p) ‖(drift, noise)‖, where noise enters by its root mean square.
     """
 
     tools: jax.Array
@@ -275,7 +275,7 @@ class Learned(Policy):
     greedy: bool = dataclasses.field(default=True, metadata={"static": True})
     """Play the likeliest row (evaluation) or sample (training)."""
     shown: InputsName = dataclasses.field(default="observation", metadata={"static": True})
-    """What its network is shown beside what its architecture asks for; see `aljax.inputs.Inputs`."""
+    """What its network is shown beside what its architecture asks for; see `aljax.networks.inputs.Inputs`."""
     name: ClassVar[str] = "learned"
 
     @property

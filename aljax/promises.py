@@ -85,7 +85,7 @@ def constraints_of(config: TrainConfig) -> tuple[Constraint, ...]:
       config: shape of the run.
 
     Returns:
-      Its constraints; of a configuration of `aljax.risk.apart` without their numbers.
+      Its constraints; of a configuration of `aljax.learning.risk.apart` without their numbers.
 
     Raises:
       UserError: a text that is no constraint.

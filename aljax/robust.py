@@ -16,11 +16,11 @@ from rich.table import Table
 from aljax.chance import draw_chance
 from aljax.errors import UserError
 from aljax.host.programs import Program
+from aljax.learning.risk import cvar
 from aljax.limits import check_size, check_whole
 from aljax.options import Protocol
 from aljax.policy import Policy
 from aljax.posterior import Posterior, Unaware, draw_environments, placed, posterior_of
-from aljax.risk import cvar
 from aljax.rollout import outcome, play
 from aljax.scenario import Scenario
 from aljax.seeds import ENVIRONMENTS, keys_of, seed_numbers

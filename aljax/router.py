@@ -387,7 +387,7 @@ class _Book:
         return given
 
     def _carried(self) -> list[float]:
-        """The gated units' state once the present observation is taken in (`aljax.recurrent`)."""
+        """The gated units' state once the present observation is taken in (`aljax.networks.recurrent`)."""
         units, state = len(self.state), self.state
         given = self._dense("GRU_inputs", self._hidden(self.features()))
         own = self._dense("GRU_state", state)
@@ -417,7 +417,7 @@ class _Book:
         return float(mean + entry.get("latency_growth", 0.0) * self.time)
 
     def _believe(self, row: int, failed: bool, seconds: float) -> None:
-        """Which rows are down, by the exact filter (`aljax.belief`), before the clocks move."""
+        """Which rows are down, by the exact filter (`aljax.networks.belief`), before the clocks move."""
         entry, if_down = self.rows[row], 1.0
         if_up = failure = 1.0 if "mean_uptime" in entry and entry["name"] in self.barred() else self._failure(row)
         if "timeout" in entry and not _exceeds(entry["timeout"], seconds):
@@ -449,7 +449,7 @@ _FEATURES: dict[str, Callable[["_Book", Mapping[str, Any]], list[float]]] = {
     "up": lambda book, _: [1.0 - down for down in book.down],
     "last": lambda book, _: [float(number == book.previous) for number in range(len(book.rows))],
 }
-"""The parts of what the network is shown (`aljax.observation`, `aljax.inputs`)."""
+"""The parts of what the network is shown (`aljax.observation`, `aljax.networks.inputs`)."""
 
 
 def _exceeds(x: float, c: float) -> bool:

@@ -26,6 +26,7 @@ from aljax.host.files import check_digests, digests, open_regular, read_json, wr
 from aljax.host.folders import Place
 from aljax.host.hidden import sweep
 from aljax.host.numerics import numerics, versions
+from aljax.learning.run_state import CURVES, Curve
 from aljax.options import (
     Baseline,
     Curriculum,
@@ -40,7 +41,6 @@ from aljax.options import (
     TrainConfig,
 )
 from aljax.policy import Learned
-from aljax.run_state import CURVES, Curve
 from aljax.scenario import Scenario, parse_scenario
 from aljax.training import abstract_policy
 

@@ -8,9 +8,9 @@ import numpy as np
 from rich.table import Table
 
 from aljax.evaluate import Evaluation
+from aljax.learning.risk import Risk, cvar
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.promises import Constraint, constraints_of
-from aljax.risk import Risk, cvar
 from aljax.statistics import Interval, mean_interval
 from aljax.tables import new_table
 

@@ -6,7 +6,7 @@
     ∇J(π) = E[Σ_t ∇ log π(A_t | O_t) (G_t − b_t)],   G_t = Σ_{s ≥ t} Σ_k λ_k C_k(S_s, A_s),
 
 (paper, section 3.4) minimised with Adam. Under a critic, a λ-return stands for G_t (see `Hyperparameters.trace`).
-Which rows were played need not be all that teaches: see `aljax.lookahead`.
+Which rows were played need not be all that teaches: see `aljax.learning.lookahead`.
 `TrainConfig` holds what recompiles, `Hyperparameters` what does not.
 """
 
@@ -18,25 +18,25 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from aljax import env
-from aljax.architecture import Architecture, Variables
-from aljax.baselines import Running, baselined, critic_frame, run_on
-from aljax.curriculum import training_chance
 from aljax.env import EnvParams
 from aljax.episodes import Trajectory
-from aljax.gradients import critic_values, surrogate
 from aljax.host.modules import make_callable
-from aljax.inputs import architecture_of, inputs_of
 from aljax.keys import one_key
-from aljax.lookahead import Ahead, look_ahead
-from aljax.optimiser import AdamState, adam_init, adam_step, falling
+from aljax.learning.baselines import Running, baselined, critic_frame, run_on
+from aljax.learning.curriculum import training_chance
+from aljax.learning.gradients import critic_values, surrogate
+from aljax.learning.lookahead import Ahead, look_ahead
+from aljax.learning.optimiser import AdamState, adam_init, adam_step, falling
+from aljax.learning.replay import begin_replay, entry_of, keep, replayed
+from aljax.learning.returns import lambda_advantages, residual_costs, root_mean_square, togo_of
+from aljax.learning.risk import Risk, begin_risk, charges, promised, take_in
+from aljax.learning.run_state import Curve, PackedState, Replay, TrainState, no_curve, packed, row_of
+from aljax.networks.architecture import Architecture, Variables
+from aljax.networks.inputs import architecture_of, inputs_of
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import learned_of
 from aljax.posterior import worlds_of
-from aljax.replay import begin_replay, entry_of, keep, replayed
-from aljax.returns import lambda_advantages, residual_costs, root_mean_square, togo_of
-from aljax.risk import Risk, begin_risk, charges, promised, take_in
 from aljax.rollout import Outcome, blocks_of, in_blocks, outcome, play
-from aljax.run_state import Curve, PackedState, Replay, TrainState, no_curve, packed, row_of
 from aljax.shapes import check_weights
 from aljax.target import Target, here
 
@@ -196,7 +196,7 @@ def _learn(
     target: Target,
 ) -> _Learnt:
     """Plays one batch of episodes."""
-    import optax  # where it is traced: see `aljax.optimiser`
+    import optax  # where it is traced: see `aljax.learning.optimiser`
 
     architecture, learns_critic = policy_architecture(config, params), config.baseline == "critic"
     blocks = blocks_of(config.batch, target.block)

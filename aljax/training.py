@@ -9,15 +9,15 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from aljax.architecture import Variables
 from aljax.checks import check
 from aljax.env import EnvParams
 from aljax.host.modules import interpreter
-from aljax.inputs import inputs_of
+from aljax.learning.risk import Risk, apart
+from aljax.networks.architecture import Variables
+from aljax.networks.inputs import inputs_of
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned, learned_of
 from aljax.posterior import posterior_of
-from aljax.risk import Risk, apart
 from aljax.scenario import Scenario
 from aljax.seeds import (
     TRAINING,

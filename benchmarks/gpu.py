@@ -83,7 +83,7 @@ def stepping(sizes: Sizes, cores: bool) -> list[dict[str, Any]]:
     import jax
 
     from aljax import env
-    from aljax.architecture import MLP
+    from aljax.networks.architecture import MLP
 
     from chips import timing
     from suite import measure, rollouts

@@ -23,11 +23,11 @@ from rich import box
 from rich.table import Table
 
 from aljax import chance, env, load_scenario, rollout, train
-from aljax.architecture import MLP
 from aljax.chance import Chance
 from aljax.env import EnvParams
 from aljax.host import terminal
 from aljax.host.files import check_writable, write_json
+from aljax.networks.architecture import MLP
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.target import Target
 

@@ -26,11 +26,11 @@ from rich.console import Console
 from rich.table import Table
 
 from aljax import Scenario, UserError, env, load_scenario
-from aljax.architecture import MLP, Architecture
 from aljax.chance import uniform
 from aljax.errors import one_line
 from aljax.host import compiling, terminal
 from aljax.host.files import check_writable, write_json
+from aljax.networks.architecture import MLP, Architecture
 from aljax.offline.data import Episodes, Log, collect, distributions, weighted
 from aljax.offline.estimators import (
     Terms,

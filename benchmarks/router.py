@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from aljax.host.files import check_writable, write_json
-from aljax.inputs import architecture_of
+from aljax.networks.inputs import architecture_of
 from aljax.options import TrainConfig
 from aljax.policy import learned_of
 from aljax.router import Router

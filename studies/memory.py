@@ -27,16 +27,16 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # receipts
 
 from aljax import env
-from aljax.belief import Belief, begin_belief, update_belief
 from aljax.env import EnvParams, EnvState
 from aljax.host import terminal
 from aljax.host.files import check_writable, write_json
-from aljax.inputs import Inputs
+from aljax.networks.belief import Belief, begin_belief, update_belief
+from aljax.networks.inputs import Inputs
+from aljax.networks.seen import failure_seen
 from aljax.options import Hyperparameters, InputsName, PolicyName, Protocol, TrainConfig
 from aljax.policy import Policy, Random
 from aljax.rollout import rollout
 from aljax.scenario import Scenario, load_scenario, parse_scenario
-from aljax.seen import failure_seen
 from aljax.statistics import mean_interval
 from aljax.training import train_seeds
 

@@ -30,7 +30,6 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # receipts, rivals
 
 from aljax import Scenario, load_scenario
-from aljax.architecture import MLP
 from aljax.env import EnvParams
 from aljax.evaluate import evaluate
 from aljax.exact.bounds import lower_bounds
@@ -38,6 +37,7 @@ from aljax.exact.bracket import find_optimal, starts
 from aljax.exact.structure import make_plan
 from aljax.host import compiling
 from aljax.host.files import write_json
+from aljax.networks.architecture import MLP
 from aljax.offline.data import Episodes, distributions, play_logged
 from aljax.offline.learn import learn
 from aljax.offline.regimes import REFINEMENT, softened

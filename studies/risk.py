@@ -28,9 +28,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # receipts
 from aljax.evaluate import evaluate
 from aljax.host import terminal
 from aljax.host.files import check_writable, write_json
+from aljax.learning.risk import cvar
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.promises import parse_constraint
-from aljax.risk import cvar
 from aljax.scenario import load_scenario
 from aljax.seeds import EVALUATION, seed_keys
 from aljax.statistics import Interval, mean_interval

@@ -26,7 +26,7 @@ import jax
 
 from aljax import router
 from aljax.host.files import check_writable, write_json
-from aljax.inputs import architecture_of, inputs_of
+from aljax.networks.inputs import architecture_of, inputs_of
 from aljax.options import InputsName, PolicyName, TrainConfig
 from aljax.policy import Learned, learned_of
 from aljax.router import Choice, Router, RouterError

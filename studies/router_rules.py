@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # declare
 import jax
 
 from aljax.host.files import check_writable, write_json
-from aljax.inputs import architecture_of, inputs_of
+from aljax.networks.inputs import architecture_of, inputs_of
 from aljax.options import TrainConfig
 from aljax.policy import learned_of
 from aljax.router import Router

@@ -21,10 +21,11 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # receipts, rivals
 
-from aljax import baselines, gradients, returns, runs, train
+from aljax import runs, train
 from aljax.comparison import compare
 from aljax.drawing import label, pyplot
 from aljax.host import files, terminal
+from aljax.learning import baselines, gradients, returns
 from aljax.options import Baseline, Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.rollout import rollout

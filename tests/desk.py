@@ -5,7 +5,7 @@ import json
 
 import jax
 
-from aljax.inputs import architecture_of, inputs_of
+from aljax.networks.inputs import architecture_of, inputs_of
 from aljax.options import TrainConfig
 from aljax.policy import Learned, learned_of
 from aljax.router import Router

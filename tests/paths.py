@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax import env, train
-from aljax.inputs import Inputs, inputs_of
+from aljax.networks.inputs import Inputs, inputs_of
 from aljax.options import TrainConfig
 from aljax.policy import masked
 

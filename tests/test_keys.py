@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from aljax import env, train
-from aljax.architecture import MLP
 from aljax.chance import draw_chance
 from aljax.errors import UserError
 from aljax.evaluate import evaluate
 from aljax.exact.bounds import lower_bounds
 from aljax.exact.structure import make_plan
+from aljax.networks.architecture import MLP
 from aljax.offline.data import collect
 from aljax.options import TrainConfig
 from aljax.policy import Random

@@ -5,9 +5,9 @@ import pytest
 
 from aljax import UserError, learner
 from aljax.learner import Scratch, Watch, refuse_failed, train_watched
+from aljax.learning.run_state import CURVES, Curve
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
-from aljax.run_state import CURVES, Curve
 from aljax.training import Trained
 
 from tiny import tiny_scenario

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from aljax import env
-from aljax.architecture import MLP
 from aljax.episodes import sample
+from aljax.networks.architecture import MLP
 from aljax.policy import CostAware, Latency, Learned, Random, expected_immediate_cost, heuristics
 from aljax.scenario import load_scenario
 

@@ -17,8 +17,8 @@ from aljax import UserError, env, runs
 from aljax.comparison import compare
 from aljax.host import files
 from aljax.host.numerics import difference, numerics
+from aljax.learning.run_state import CURVES
 from aljax.options import Hyperparameters, Protocol, TrainConfig
-from aljax.run_state import CURVES
 from aljax.scenario import parse_scenario
 from aljax.training import train_seeds
 

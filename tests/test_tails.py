@@ -10,8 +10,8 @@ from aljax import experiment, runs, tables
 from aljax.errors import UserError
 from aljax.host import files
 from aljax.host.terminal import LiteralConsole
-from aljax.risk import cvar
-from aljax.run_state import CURVES
+from aljax.learning.risk import cvar
+from aljax.learning.run_state import CURVES
 from aljax.tails import tail_table
 
 from tiny import tiny_scenario

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax import baselines, gradients, returns, train
-from aljax.baselines import Running
-from aljax.optimiser import falling
+from aljax import train
+from aljax.learning import baselines, gradients, returns
+from aljax.learning.baselines import Running
+from aljax.learning.optimiser import falling
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.rollout import rollout

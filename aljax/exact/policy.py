@@ -14,8 +14,8 @@ from aljax.exact import beginning, lattice
 from aljax.exact.layer import FAILURE
 from aljax.exact.plan import Plan
 from aljax.exact.recursion import Solution, choices, solve
+from aljax.networks.seen import task_seen
 from aljax.policy import Policy, only
-from aljax.seen import task_seen
 
 
 class Memory(NamedTuple):

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from aljax.architecture import MLP, Architecture
 from aljax.kernels.elements import Elements, elements, spread
+from aljax.networks.architecture import MLP, Architecture
 from aljax.policy import Learned, Policy
 
 _WIDEST, _PRODUCT = 256, 64 * 64

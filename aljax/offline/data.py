@@ -16,9 +16,9 @@ from aljax.chance import draw_chance
 from aljax.env import COMPONENTS, EnvParams, observation_size
 from aljax.errors import UserError
 from aljax.keys import one_key
+from aljax.networks.seen import legal_seen
 from aljax.policy import Policy
 from aljax.rollout import play
-from aljax.seen import legal_seen
 
 Array = jax.Array | np.ndarray
 """On the device, or on the host."""

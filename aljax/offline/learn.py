@@ -13,15 +13,15 @@ import jax
 import jax.numpy as jnp
 
 from aljax import env
-from aljax.architecture import Variables
 from aljax.chance import uniform
 from aljax.env import EnvParams
-from aljax.inputs import architecture_of, inputs_of
 from aljax.keys import one_key
+from aljax.learning.optimiser import AdamState, adam_init, adam_step
+from aljax.networks.architecture import Variables
+from aljax.networks.inputs import architecture_of, inputs_of
 from aljax.offline.algorithms import ALGORITHMS
 from aljax.offline.algorithms.common import Batch, Frame, lesson
 from aljax.offline.data import Episodes, weighted
-from aljax.optimiser import AdamState, adam_init, adam_step
 from aljax.options import LearnConfig, LearnHyperparameters
 
 jax.tree_util.register_dataclass(LearnHyperparameters)
@@ -168,7 +168,7 @@ def advance(
     Returns:
       The state after them.
     """
-    import optax  # where it is traced: see `aljax.optimiser`
+    import optax  # where it is traced: see `aljax.learning.optimiser`
 
     rule = ALGORITHMS[config.algorithm]
     episodes = jax.tree.map(jnp.asarray, episodes)  # NumPy's cannot be indexed by traced rows

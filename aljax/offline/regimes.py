@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax import runs
-from aljax.architecture import Variables
 from aljax.errors import UserError
 from aljax.learner import Watch, refuse_diverged, train_watched
+from aljax.networks.architecture import Variables
 from aljax.offline.data import Log
 from aljax.offline.learning import Learnt, check, learn_seeds
 from aljax.offline.reading import read_logs

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from aljax.env import COMPONENTS
-from aljax.run_state import CURVES
+from aljax.learning.run_state import CURVES
 from aljax.sweeps.plan import CURVE_POINTS, curve_points
 from aljax.sweeps.results import CURVE, CVAR, FIGURES, Results, column, row_figures
 from aljax.sweeps.work import Work

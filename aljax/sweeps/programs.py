@@ -18,11 +18,12 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from aljax import env, risk
+from aljax import env
 from aljax.env import EnvParams
 from aljax.exact.plan import Plan
 from aljax.exact.policy import Optimal
-from aljax.inputs import architecture_of, inputs_of
+from aljax.learning import risk
+from aljax.networks.inputs import architecture_of, inputs_of
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import Policy, Variables, learned_of
 from aljax.rollout import outcome, rollout

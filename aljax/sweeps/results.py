@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from aljax.env import COMPONENTS
-from aljax.run_state import CURVES
+from aljax.learning.run_state import CURVES
 from aljax.statistics import Interval, explained_variance, mean_interval
 from aljax.sweeps.space import Spec, Value
 

@@ -7,10 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from aljax import env, risk
+from aljax import env
 from aljax.env import EnvParams
 from aljax.exact.bracket import find_optimal
 from aljax.exact.fitting import plan_key
+from aljax.learning import risk
 from aljax.options import TrainConfig
 from aljax.scenario import Scenario
 from aljax.seeds import EVALUATION, TRAINING, seed_keys

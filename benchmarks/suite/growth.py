@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from aljax import env, rollout, train
-from aljax.inputs import architecture_of
+from aljax.networks.inputs import architecture_of
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import Learned
 from aljax.target import Target, here

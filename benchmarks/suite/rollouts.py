@@ -7,8 +7,8 @@ import jax
 import numpy as np
 
 from aljax import env, load_scenario, rollout
-from aljax.architecture import MLP
 from aljax.env import EnvParams
+from aljax.networks.architecture import MLP
 from aljax.options import TrainConfig
 from aljax.policy import Learned
 from aljax.target import here

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from aljax import train
-from aljax.curriculum import training_chance
 from aljax.env import EnvParams
+from aljax.learning.curriculum import training_chance
 from aljax.options import REPLAY, Hyperparameters, Protocol, TrainConfig
 from aljax.policy import learned_of
 from aljax.rollout import play

@@ -13,11 +13,11 @@ import numpy as np
 
 from aljax import runs
 from aljax.host import files
+from aljax.learning.run_state import CURVES
 from aljax.offline.data import Log, collect
 from aljax.offline.writing import write_log
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned, Mixture, heuristics
-from aljax.run_state import CURVES
 from aljax.scenario import parse_scenario, read_scenario, scenario_names
 from aljax.sweeps.execute import prepared
 from aljax.sweeps.gathered import Gathered

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax import baselines, gradients, returns, train
+from aljax import train
+from aljax.learning import baselines, gradients, returns
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.rollout import blocks_of, in_blocks, rollout

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from aljax import env, load_scenario
-from aljax.architecture import MLP
 from aljax.env import EnvParams
 from aljax.exact.plan import Plan
 from aljax.exact.policy import Optimal, optimal_path
 from aljax.exact.recursion import solve
 from aljax.exact.structure import make_plan
+from aljax.networks.architecture import MLP
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import CostAware, Learned, Random
 from aljax.rollout import outcome, rollout

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax.architecture import MLP
 from aljax.kernels.elements import elements
 from aljax.kernels.network import answered, apart, fits, layers_of, outputs
+from aljax.networks.architecture import MLP
+from aljax.networks.recurrent import GRU
 from aljax.policy import Learned, Random
-from aljax.recurrent import GRU
 
 
 @pytest.mark.parametrize("hidden", [(5,), (16,), (20, 33)])

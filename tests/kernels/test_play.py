@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax import gradients, train
+from aljax import train
 from aljax.chance import draw_chance
 from aljax.kernels.play import covers
+from aljax.learning import gradients
 from aljax.options import TrainConfig
 from aljax.policy import Policy, Random, heuristics, learned_of
 from aljax.rollout import rollout

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from aljax import UserError
-from aljax.architecture import MLP
+from aljax.networks.architecture import MLP
 from aljax.offline import learn
 from aljax.offline.algorithms import ALGORITHMS as RULES
 from aljax.offline.algorithms.common import Batch, Frame

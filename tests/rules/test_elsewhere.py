@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aljax import UserError, env, transfer
-from aljax.architecture import MLP
+from aljax.networks.architecture import MLP
 from aljax.offline.data import collect
 from aljax.offline.identity import identity_of
 from aljax.offline.reading import read_log

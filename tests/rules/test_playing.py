@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from aljax import env, train
-from aljax.architecture import MLP
 from aljax.breaker import Breaker
 from aljax.episodes import succeeded
 from aljax.errors import UserError
+from aljax.networks.architecture import MLP
+from aljax.networks.seen import legal_seen
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import CostAware, Learned, Mixture, Random, heuristics
 from aljax.rollout import rollout
@@ -21,7 +22,6 @@ from aljax.rules import playing
 from aljax.rules.joint import joint_of
 from aljax.rules.templates import TEMPLATES
 from aljax.scenario import load_scenario
-from aljax.seen import legal_seen
 
 import declare
 import ruled

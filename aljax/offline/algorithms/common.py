@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 
 from aljax import env
-from aljax.architecture import Variables
 from aljax.env import EnvParams
-from aljax.inputs import architecture_of
+from aljax.networks.architecture import Variables
+from aljax.networks.inputs import architecture_of
+from aljax.networks.seen import legal_seen
 from aljax.options import LearnConfig, LearnHyperparameters
 from aljax.policy import masked
-from aljax.seen import legal_seen
 
 GENTLE = 0.3
 """Turns the common setting of pessimism into one that suits algorithms that draw on whole costs to go."""

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from aljax.architecture import Variables
-from aljax.inputs import architecture_of
+from aljax.networks.architecture import Variables
+from aljax.networks.inputs import architecture_of
 from aljax.offline.algorithms.common import SPREAD_OVER, Lesson, Rule, only_least
 from aljax.options import LearnConfig
 from aljax.policy import masked

@@ -17,8 +17,8 @@ from aljax.calls import mean_seconds, until_timeout
 from aljax.constraint import reaches
 from aljax.env import downtime_share, outage_rate, played
 from aljax.layout import lift
+from aljax.networks.seen import failure_seen, latency_seen, legal_seen, time_seen
 from aljax.params import ActionTable, EnvParams, num_actions
-from aljax.seen import failure_seen, latency_seen, legal_seen, time_seen
 
 
 class Belief(NamedTuple):

@@ -3,9 +3,9 @@
 A gradient of the policy uses a step once, a trainer with a buffer many times. Here the rows of the latest batches are
 kept, and after each batch several gradient steps are made, each on some of these batches drawn anew. Nothing is played
 for that: a batch's chance is drawn once more from its key, so that the same rows meet the same states, and what every
-row would cost there is asked of the simulator and the critic as they are *now* (`aljax.lookahead`). It is planning from
-states that were seen, as Dyna does (Sutton, 1990), with a gradient over all actions (Sutton et al., 2001; Ciosek and
-Whiteson, 2018), which needs no weights for what other policies chose:
+row would cost there is asked of the simulator and the critic as they are *now* (`aljax.learning.lookahead`). It is
+planning from states that were seen, as Dyna does (Sutton, 1990), with a gradient over all actions (Sutton et al., 2001;
+Ciosek and Whiteson, 2018), which needs no weights for what other policies chose:
 
     Σ_a ∇π(a) q(a),   and   V → Σ_a π(a) q(a).
 
@@ -22,20 +22,20 @@ import jax
 import jax.numpy as jnp
 
 from aljax import env
-from aljax.architecture import Variables
-from aljax.baselines import critic_frame
 from aljax.chance import Chance, uniform_pairs
-from aljax.curriculum import training_chance
 from aljax.env import EnvParams, EnvState
 from aljax.episodes import Trajectory
-from aljax.gradients import critic_values, log_policy, of_the_played, surrogate
-from aljax.inputs import architecture_of
-from aljax.lookahead import look_ahead
+from aljax.learning.baselines import critic_frame
+from aljax.learning.curriculum import training_chance
+from aljax.learning.gradients import critic_values, log_policy, of_the_played, surrogate
+from aljax.learning.lookahead import look_ahead
+from aljax.learning.returns import residual_costs, root_mean_square, step_costs
+from aljax.learning.run_state import Replay, TrainState
+from aljax.networks.architecture import Variables
+from aljax.networks.inputs import architecture_of
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import Learned, Policy, learned_of, only
-from aljax.returns import residual_costs, root_mean_square, step_costs
 from aljax.rollout import blocks_of, play
-from aljax.run_state import Replay, TrainState
 from aljax.target import Target
 
 

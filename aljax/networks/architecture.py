@@ -208,7 +208,9 @@ class MLP(Layered):
 
     def output(self, variables: Variables, seen: jax.Array, carried: Any = ()) -> jax.Array:
         """See `Architecture.output`."""
-        from aljax.networks import Layers  # Flax is loaded where a program is traced: one that was kept needs none
+        from aljax.networks.layers import (
+            Layers,  # Flax is loaded where a program is traced: one that was kept needs none
+        )
 
         del carried
         found: Any = Layers(self.hidden, self.outputs).apply(variables, seen)

@@ -5,7 +5,8 @@ import jax
 import numpy as np
 import pytest
 
-from aljax import run_state, train
+from aljax import train
+from aljax.learning import run_state
 from aljax.options import TrainConfig
 
 from tiny import tiny_scenario

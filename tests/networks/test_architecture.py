@@ -7,12 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax import env, gradients, inputs, policy, train
-from aljax.architecture import MLP, Architecture
-from aljax.inputs import Inputs, architecture_of
+from aljax import env, policy, train
+from aljax.learning import gradients
+from aljax.networks.architecture import MLP, Architecture
+from aljax.networks.inputs import Inputs, architecture_of
+from aljax.networks.layers import inputs
+from aljax.networks.recurrent import GRU
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import Learned
-from aljax.recurrent import GRU
 from aljax.rollout import rollout
 
 from tiny import tiny_scenario

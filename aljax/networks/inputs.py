@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from aljax import env
-from aljax.architecture import MLP, Architecture
-from aljax.belief import Belief, begin_belief, update_belief
 from aljax.env import EnvParams, EnvState
 from aljax.layout import lift
+from aljax.networks.architecture import MLP, Architecture
+from aljax.networks.belief import Belief, begin_belief, update_belief
+from aljax.networks.recurrent import GRU
 from aljax.options import InputsName, PolicyName
-from aljax.recurrent import GRU
 
 
 class Shaped(Protocol):
@@ -63,8 +63,8 @@ class Inputs:
     """
 
     kind: InputsName = "observation"
-    """belief: append for every row the probability that it is up, given what the episode has shown (`aljax.belief`);
-    told: append which rows are up, which no agent sees. ``[A]``"""
+    """belief: append for every row the probability that it is up, given what the episode has shown
+    (`aljax.networks.belief`); told: append which rows are up, which no agent sees. ``[A]``"""
     last: bool = False
     """Append which row was played last, one-hot ``[A]``, 0 at the start: what an observation does not say, and what an
     architecture that carries a state needs for taking in what came of it."""

@@ -12,7 +12,7 @@ from aljax import UserError, env, runs, train, transfer
 from aljax.checks import check
 from aljax.comparison import compare
 from aljax.host import files
-from aljax.inputs import Inputs, inputs_of
+from aljax.networks.inputs import Inputs, inputs_of
 from aljax.offline import learn, learning
 from aljax.offline.data import collect
 from aljax.offline.policies import policies_of

@@ -29,11 +29,11 @@ import numpy as np
 from aljax.constraint import exceeds
 from aljax.env import EnvParams
 from aljax.episodes import Trajectory
-from aljax.optimiser import falling
+from aljax.learning.optimiser import falling
+from aljax.learning.returns import step_costs
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.params import COMPONENTS
 from aljax.promises import constraints_of
-from aljax.returns import step_costs
 from aljax.rollout import Outcome
 
 _STAYS = 0.9
@@ -121,7 +121,7 @@ def charges(
     Args:
       played: B episodes of T steps.
       params: the environment.
-      risk: thresholds and multipliers; None: `aljax.returns.step_costs`.
+      risk: thresholds and multipliers; None: `aljax.learning.returns.step_costs`.
       remaining: of the run, from 1 to 0. Scalar
       config: shape of the run.
       hyper: its numbers.

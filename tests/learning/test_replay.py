@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax import replay, train
-from aljax.baselines import Running
-from aljax.curriculum import training_chance
+from aljax import train
+from aljax.learning import replay
+from aljax.learning.baselines import Running
+from aljax.learning.curriculum import training_chance
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import learned_of
 from aljax.rollout import blocks_of, play

@@ -9,16 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax import env, risk, train
-from aljax.baselines import Running, baselined
+from aljax import env, train
 from aljax.checks import check
 from aljax.errors import UserError
-from aljax.gradients import surrogate
+from aljax.learning import risk
+from aljax.learning.baselines import Running, baselined
+from aljax.learning.gradients import surrogate
+from aljax.learning.returns import togo_of
+from aljax.learning.risk import Risk, apart, charges, cvar
 from aljax.options import Hyperparameters, Protocol, TrainConfig
 from aljax.policy import Learned
 from aljax.promises import Constraint, constraints_of, parse_constraint
-from aljax.returns import togo_of
-from aljax.risk import Risk, apart, charges, cvar
 from aljax.rollout import Outcome, rollout
 from aljax.training import train_seeds
 

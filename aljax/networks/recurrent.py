@@ -7,8 +7,8 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from aljax.architecture import Layer, Layered, Variables, draw_layers
 from aljax.layout import lift
+from aljax.networks.architecture import Layer, Layered, Variables, draw_layers
 from aljax.target import Target, here
 
 _INPUTS, _STATE = "GRU_inputs", "GRU_state"
@@ -36,9 +36,9 @@ class GRU(Layered):
     def init(self, key: jax.Array, inputs: int) -> Variables:
         """Draws first weights, uniform with standard deviation scale / √fan-in.
 
-        As with `aljax.architecture.MLP`, the layer that sees the observation starts wide (scale 3), its units' bends
-        spread over the observations, and the output layer near 0 (scale 0.01). Biases of the gated units are uniform
-        on [−2, 2]: so some units forget at once what others keep for an episode.
+        As with `aljax.networks.architecture.MLP`, the layer that sees the observation starts wide (scale 3), its
+        units' bends spread over the observations, and the output layer near 0 (scale 0.01). Biases of the gated units
+        are uniform on [−2, 2]: so some units forget at once what others keep for an episode.
 
         Args:
           key: a PRNG key.
@@ -58,22 +58,25 @@ class GRU(Layered):
         return draw_layers(key, layers)
 
     def begin(self, variables: Variables, seen: jax.Array) -> jax.Array:
-        """The state ``[U]`` once the first observation is taken in. See `aljax.architecture.Architecture.begin`."""
+        """The state ``[U]`` once the first observation is taken in.
+
+        See `aljax.networks.architecture.Architecture.begin`.
+        """
         return self.carry(variables, jnp.zeros((self.hidden[-1], *seen.shape[1:])), seen)
 
     def carry(self, variables: Variables, carried: jax.Array, seen: jax.Array) -> jax.Array:
-        """See `aljax.architecture.Architecture.carry`."""
+        """See `aljax.networks.architecture.Architecture.carry`."""
         return self._moved(variables, carried, self._taken_in(variables, seen))
 
     def output(self, variables: Variables, seen: jax.Array, carried: jax.Array) -> jax.Array:
-        """See `aljax.architecture.Architecture.output`."""
+        """See `aljax.networks.architecture.Architecture.output`."""
         del seen  # it is taken in already
         return _dense(variables["params"][self.last], carried)
 
     def unroll(self, variables: Variables, seen: jax.Array, target: Target | None = None) -> jax.Array:
         """What observations contribute is worked out for all steps at once; only the state goes from step to step.
 
-        See `aljax.architecture.Architecture.unroll`.
+        See `aljax.networks.architecture.Architecture.unroll`.
         """
         given = jnp.moveaxis(self._taken_in(variables, seen), 1, 0)
 
@@ -86,13 +89,13 @@ class GRU(Layered):
         return self.output(variables, seen, jnp.moveaxis(states, 0, 1))
 
     def products(self, inputs: int) -> int:
-        """See `aljax.architecture.Architecture.products`."""
+        """See `aljax.networks.architecture.Architecture.products`."""
         units = self.hidden[-1]
         layers = itertools.pairwise((inputs, *self.hidden[:-1], 3 * units))
         return sum(before * after for before, after in layers) + units * (3 * units + self.outputs)
 
     def widths(self, inputs: int) -> tuple[int, ...]:
-        """See `aljax.architecture.Architecture.widths`."""
+        """See `aljax.networks.architecture.Architecture.widths`."""
         return inputs, *self.hidden[:-1], 3 * self.hidden[-1], self.hidden[-1], self.outputs
 
     def _taken_in(self, variables: Variables, seen: jax.Array) -> jax.Array:
@@ -113,12 +116,12 @@ class GRU(Layered):
 
     @property
     def first(self) -> str:
-        """See `aljax.architecture.Layered.first`."""
+        """See `aljax.networks.architecture.Layered.first`."""
         return "Dense_0" if len(self.hidden) > 1 else _INPUTS
 
     @property
     def last(self) -> str:
-        """See `aljax.architecture.Layered.last`."""
+        """See `aljax.networks.architecture.Layered.last`."""
         return f"Dense_{len(self.hidden) - 1}"
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from aljax.architecture import Variables
+from aljax.networks.architecture import Variables
 from aljax.options import Hyperparameters, Schedule
 
 

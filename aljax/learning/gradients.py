@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from aljax.architecture import Architecture, Variables
-from aljax.baselines import Running, critic_frame
 from aljax.env import EnvParams
 from aljax.episodes import Trajectory
-from aljax.inputs import architecture_of
+from aljax.learning.baselines import Running, critic_frame
+from aljax.networks.architecture import Architecture, Variables
+from aljax.networks.inputs import architecture_of
 from aljax.options import TrainConfig
 from aljax.policy import masked
 from aljax.rollout import legal_steps
@@ -37,8 +37,8 @@ def surrogate(
       entropy_weight: of the bonus.
       params: the environment.
       target: what it is compiled for; None: this process's default backend.
-      rows: what is known of every row besides (`aljax.lookahead`), which adds Σ_a ∇π(a) rows(a); held constant, 0 where
-        a step was not played. ``[A, T, B]``
+      rows: what is known of every row besides (`aljax.learning.lookahead`), which adds Σ_a ∇π(a) rows(a); held
+        constant, 0 where a step was not played. ``[A, T, B]``
 
     Returns:
       The scalar, to be minimised, and the entropy in nats.

@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from aljax.architecture import Variables
-from aljax.baselines import Running
-from aljax.optimiser import AdamState
+from aljax.learning.baselines import Running
+from aljax.learning.optimiser import AdamState
+from aljax.learning.risk import Risk
+from aljax.networks.architecture import Variables
 from aljax.options import TrainConfig
 from aljax.params import COMPONENTS
-from aljax.risk import Risk
 
 
 class Curve(NamedTuple):
@@ -57,7 +57,7 @@ def no_curve(config: TrainConfig) -> Curve:
 
 
 class Replay(NamedTuple):
-    """What is kept of the latest K batches, a batch after the other in a ring (`aljax.replay`)."""
+    """What is kept of the latest K batches, a batch after the other in a ring (`aljax.learning.replay`)."""
 
     rows: jax.Array
     """That were played. Integer ``[K, T, B]``"""

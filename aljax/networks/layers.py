@@ -23,7 +23,7 @@ class Dense(nn.Module):
 
 
 class Layers(nn.Module):
-    """Tanh layers and an output layer; `aljax.architecture.MLP` draws their first weights."""
+    """Tanh layers and an output layer; `aljax.networks.architecture.MLP` draws their first weights."""
 
     hidden: tuple[int, ...]
     """Units of each tanh layer."""

@@ -11,7 +11,7 @@ import pytest
 from aljax import env, train
 from aljax.chance import draw_chance
 from aljax.checks import check
-from aljax.curriculum import nearer_starts
+from aljax.learning.curriculum import nearer_starts
 from aljax.options import NEARER, REPLAY, Hyperparameters, Protocol, TrainConfig
 from aljax.scenario import load_scenario
 
@@ -60,7 +60,7 @@ def test_a_point_start_goes_nearer_too():
 
 @pytest.mark.parametrize("named", [NEARER, REPLAY])
 def test_the_page_has_the_command_of_the_named_options(named):
-    page = (Path(__file__).parents[1] / "docs" / "explanation" / "training.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "explanation" / "training.md").read_text(encoding="utf-8")
     given = "".join(f" --{key.replace('_', '-')} {value}" for key, value in named.items())
     assert f"aljax train{given} " in page
     shape = {key: value for key, value in named.items() if key in TrainConfig.__dataclass_fields__}

@@ -17,16 +17,16 @@ import jax
 import jax.numpy as jnp
 
 from aljax import env
-from aljax.baselines import critic_frame
 from aljax.chance import Chance
 from aljax.env import EnvParams, EnvState, Luck
 from aljax.episodes import Trajectory
-from aljax.gradients import log_policy, of_the_played
-from aljax.inputs import architecture_of
 from aljax.layout import lift
+from aljax.learning.baselines import critic_frame
+from aljax.learning.gradients import log_policy, of_the_played
+from aljax.learning.run_state import TrainState
+from aljax.networks.inputs import architecture_of
 from aljax.options import TrainConfig
 from aljax.policy import Learned
-from aljax.run_state import TrainState
 from aljax.target import Target, here
 
 _FAILURE = env.COMPONENTS.index("failure")

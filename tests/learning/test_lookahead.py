@@ -8,14 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax import env, lookahead, train
-from aljax.architecture import MLP
-from aljax.baselines import Running
+from aljax import env, train
 from aljax.chance import draw_chance
-from aljax.gradients import critic_values
+from aljax.learning import lookahead
+from aljax.learning.baselines import Running
+from aljax.learning.gradients import critic_values
+from aljax.learning.returns import residual_costs, step_costs
+from aljax.networks.architecture import MLP
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import Learned, learned_of
-from aljax.returns import residual_costs, step_costs
 from aljax.rollout import play
 from aljax.scenario import load_scenario
 

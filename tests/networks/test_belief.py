@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 
 from aljax import env
-from aljax.belief import Belief, begin_belief, update_belief
-from aljax.inputs import Inputs
+from aljax.networks.belief import Belief, begin_belief, update_belief
+from aljax.networks.inputs import Inputs
 from aljax.state import FAILED, WORKED
 
 from outages import everything

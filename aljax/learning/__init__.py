@@ -1,0 +1,1 @@
+"""What `aljax.train` learns by: costs to go, baselines, gradients, risk, replay, the optimiser's steps."""

@@ -1,0 +1,1 @@
+"""Networks that act and value: their layers, their architectures, and what they are shown of an episode."""
