@@ -9,9 +9,9 @@ import pytest
 
 from aljax import env, policy, train
 from aljax.learning import gradients
+from aljax.networks import inputs
 from aljax.networks.architecture import MLP, Architecture
 from aljax.networks.inputs import Inputs, architecture_of
-from aljax.networks.layers import inputs
 from aljax.networks.recurrent import GRU
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import Learned
