@@ -192,7 +192,8 @@ def _levels(p: dict[str, np.ndarray], row: int, fails: bool) -> Levels:
     seen = [found_in[:, row] for found_in in facts.chances(p)]
     reached = (True, not p["ends"][0, row], fails)
     for status, chance in enumerate(seen):
-        alike = [level for level, other in zip(found, seen, strict=False) if (other == chance).all()]
+        before = zip(found, seen, reached, strict=False)
+        alike = [level for level, other, comes_up in before if comes_up and (other == chance).all()]
         found.append((alike or [max(found, default=-1) + 1])[0] if reached[status] else 0)
     return found[0], found[1], found[2]
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aljax import UserError
@@ -65,6 +65,9 @@ def environments(changing):
     return st.lists(one, max_size=4).map(lambda found: simple_environment(3, 2, **USUAL | dict(found)))
 
 
+ENDING = simple_environment(3, 2, **USUAL | {"ends": [False, False, True]})
+
+
 def plan_or_reason(params):
     try:
         return make_plan(params)
@@ -88,6 +91,7 @@ def test_environments_of_one_key_have_one_plan_or_one_reason_against_it(data):
 
 @settings(max_examples=60, deadline=None)
 @given(environments(SOME), environments(SOME))
+@example(ENDING, with_fields(ENDING, failure=np.zeros(3)))
 def test_a_plan_fits_where_it_would_be_made_and_where_it_fits_it_can_be_made(first, second):
     """Of two environments: the plan of both fits each; where one's fits the other, the other has a plan as well."""
     one, two = env_params(first), env_params(second)
@@ -102,6 +106,19 @@ def test_a_plan_fits_where_it_would_be_made_and_where_it_fits_it_can_be_made(fir
         both = plan_or_reason(stacked([first, second]))
         if not isinstance(both, str):
             assert fits(one, both) and fits(two, both)
+
+
+def test_what_would_follow_a_success_that_ends_says_nothing_of_the_optimum():
+    """A row that ends has failed before or is called for the first time, even where it would fail alike after both."""
+    z = jnp.asarray(starts(7, 3), jnp.float32)
+
+    def value(after_ok):
+        chances = {"failure": [0.25, 0.25, 0.25], "after_ok": [0.25, 0.25, after_ok], "after_failed": [0.25, 0.25, 0.5]}
+        params = env_params(with_fields(ENDING, **{name: np.array(x) for name, x in chances.items()}))
+        return np.asarray(solve(params, z, plan=make_plan(params)).value)
+
+    assert np.isfinite(value(0.25)).all()
+    np.testing.assert_array_equal(value(0.5), value(0.25))
 
 
 def test_a_key_ignores_what_no_plan_depends_on_and_nothing_else():
