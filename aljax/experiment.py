@@ -231,7 +231,7 @@ def pursue(
         with ThreadPoolExecutor(1) as pool:
             # The comparison compiles while the policies train.
             prepared = pool.submit(prepare, scenario, protocol, policy, optimal)
-            for load in ([] if place is None else [runs.load_ahead]) + ([] if ahead is None else [ahead]):
+            for load in filter(None, (None if place is None else runs.load_ahead, ahead)):
                 pool.submit(load)
             made = learner.learn(watch)
             waiting = time.perf_counter()

@@ -1,11 +1,12 @@
 """Tests run on the CPU, whatever else the machine has, a thread each, and find their own earlier compilations."""
 
 import atexit
-import gc
 import os
 import shutil
 import tempfile
 from importlib import metadata
+
+from aljax.host.process import collect_rarely
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")  # for what is spread over devices; the rest uses the first
@@ -15,8 +16,7 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")  # for what is spread over dev
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if tuple(map(int, metadata.version("jax").split(".")[:2])) < (0, 11):  # later compilers refuse to be asked
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
-# What libraries and traced programs leave stays, and is not to be walked through again and again.
-gc.set_threshold(100_000, 20, 20)
+collect_rarely()
 # NumPy's matrices are small here: threads that wait for each other, and for those of other workers, take several times
 # the work.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

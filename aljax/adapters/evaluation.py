@@ -74,7 +74,7 @@ def _played_by_policy(policy: Policy, scenario: Scenario, protocol: Protocol) ->
     return program(seed_keys(protocol, EVALUATION), {"agent": policy}, scenario.params)["agent"]
 
 
-@functools.cache
+@functools.lru_cache(16)
 def _program(episodes: int, steps: int, target: Target) -> Program:
     """Plays policies; those that differ in numbers alone share what is compiled."""
     static = {"episodes": episodes, "steps": steps, "target": target}

@@ -35,7 +35,7 @@ from aljax.networks.architecture import Variables
 from aljax.networks.inputs import architecture_of
 from aljax.options import Hyperparameters, TrainConfig
 from aljax.policy import Learned, Policy, learned_of, only
-from aljax.rollout import blocks_of, play
+from aljax.rollout import blocks_of, in_blocks, play
 from aljax.target import Target
 
 
@@ -158,12 +158,11 @@ def drawn_again(
 
     def batch(chosen: jax.Array) -> Chance:
         remaining = 1.0 - chosen / config.updates
-        key = jax.random.fold_in(state.key, chosen)
-        return side_by_side(
-            jax.vmap(
-                lambda key: training_chance(key, remaining, hyper, params, config, episodes // blocks, steps, target)
-            )(key[None] if blocks == 1 else jax.vmap(lambda block: jax.random.fold_in(key, block))(jnp.arange(blocks)))
-        )
+
+        def block(key: jax.Array) -> Chance:
+            return training_chance(key, remaining, hyper, params, config, episodes // blocks, steps, target)
+
+        return side_by_side(in_blocks(block, jax.random.fold_in(state.key, chosen), blocks))
 
     entries = jax.tree.map(lambda leaf: leaf[chosen % kept], state.replay)
     return side_by_side(jax.vmap(batch)(chosen)), side_by_side(entries)

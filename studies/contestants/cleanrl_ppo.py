@@ -10,16 +10,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .common import Agent, Contestant, spending
+from .common import Agent, OneByOne, spending
 
 
-class PPO(Contestant):
-    """A process's own command line, a seed after the other."""
+class PPO(OneByOne):
+    """By the script's own command line."""
 
     name = "cleanrl PPO"
     modules = ("gymnasium", "torch", "tyro", "tensorboard")
     scripts = ("CLEANRL", "ppo.py")
-    together = False
     remark = "written for gymnasium before 1.0: since then, it takes each start of an episode for a step of its own"
     fixed: ClassVar[Mapping[str, Any]] = {"gamma": 1.0, "num-envs": 8, "num-steps": 64}
     settings: ClassVar[Sequence[Mapping[str, Any]]] = (
@@ -29,19 +28,14 @@ class PPO(Contestant):
         {"learning-rate": 2.5e-3, "update-epochs": 4, "num-minibatches": 2, "ent-coef": 0.05},
     )
 
-    def train(self, scenario: str, steps: int, seeds: Sequence[int], settings: Mapping[str, Any]) -> list[Agent]:
-        """See `Contestant.train`."""
-        options = {**self.fixed, **settings}
-        iteration = options["num-envs"] * options["num-steps"]
-        total = iteration * -(-steps // iteration)
-        options |= {"env-id": f"aljax.adapters.gymnasium:aljax/{scenario}-v0", "total-timesteps": total}
-        return [self.one(options, seed) for seed in seeds]
-
-    def one(self, options: Mapping[str, Any], seed: int) -> Agent:
-        """Runs the script once."""
+    def one(self, scenario: str, steps: int, seed: int, options: dict[str, Any]) -> Agent:
+        """Runs the script once. See `OneByOne.one`."""
         import torch
 
         torch.set_num_threads(1)  # these networks are too small for more
+        iteration = options["num-envs"] * options["num-steps"]
+        total = iteration * -(-steps // iteration)
+        options |= {"env-id": f"aljax.adapters.gymnasium:aljax/{scenario}-v0", "total-timesteps": total}
         script = self.folder / "ppo.py"
         given = [f"--{name}={value}" for name, value in {**options, "seed": seed}.items()]
         with _called([script.name, *given, "--no-cuda"]), spending() as spent:

@@ -91,6 +91,44 @@ class Contestant:
         raise NotImplementedError
 
 
+class OneByOne(Contestant):
+    """A trainer of a process and a thread that trains a seed after the other."""
+
+    together = False
+    fixed: ClassVar[Mapping[str, Any]] = {}
+    """Options that no search changes."""
+
+    def train(self, scenario: str, steps: int, seeds: Sequence[int], settings: Mapping[str, Any]) -> list[Agent]:
+        """See `Contestant.train`."""
+        return [self.one(scenario, steps, seed, {**self.fixed, **settings}) for seed in seeds]
+
+    def one(self, scenario: str, steps: int, seed: int, options: dict[str, Any]) -> Agent:
+        """Trains one agent.
+
+        Args:
+          scenario: as for `train`.
+          steps: as for `train`.
+          seed: its number.
+          options: `fixed` and one of `settings`.
+
+        Returns:
+          The agent.
+        """
+        raise NotImplementedError
+
+
+class TorchPPO(OneByOne):
+    """What tianshou and TorchRL are asked for alike: the usual PPO, of their parts."""
+
+    fixed: ClassVar[Mapping[str, Any]] = {"num_envs": 16, "num_steps": 64}
+    settings: ClassVar[Sequence[Mapping[str, Any]]] = (
+        {"learning_rate": 1e-3, "epochs": 8, "batch_size": 256, "ent_coef": 0.01},
+        {"learning_rate": 3e-3, "epochs": 4, "batch_size": 256, "ent_coef": 0.01},
+        {"learning_rate": 3e-3, "epochs": 8, "batch_size": 256, "ent_coef": 0.01},
+        {"learning_rate": 3e-3, "epochs": 4, "batch_size": 256, "ent_coef": 0.05},
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Network:
     """An agent of JAX's: its weights, and a compiled function of these and of observations that all agents share."""

@@ -11,25 +11,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .common import LOOKS, Agent, Contestant, spending
+from .common import LOOKS, Agent, OneByOne, spending
 
 
-class StableBaselines(Contestant):
-    """What the four have in common: a process, a thread, a seed after the other."""
+class StableBaselines(OneByOne):
+    """What the four have in common."""
 
     modules = ("stable_baselines3", "gymnasium")
-    together = False
     library: ClassVar[str] = "stable_baselines3"
     algorithm: ClassVar[str]
     network: ClassVar[str] = "MlpPolicy"
-    fixed: ClassVar[Mapping[str, Any]] = {}
 
-    def train(self, scenario: str, steps: int, seeds: Sequence[int], settings: Mapping[str, Any]) -> list[Agent]:
-        """See `Contestant.train`."""
-        return [self.one(scenario, steps, seed, settings) for seed in seeds]
-
-    def one(self, scenario: str, steps: int, seed: int, settings: Mapping[str, Any]) -> Agent:
-        """Trains one agent."""
+    def one(self, scenario: str, steps: int, seed: int, options: dict[str, Any]) -> Agent:
+        """See `OneByOne.one`."""
         import torch
         from stable_baselines3.common.callbacks import BaseCallback
         from stable_baselines3.common.vec_env import VecNormalize
@@ -37,7 +31,6 @@ class StableBaselines(Contestant):
         from aljax.adapters.sb3 import VecEnv
 
         torch.set_num_threads(1)  # these networks are too small for more
-        options = {**self.fixed, **settings}
         played = VecEnv(scenario, num_envs=options.pop("num_envs"))
         played.seed(seed)
         normalised = VecNormalize(played, norm_obs=False, norm_reward=True, clip_reward=np.inf, gamma=1.0)

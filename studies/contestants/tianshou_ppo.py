@@ -1,34 +1,21 @@
 """tianshou's PPO, on `aljax.adapters.gymnasium`'s names."""
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from .common import Agent, Contestant, rounds, spending
+from .common import Agent, TorchPPO, rounds, spending
 
 
-class PPO(Contestant):
-    """A process, a thread, a seed after the other."""
+class PPO(TorchPPO):
+    """See `TorchPPO`."""
 
     name = "tianshou PPO"
     modules = ("tianshou", "gymnasium", "torch")
-    together = False
-    fixed: ClassVar[Mapping[str, Any]] = {"num_envs": 16, "num_steps": 64}
-    settings: ClassVar[Sequence[Mapping[str, Any]]] = (
-        {"learning_rate": 1e-3, "epochs": 8, "batch_size": 256, "ent_coef": 0.01},
-        {"learning_rate": 3e-3, "epochs": 4, "batch_size": 256, "ent_coef": 0.01},
-        {"learning_rate": 3e-3, "epochs": 8, "batch_size": 256, "ent_coef": 0.01},
-        {"learning_rate": 3e-3, "epochs": 4, "batch_size": 256, "ent_coef": 0.05},
-    )
 
-    def train(self, scenario: str, steps: int, seeds: Sequence[int], settings: Mapping[str, Any]) -> list[Agent]:
-        """See `Contestant.train`."""
-        return [self.one(scenario, steps, seed, {**self.fixed, **settings}) for seed in seeds]
-
-    def one(self, scenario: str, steps: int, seed: int, options: Mapping[str, Any]) -> Agent:
-        """Trains one agent."""
+    def one(self, scenario: str, steps: int, seed: int, options: dict[str, Any]) -> Agent:
+        """See `OneByOne.one`."""
         import gymnasium
         import tianshou.algorithm
         import torch
